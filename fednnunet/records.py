@@ -1,0 +1,154 @@
+"""Frozen dataclasses as JSON, strictly: unknown, missing and mistyped fields are all reported.
+
+Reading never guesses: an integer is accepted where a float is asked for, nothing else is
+converted. Every fault names its place (`$.configurations[0].patch_vox`), and all faults of a file
+are reported in one error.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import types
+import typing
+from pathlib import Path
+from typing import Any, TypeVar, get_args, get_origin
+
+from fednnunet.errors import FedNNUNetError, InputError, raise_all
+from fednnunet.files import write_text
+
+Record = TypeVar("Record")
+
+_NAMES = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
+
+
+def encode(value: Any) -> Any:
+    """Turn a dataclass (or tuple, dict, scalar) into what `json.dumps` takes."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: encode(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, dict):
+        return {str(key): encode(item) for key, item in value.items()}
+    if isinstance(value, (tuple, list)):
+        return [encode(item) for item in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+def decode(kind: type[Record], data: Any, *, source: str = "") -> Record:
+    """Build a `kind` from parsed JSON or TOML; `source` names the file in errors."""
+    faults: list[FedNNUNetError] = []
+    value = _Decoder(source, faults).decode(kind, data, "$")
+    raise_all(f"{source or kind.__name__} cannot be used", faults)
+    return value
+
+
+def read(kind: type[Record], path: Path) -> Record:
+    """Read a record from a JSON file."""
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(
+            f"{path.name} is missing", where=str(path), mend="run the step that writes it first"
+        ) from None
+    except (ValueError, OSError) as error:
+        raise InputError(
+            f"{path.name} is not readable JSON: {error}", where=str(path), mend="restore the file"
+        ) from None
+    return decode(kind, data, source=str(path))
+
+
+def write(value: Any, path: Path) -> None:
+    """Write a record as JSON, atomically."""
+    write_text(path, json.dumps(encode(value), indent=1, allow_nan=False) + "\n")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Decoder:
+    source: str
+    faults: list[FedNNUNetError]
+
+    def fault(self, what: str, at: str, mend: str) -> None:
+        where = f"{self.source}, {at}" if self.source else at
+        self.faults.append(InputError(what, where=where, mend=mend))
+
+    def decode(self, kind: Any, data: Any, at: str) -> Any:
+        origin, arguments = get_origin(kind), get_args(kind)
+        if origin is typing.Annotated:
+            return self.decode(arguments[0], data, at)
+        if dataclasses.is_dataclass(kind):
+            return self.record(kind, data, at)
+        if origin is tuple:
+            return self.items(arguments, data, at)
+        if origin is dict:
+            return self.mapping(arguments[1], data, at)
+        if origin is typing.Literal:
+            return self.choice(arguments, data, at)
+        if origin in (typing.Union, types.UnionType):
+            if data is None and type(None) in arguments:
+                return None
+            return self.decode(next(a for a in arguments if a is not type(None)), data, at)
+        return self.scalar(kind, data, at)
+
+    def record(self, kind: Any, data: Any, at: str) -> Any:
+        if not isinstance(data, dict):
+            self.fault(f"{at} must be a table of fields, not {data!r}", at, "see the file's schema")
+            return None
+        fields = {f.name: f for f in dataclasses.fields(kind) if f.init}
+        hints = typing.get_type_hints(kind, include_extras=True)
+        for name in data.keys() - fields.keys():
+            known = ", ".join(sorted(fields))
+            self.fault(f"unknown field {name!r}", f"{at}.{name}", f"known fields: {known}")
+        before = len(self.faults)
+        values = {}
+        for name, f in fields.items():
+            if name in data:
+                values[name] = self.decode(hints[name], data[name], f"{at}.{name}")
+            elif f.default is f.default_factory is dataclasses.MISSING:
+                self.fault(f"field {name!r} is missing", f"{at}.{name}", "add it")
+        if len(self.faults) > before:
+            return None
+        try:
+            return kind(**values)
+        except FedNNUNetError as error:
+            self.fault(error.what, f"{at} {error.where}".strip(), error.mend)
+            return None
+
+    def items(self, arguments: tuple[Any, ...], data: Any, at: str) -> Any:
+        if not isinstance(data, (list, tuple)):
+            self.fault(f"{at} must be a list, not {data!r}", at, "write it as [...]")
+            return ()
+        if len(arguments) == 2 and arguments[1] is Ellipsis:
+            kinds = [arguments[0]] * len(data)
+        else:
+            kinds = list(arguments)
+        if len(kinds) != len(data):
+            self.fault(f"{at} needs {len(kinds)} values, not {len(data)}", at, "one per axis")
+            return ()
+        pairs = enumerate(zip(kinds, data, strict=True))
+        return tuple(self.decode(kind, item, f"{at}[{i}]") for i, (kind, item) in pairs)
+
+    def mapping(self, kind: Any, data: Any, at: str) -> Any:
+        if not isinstance(data, dict):
+            self.fault(f"{at} must be a table of names, not {data!r}", at, "write it as {...}")
+            return {}
+        return {str(key): self.decode(kind, item, f"{at}.{key}") for key, item in data.items()}
+
+    def choice(self, options: tuple[Any, ...], data: Any, at: str) -> Any:
+        if data not in options:
+            listed = ", ".join(map(str, options))
+            self.fault(f"{at} cannot be {data!r}", at, f"choose one of: {listed}")
+        return data
+
+    def scalar(self, kind: Any, data: Any, at: str) -> Any:
+        if kind is Any:
+            return data
+        if kind is Path and isinstance(data, str):
+            return Path(data)
+        if kind is float and isinstance(data, int) and not isinstance(data, bool):
+            data = float(data)
+        if not isinstance(data, kind) or (isinstance(data, bool) and kind is not bool):
+            name = _NAMES.get(kind, kind.__name__)
+            self.fault(f"{at} must be {name}, not {data!r}", at, f"write {name}")
+        elif isinstance(data, float) and not math.isfinite(data):
+            self.fault(f"{at} is {data}", at, "write a finite number")
+        return data
