@@ -1,0 +1,40 @@
+"""The embedded engine: all sites in this process, one after another.
+
+Every message is packed to bytes and read again, so what crosses a site's wall here is exactly what
+would cross a network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from fednnunet.errors import FedNNUNetError
+from fednnunet.federation.engines.engine import Answer
+from fednnunet.federation.messages import Message, pack, unpack
+from fednnunet.federation.site import Site
+
+
+class LocalEngine:
+    """Runs `Site` objects in this process."""
+
+    def __init__(self, sites: Mapping[str, Site]) -> None:
+        self._sites = dict(sorted(sites.items()))
+
+    @property
+    def sites(self) -> tuple[str, ...]:
+        """Names of the sites, sorted."""
+        return tuple(self._sites)
+
+    def ask(self, invites: Mapping[str, Message]) -> Iterator[Answer]:
+        """Ask the sites in the order of their names."""
+        for name in sorted(invites):
+            data = pack(invites[name])
+            try:
+                answer = self._sites[name].answer(data)
+                reply = unpack(answer, sender=f"site {name}")
+            except FedNNUNetError as error:
+                yield Answer(site=name, error=error, bytes_to_site=len(data))
+                continue
+            yield Answer(
+                site=name, reply=reply, bytes_to_site=len(data), bytes_from_site=len(answer)
+            )

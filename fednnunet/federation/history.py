@@ -1,0 +1,121 @@
+"""What happened in each round: the coordinator's checkpoints, and `history.csv` made from them.
+
+`rounds/0007.safetensors` holds the state after seven rounds, `rounds/0007.json` what the sites
+reported. The JSON is written last, so a round exists when its JSON does.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+from safetensors.torch import load_file, save_file
+
+from fednnunet import records
+from fednnunet.errors import InputError
+from fednnunet.federation.methods.method import State
+from fednnunet.files import replacing, write_text
+
+_MEMORY = "memory/"
+_SHARED = "shared/"
+_KEPT_STATES = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SiteRound:
+    """One site in one round. `dice` is on augmented training patches, one value a target."""
+
+    cases: int
+    loss: float
+    dice: tuple[float, ...]
+    seconds: float
+    wait_share: float
+    bytes_to_site: int
+    bytes_from_site: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoundRecord:
+    """One round. `shift` is the norm of the change of the shared tensors.
+
+    `refused` names each site that gave no acceptable reply, and why. `key` identifies the training,
+    so that rounds of another plan or method are never continued.
+    """
+
+    key: str
+    round: int
+    closing: bool
+    shift: float
+    sites: dict[str, SiteRound]
+    refused: dict[str, str]
+
+
+def save_round(folder: Path, state: State, record: RoundRecord) -> None:
+    """Write one checkpoint; of older ones only the last keeps its tensors."""
+    shared = {_SHARED + name: tensor.contiguous() for name, tensor in state.shared.items()}
+    memory = {_MEMORY + name: tensor.contiguous() for name, tensor in state.memory.items()}
+    with replacing(_tensors(folder, state.round)) as temporary:
+        save_file(shared | memory, temporary)
+    records.write(record, _record(folder, state.round))
+    _tensors(folder, state.round - _KEPT_STATES).unlink(missing_ok=True)
+
+
+def load_last(folder: Path, *, key: str) -> tuple[State | None, tuple[RoundRecord, ...]]:
+    """The last whole checkpoint, or None, and the records of all rounds up to it."""
+    found = load_records(folder)
+    if any(record.key != key for record in found):
+        raise InputError(
+            "the folder holds rounds of another training (another plan, method or seed)",
+            where=str(folder),
+            mend="train in another run folder, or delete this one's rounds",
+        )
+    while found:
+        number = found[-1].round
+        try:
+            tensors = load_file(_tensors(folder, number))
+        except (OSError, ValueError):
+            found = found[:-1]
+            continue
+        return _split(number, tensors), found
+    return None, ()
+
+
+def load_records(folder: Path) -> tuple[RoundRecord, ...]:
+    """The records of all rounds in a folder, in order."""
+    return tuple(records.read(RoundRecord, path) for path in sorted(folder.glob("[0-9]*.json")))
+
+
+def write_history(found: tuple[RoundRecord, ...], targets: tuple[str, ...], path: Path) -> None:
+    """Write `history.csv`: one row a round and site."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    figures = ("seconds", "wait_share", "bytes_to_site", "bytes_from_site")
+    dice = [f"dice_{target}" for target in targets]
+    writer.writerow(("round", "closing", "site", "cases", "loss", *dice, *figures, "refused"))
+    for record in found:
+        for site, row in record.sites.items():
+            scores = [f"{value:.4f}" for value in row.dice]
+            numbers = [round(getattr(row, name), 4) for name in figures]
+            head = (record.round, int(record.closing), site, row.cases, f"{row.loss:.5f}")
+            writer.writerow((*head, *scores, *numbers, ""))
+        for site, reason in record.refused.items():
+            blank = [""] * (2 + len(dice) + len(figures))
+            writer.writerow((record.round, int(record.closing), site, *blank, reason))
+    write_text(path, out.getvalue())
+
+
+def _split(number: int, tensors: dict) -> State:  # type: ignore[type-arg]
+    def part(prefix: str) -> dict:  # type: ignore[type-arg]
+        return {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
+
+    return State(round=number, shared=part(_SHARED), memory=part(_MEMORY))
+
+
+def _tensors(folder: Path, number: int) -> Path:
+    return folder / f"{number:04d}.safetensors"
+
+
+def _record(folder: Path, number: int) -> Path:
+    return folder / f"{number:04d}.json"

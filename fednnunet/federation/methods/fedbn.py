@@ -1,0 +1,16 @@
+"""FedBN: normalisation layers stay local.
+
+Li et al., "FedBN: Federated Learning on Non-IID Features via Local Batch Normalization",
+ICLR 2021. For instance normalisation these are the affine parameters, for batch normalisation the
+running statistics too.
+"""
+
+from __future__ import annotations
+
+from fednnunet.federation.methods.method import Method
+from fednnunet.network.roles import is_norm
+
+fedbn = Method(
+    about="normalisation layers stay at the site (Li 2021)",
+    leaves=lambda name: not is_norm(name),
+)

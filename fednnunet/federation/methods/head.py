@@ -1,0 +1,20 @@
+"""Decoupled heads: the shared body learns the representation, each site its own last layer.
+
+Collins et al., "Exploiting Shared Representations for Personalized Federated Learning" (FedRep),
+ICML 2021; Yang et al., "FLOP", KDD 2021. Body and head are trained jointly here.
+"""
+
+from __future__ import annotations
+
+from fednnunet.federation.methods.method import Method
+from fednnunet.network.roles import is_norm, role
+
+head = Method(
+    about="segmentation heads stay at the site (FedRep 2021, FLOP 2021)",
+    leaves=lambda name: role(name) != "head",
+)
+
+fedbn_head = Method(
+    about="normalisation layers and segmentation heads stay at the site",
+    leaves=lambda name: role(name) != "head" and not is_norm(name),
+)

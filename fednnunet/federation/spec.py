@@ -1,0 +1,168 @@
+"""The federation file: one TOML that every command reads."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from fednnunet import records
+from fednnunet.errors import FedNNUNetError, InputError, raise_all
+from fednnunet.federation.methods.catalogue import METHODS
+from fednnunet.planning.planner import PLANNERS
+from fednnunet.task import Task
+from fednnunet.training.recipe import RECIPES
+
+_SITE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SiteSpec:
+    """One site, embedded in this process.
+
+    `policy` is the site's own file of limits on what it shares (`site.toml` in its folder if not
+    given). `annotated` lists the labels that the site draws; all of the task's if empty.
+    """
+
+    folder: Path
+    labels: Literal["full", "partial"] = "full"
+    annotated: tuple[str, ...] = ()
+    memory_gib: float | None = None
+    policy: Path | None = None
+
+    def __post_init__(self) -> None:
+        if (self.labels == "partial") != bool(self.annotated):
+            raise InputError(
+                f"labels = {self.labels!r} with annotated = {list(self.annotated)}",
+                mend='a "partial" site lists what it annotates, a "full" site does not',
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """What the sites' machines can bear: the smallest memory counts."""
+
+    memory_gib: float = 8.0
+    planner: str = "plain"
+    workers: int = 1
+
+    def __post_init__(self) -> None:
+        _known("planner", self.planner, PLANNERS)
+        if self.memory_gib <= 0 or self.workers < 1:
+            raise InputError("memory_gib and workers must be positive", mend="e.g. 8 and 2")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Training:
+    """How the federation trains.
+
+    `held_out` is the share of each site's cases kept for evaluation, split by `seed`.
+    `closing_rounds` follow the last round where a method keeps tensors private: the sites train a
+    public copy of those on the frozen shared body, for hospitals outside. `references` are methods
+    trained beside `method` with the same cases and iterations, for comparison. Fewer than `quorum`
+    replies end a round with an error (0: all sites must reply).
+    """
+
+    method: str = "fedbn_head"
+    rounds: int = 40
+    iterations_per_round: int = 25
+    recipe: str = "fast"
+    configuration: str = "3d_fullres"
+    held_out: float = 0.2
+    seed: int = 0
+    closing_rounds: int = 2
+    references: tuple[str, ...] = ()
+    quorum: int = 0
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        for name in (self.method, *self.references):
+            _known("method", name, METHODS)
+        _known("recipe", self.recipe, RECIPES)
+        if self.rounds < 1 or self.iterations_per_round < 1 or self.closing_rounds < 0:
+            raise InputError("rounds and iterations_per_round must be at least 1", mend="raise it")
+        if not 0 <= self.held_out < 1:
+            raise InputError(f"held_out is {self.held_out}", mend="give a share from 0 to below 1")
+        if self.method in self.references:
+            raise InputError(f"{self.method!r} is its own reference", mend="take it out")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Federation:
+    """A task, its sites, and how they plan and train together."""
+
+    task: Task
+    sites: dict[str, SiteSpec]
+    budget: Budget = Budget()
+    training: Training = Training()
+
+    def __post_init__(self) -> None:
+        if not self.sites:
+            raise InputError("the federation has no site", mend="add a [sites.NAME] table")
+        for name, site in self.sites.items():
+            if not _SITE_NAME.fullmatch(name):
+                raise InputError(
+                    f"{name!r} cannot be a site's name",
+                    where=f"sites.{name}",
+                    mend="use letters, digits, - and _, beginning with a letter or digit",
+                )
+            unknown = set(site.annotated) - set(self.task.labels[1:])
+            if unknown:
+                raise InputError(
+                    f"site {name} annotates {sorted(unknown)}, which the task does not name",
+                    where=f"sites.{name}.annotated",
+                    mend=f"choose from {list(self.task.labels[1:])}",
+                )
+
+    def annotated_values(self, site: str) -> tuple[int, ...]:
+        """The label values that a site draws, background included."""
+        names = self.sites[site].annotated or self.task.labels[1:]
+        return (0, *(self.task.labels.index(name) for name in names))
+
+
+def read_federation(path: Path) -> Federation:
+    """Read a federation file; folders in it are relative to the file, and must be there."""
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(
+            f"there is no federation file {path.name}", where=str(path), mend="check the path"
+        ) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise InputError(
+            f"{path.name} is not readable TOML: {error}", where=str(path), mend="correct that line"
+        ) from None
+    federation = records.decode(Federation, data, source=str(path))
+    return _with_absolute_paths(federation, path.resolve().parent)
+
+
+def _with_absolute_paths(federation: Federation, base: Path) -> Federation:
+    faults: list[FedNNUNetError] = []
+    sites = {}
+    for name, site in sorted(federation.sites.items()):
+        folder = (base / site.folder).resolve()
+        policy = (base / site.policy).resolve() if site.policy else None
+        if not folder.is_dir():
+            faults.append(_missing("folder", folder, name))
+        if policy and not policy.is_file():
+            faults.append(_missing("policy file", policy, name))
+        sites[name] = dataclasses.replace(site, folder=folder, policy=policy)
+    raise_all("the federation's sites cannot be reached", faults)
+    return dataclasses.replace(federation, sites=sites)
+
+
+def _missing(what: str, path: Path, site: str) -> InputError:
+    return InputError(
+        f"the {what} of site {site} is missing",
+        where=f"site {site}, {path}",
+        mend="correct the path; it is taken relative to the federation file",
+    )
+
+
+def _known(word: str, name: str, table: object) -> None:
+    names = list(table)  # type: ignore[call-overload]
+    if name not in names:
+        raise InputError(f"there is no {word} {name!r}", mend=f"choose one of: {', '.join(names)}")
