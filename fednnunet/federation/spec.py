@@ -23,17 +23,29 @@ _SITE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 class SiteSpec:
     """One site, embedded in this process.
 
-    `policy` is the site's own file of limits on what it shares (`site.toml` in its folder if not
-    given). `annotated` lists the labels that the site draws; all of the task's if empty.
+    `annotated` lists the labels that a "partial" site draws. `policy` is the site's own file of
+    limits on what it shares (`site.toml` in its folder if not given). `patient` is a regular
+    expression whose first group is the patient in a case's name, for patients scanned twice. A site
+    that does not train takes part in planning, and evaluates the global model on all its cases.
     """
 
     folder: Path
     labels: Literal["full", "partial"] = "full"
     annotated: tuple[str, ...] = ()
+    trains: bool = True
     memory_gib: float | None = None
     policy: Path | None = None
+    patient: str | None = None
 
     def __post_init__(self) -> None:
+        try:
+            groups = re.compile(self.patient or "()").groups
+        except re.error as error:
+            raise InputError(f"patient is no regular expression: {error}", mend="correct it") from None
+        if groups < 1:
+            raise InputError(
+                f"patient = {self.patient!r} has no group", mend='e.g. patient = "(.+)_scan[0-9]"'
+            )
         if (self.labels == "partial") != bool(self.annotated):
             raise InputError(
                 f"labels = {self.labels!r} with annotated = {list(self.annotated)}",
@@ -59,7 +71,8 @@ class Budget:
 class Training:
     """How the federation trains.
 
-    `held_out` is the share of each site's cases kept for evaluation, split by `seed`.
+    `held_out` is the share of each site's cases kept for evaluation, split by `seed`; a site that
+    has a test set (`imagesTs`, `labelsTs`) trains on all other cases and is evaluated on that.
     `closing_rounds` follow the last round where a method keeps tensors private: the sites train a
     public copy of those on the frozen shared body, for hospitals outside. `references` are methods
     trained beside `method` with the same cases and iterations, for comparison. Fewer than `quorum`
@@ -100,8 +113,8 @@ class Federation:
     training: Training = Training()
 
     def __post_init__(self) -> None:
-        if not self.sites:
-            raise InputError("the federation has no site", mend="add a [sites.NAME] table")
+        if not any(site.trains for site in self.sites.values()):
+            raise InputError("no site trains", mend="add a [sites.NAME] table with a folder")
         for name, site in self.sites.items():
             if not _SITE_NAME.fullmatch(name):
                 raise InputError(
