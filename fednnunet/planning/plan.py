@@ -7,7 +7,7 @@ for a 2D configuration the first of them is dropped from patch, spacing, kernels
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -162,7 +162,9 @@ class Plan:
     """Everything that sites must agree on before they train.
 
     `intensity` has one entry per channel. `transpose` lists the axes (0 = z) of a volume in the
-    plan's order. `norm` is the network's normalisation layer. `cases` counts those planned from.
+    plan's order. `norm` is the network's normalisation layer. `cases` counts those planned from,
+    `label_cases` those in which each label occurs, over all sites; `site_labels` names the labels
+    that each site annotates, as the federation file says.
     """
 
     schema: int = SCHEMA
@@ -173,6 +175,8 @@ class Plan:
     transpose: tuple[int, int, int] = (0, 1, 2)
     norm: Literal["instance", "batch"] = "instance"
     cases: int
+    label_cases: dict[str, int] = field(default_factory=dict)
+    site_labels: dict[str, tuple[str, ...]] = field(default_factory=dict)
     reasons: tuple[Reason, ...] = ()
 
     def __post_init__(self) -> None:

@@ -1,0 +1,163 @@
+"""What planning needs to know of a federation's cases, as one flat vector of sums.
+
+A `CaseFingerprint` stays at its site. A `Fingerprint` is the sum over a site's cases, or over all
+sites': its length depends on the task alone, and any order of summation gives the same bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from fednnunet.errors import DataError, ReplyError
+from fednnunet.planning.grid import COLUMNS, CROP_RATIO, SHAPE_BINS, SPACING_MM, canonical_mm
+from fednnunet.planning.sketch import FOREGROUND_COLUMNS, INTENSITY_BINS, ForegroundSketch
+from fednnunet.task import Task
+
+AXES = ("z", "y", "x")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaseFingerprint:
+    """One case, cropped to its nonzero box. Never leaves the site.
+
+    `shape_vox` (z, y, x) after the crop, `crop_ratio` its share of the whole volume,
+    `foreground` one sketch per channel, `voxels_per_label` one count per label of the task, the
+    background first (all zero for a case without label).
+    """
+
+    spacing_mm: tuple[float, float, float]
+    shape_vox: tuple[int, int, int]
+    crop_ratio: float
+    foreground: tuple[ForegroundSketch, ...]
+    voxels_per_label: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where each sum stands in the vector: name, shape, first place."""
+
+    blocks: dict[str, tuple[tuple[int, ...], int]]
+    length: int
+
+    @classmethod
+    def of(cls, task: Task) -> Layout:
+        """The layout for a task: it depends on the numbers of labels and channels only."""
+        shapes: dict[str, tuple[int, ...]] = {
+            "cases": (1,),
+            "cases_with_foreground": (1,),
+            "cases_per_label": (len(task.labels),),
+            "voxels_per_label": (len(task.labels),),
+            "crop_ratio": (COLUMNS, CROP_RATIO.bins),
+        }
+        shapes |= {f"spacing_{axis}": (COLUMNS, SPACING_MM.bins) for axis in AXES}
+        shapes |= {f"shape_{axis}": (SHAPE_BINS,) for axis in AXES}
+        for channel in range(len(task.channels)):
+            shapes[f"foreground_{channel}"] = (FOREGROUND_COLUMNS, INTENSITY_BINS)
+        blocks, place = {}, 0
+        for name, shape in shapes.items():
+            blocks[name] = (shape, place)
+            place += int(np.prod(shape))
+        return cls(blocks, place)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Fingerprint:
+    """Sums over cases. `vector` (n,) float64 is the whole of it; `block` names its parts."""
+
+    task: Task
+    vector: np.ndarray
+
+    @classmethod
+    def empty(cls, task: Task) -> Fingerprint:
+        """The sum over no cases."""
+        return cls(task=task, vector=np.zeros(Layout.of(task).length))
+
+    @classmethod
+    def of(cls, task: Task, cases: Iterable[CaseFingerprint]) -> Fingerprint:
+        """Sum over `cases`; raises DataError for a case that does not belong to the task."""
+        total = cls.empty(task)
+        blocks = {name: total.block(name) for name in Layout.of(task).blocks}
+        for case in cases:
+            _add_case(blocks, task, case)
+        return total
+
+    def __add__(self, other: Fingerprint) -> Fingerprint:
+        _same_kind(self.task, other.task)
+        return Fingerprint(task=self.task, vector=self.vector + other.vector)
+
+    def block(self, name: str) -> np.ndarray:
+        """A view of one part of the sums, e.g. `spacing_z` (4, bins), `cases` (1,)."""
+        shape, place = Layout.of(self.task).blocks[name]
+        return self.vector[place : place + int(np.prod(shape))].reshape(shape)
+
+    @property
+    def cases(self) -> int:
+        """Number of cases summed."""
+        return int(self.vector[0])
+
+    def label_cases(self) -> dict[str, int]:
+        """For each label, the number of cases in which it occurs."""
+        counts = self.block("cases_per_label")
+        return {name: int(n) for name, n in zip(self.task.labels, counts, strict=True)}
+
+    def to_vector(self) -> np.ndarray:
+        """A copy of the sums, (n,) float64; its length does not depend on the number of cases."""
+        return self.vector.copy()
+
+    @classmethod
+    def from_vector(cls, task: Task, vector: np.ndarray, *, site: str = "") -> Fingerprint:
+        """The fingerprint in `vector`; raises ReplyError, naming the site, for another length."""
+        expected = Layout.of(task).length
+        if vector.shape != (expected,):
+            raise ReplyError(
+                f"the fingerprint has shape {vector.shape} and not ({expected},): other bins, "
+                "channels or labels",
+                where=f"site {site}" if site else "",
+                mend="give every site the same version of the program and the same task",
+            )
+        return cls(task=task, vector=vector.astype(np.float64))
+
+
+def _same_kind(a: Task, b: Task) -> None:
+    if (a.channels, a.labels) != (b.channels, b.labels):
+        raise ReplyError(
+            f"fingerprints of different tasks cannot be summed: {a.name} and {b.name}",
+            mend="bring all sites to one task first (see planning.union)",
+        )
+
+
+def check_shape(shape_vox: Iterable[int]) -> None:
+    """Raise DataError for a shape that the histograms cannot hold."""
+    largest = max(shape_vox)
+    if largest >= SHAPE_BINS:
+        raise DataError(
+            f"a volume is {largest} voxels long, more than {SHAPE_BINS - 1}",
+            mend="cut it up or lower its resolution",
+        )
+
+
+def _add_case(blocks: dict[str, np.ndarray], task: Task, case: CaseFingerprint) -> None:
+    check_shape(case.shape_vox)
+    channels, labels = len(case.foreground), len(case.voxels_per_label)
+    if channels != len(task.channels) or labels != len(task.labels):
+        raise DataError(
+            f"a case has {channels} channels and {labels} labels, the task "
+            f"{len(task.channels)} and {len(task.labels)}",
+            mend="measure the case with this task",
+        )
+    if not all(0 < s < float("inf") for s in case.spacing_mm):
+        raise DataError(f"a case has the spacing {case.spacing_mm}", mend="correct its header")
+    for axis, spacing, size in zip(AXES, case.spacing_mm, case.shape_vox, strict=True):
+        SPACING_MM.add(blocks[f"spacing_{axis}"], canonical_mm(spacing))
+        blocks[f"shape_{axis}"][size] += 1
+    CROP_RATIO.add(blocks["crop_ratio"], case.crop_ratio)
+    voxels = np.asarray(case.voxels_per_label, np.float64)
+    blocks["cases"] += 1
+    blocks["voxels_per_label"] += voxels
+    blocks["cases_per_label"] += voxels > 0
+    blocks["cases_with_foreground"] += not all(sketch.empty for sketch in case.foreground)
+    for channel, sketch in enumerate(case.foreground):
+        sketch.add_to(blocks[f"foreground_{channel}"])

@@ -1,0 +1,167 @@
+"""Fixed bins that remember the values in them: exact order statistics from sums alone.
+
+A bin keeps four whole numbers: how many values fell into it, and the sums of the first three powers
+of their distance from the bin's centre, counted in the bin's own decimal unit. Sums of whole
+numbers do not depend on their order. From them a bin gives back its values *exactly* when it holds
+up to three values, or any number of values of which at most two are distinct; otherwise to within
+its width. So the median of spacings is the very number that all values together would give, in all
+but contrived lists, and within 0.02 % (0.1 % below 0.2 mm and above 10 mm) in any.
+
+Bit for bit independent of order up to about 9,000 values in one bin.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+COLUMNS = 4  # count, and the sums of the first, second and third power of the offset
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Grid:
+    """Half-open bins `[edges[i], edges[i + 1])`; values in bin i are multiples of
+    `10**-decimals[i]`, and offsets are counted from `centre[i]` such units.
+    """
+
+    name: str
+    edges: np.ndarray
+    decimals: np.ndarray
+    centre: np.ndarray
+
+    @property
+    def bins(self) -> int:
+        """Number of bins."""
+        return len(self.decimals)
+
+    def find(self, value: float) -> tuple[int, int]:
+        """Bin and whole-number offset of a value; values outside fall into the outermost bins."""
+        index = int(np.searchsorted(self.edges, value, side="right")) - 1
+        index = min(max(index, 0), self.bins - 1)
+        unit = 10 ** int(self.decimals[index])
+        return index, round(value * unit) - int(self.centre[index])
+
+    def add(self, table: np.ndarray, value: float) -> None:
+        """Count one value in a `table` (4, bins), in place."""
+        index, offset = self.find(value)
+        table[:, index] += (1, offset, offset**2, offset**3)
+
+    def value(self, index: int, offset: int, count: int = 1) -> float:
+        """The value at `offset / count` units from the centre of a bin, rounded once."""
+        units = int(self.centre[index]) * count + offset
+        return units / (count * 10 ** int(self.decimals[index]))
+
+
+def log_segments(name: str, segments: Sequence[tuple[float, float, float, int]]) -> Grid:
+    """Logarithmic bins; a segment is (from, to, relative width, significant digits kept)."""
+    lows: list[np.ndarray] = []
+    decimals: list[np.ndarray] = []
+    for low, high, width, digits in segments:
+        count = math.ceil(math.log(high / low) / width)
+        edges = low * np.exp(np.arange(count) * (math.log(high / low) / count))
+        lows.append(edges)
+        decimals.append(digits - 1 - np.floor(np.log10(edges)).astype(np.int64))
+    edges = np.append(np.concatenate(lows), segments[-1][1])
+    return _grid(name, edges, np.concatenate(decimals))
+
+
+def linear(name: str, *, bins: int, per_unit: int, decimals: int) -> Grid:
+    """`bins` bins from 0 on, `per_unit` of them to 1."""
+    return _grid(name, np.arange(bins + 1) / per_unit, np.full(bins, decimals, np.int64))
+
+
+def _grid(name: str, edges: np.ndarray, decimals: np.ndarray) -> Grid:
+    middle = (edges[:-1] + edges[1:]) / 2
+    return Grid(name, edges, decimals, np.rint(middle * 10.0**decimals).astype(np.int64))
+
+
+# The edges 0.1993 and 10.07 are no spacings that occur. 999 mm is how 2D images say "no such axis".
+SPACING_MM = log_segments(
+    "spacing_mm", [(1e-3, 0.1993, 1e-3, 7), (0.1993, 10.07, 2e-4, 8), (10.07, 2e3, 1e-3, 7)]
+)
+CROP_RATIO = linear("crop_ratio", bins=1001, per_unit=1000, decimals=7)
+SHAPE_BINS = 16384  # one bin an integer, from 0
+
+
+def canonical_mm(spacing: float) -> float:
+    """A spacing without the noise of single precision: 0.699999988 is 0.7.
+
+    Eight significant digits are kept, and six where single precision cannot tell the difference.
+    """
+    short = float(f"{spacing:.6g}")
+    if abs(short - spacing) <= 6e-8 * abs(spacing):
+        return short
+    return float(f"{spacing:.8g}")
+
+
+def order_statistic(table: np.ndarray, grid: Grid, rank: int) -> float:
+    """The value of that rank (0 = smallest) among all values counted in `table` (4, bins)."""
+    total = np.cumsum(table[0])
+    index = int(np.searchsorted(total, rank, side="right"))
+    if index >= grid.bins or rank < 0:
+        raise IndexError(f"no value of rank {rank} among {total[-1]:g}")
+    count, *sums = (int(x) for x in table[:, index])
+    within = rank - int(total[index]) + count
+    return _value_within(grid, index, count, sums, within)
+
+
+def percentile(table: np.ndarray, grid: Grid, percent: float) -> float:
+    """A percentile with linear interpolation between order statistics, as NumPy defines it."""
+    place = (table[0].sum() - 1) * (percent / 100)
+    low = math.floor(place)
+    share = place - low
+    a = order_statistic(table, grid, low)
+    b = order_statistic(table, grid, math.ceil(place))
+    return b - (b - a) * (1 - share) if share >= 0.5 else a + (b - a) * share
+
+
+def integer_median(counts: np.ndarray) -> float:
+    """Median of whole numbers from one bin an integer: the mean of both middles if even."""
+    n = int(counts.sum())
+    total = np.cumsum(counts)
+    low, high = (int(np.searchsorted(total, r, side="right")) for r in ((n - 1) // 2, n // 2))
+    return (low + high) / 2
+
+
+def _value_within(grid: Grid, index: int, count: int, sums: Sequence[int], rank: int) -> float:
+    s1, s2, s3 = sums
+    spread = count * s2 - s1 * s1
+    if spread == 0:
+        return grid.value(index, s1, count)
+    points = _two_points(count, s1, s2, s3, spread) or _three_values(count, s1, s2, s3)
+    if points:
+        return grid.value(index, points[rank])
+    # evenly spread, with the mean and the deviation that the bin's values have
+    offset = s1 / count + math.sqrt(3 * spread) / count * ((2 * rank + 1) / count - 1)
+    value = grid.value(index, round(offset))
+    return float(np.clip(value, grid.edges[index], grid.edges[index + 1]))
+
+
+def _two_points(count: int, s1: int, s2: int, s3: int, spread: int) -> list[int]:
+    """The sorted values if they are two distinct numbers, each any number of times; else none."""
+    slope = (s1 * s2 - count * s3) / spread  # of the polynomial whose roots they are
+    constant = (s1 * s3 - s2 * s2) / spread
+    root = math.sqrt(max(slope * slope - 4 * constant, 0.0))
+    low, high = round((-slope - root) / 2), round((-slope + root) / 2)
+    if low == high:
+        return []
+    above = round((s1 - count * low) / (high - low))
+    if not 0 < above < count:
+        return []
+    below = count - above
+    sums = [below * low**power + above * high**power for power in (1, 2, 3)]
+    return [low] * below + [high] * above if sums == [s1, s2, s3] else []
+
+
+def _three_values(count: int, s1: int, s2: int, s3: int) -> list[int]:
+    """The sorted values if there are three; else none (Newton's identities)."""
+    if count != 3:
+        return []
+    pairs, triple = (s1 * s1 - s2) / 2, (s1**3 - 3 * s1 * s2 + 2 * s3) / 6
+    roots = np.sort(np.roots([1.0, -s1, pairs, -triple]).real)
+    values = [round(root) for root in roots]
+    exact = [sum(v**power for v in values) for power in (1, 2, 3)] == [s1, s2, s3]
+    return values if exact else []

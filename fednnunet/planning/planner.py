@@ -1,0 +1,208 @@
+"""From merged statistics to the plan, by the rules of nnU-Net v2. Pure: same in, same out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from statistics import median_low
+
+from fednnunet.errors import PlanError
+from fednnunet.planning.configuration import Means, Sized, size_configuration
+from fednnunet.planning.fingerprint import Fingerprint
+from fednnunet.planning.intensity import merged_intensity, normalisation_of, plan_mask_use
+from fednnunet.planning.memory import output_channels
+from fednnunet.planning.plan import Configuration, Intensity, Plan, Reason
+from fednnunet.planning.presets import Planner, find_planner
+from fednnunet.planning.shapes import ShapeSketch
+from fednnunet.planning.spacing import axis_order, explain_spacing
+
+_LOWRES_BELOW = 0.25  # share of the median shape that a patch should cover
+_LOWRES_STEP = 1.03
+_LOWRES_GAIN = 2.0  # a low resolution must have at most 1/2 of the voxels
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Scene:
+    """What all configurations of a plan share; axes already in the plan's order."""
+
+    means: Means
+    spacing_mm: tuple[float, ...]
+    median_vox: tuple[float, ...]
+    cases: int
+
+
+def make_plan(
+    fingerprint: Fingerprint,
+    shapes: ShapeSketch,
+    *,
+    planner: str = "plain",
+    memory_gib: float | Sequence[float] | None = None,
+    intensity: tuple[Intensity, ...] | None = None,
+    site_labels: dict[str, tuple[str, ...]] | None = None,
+) -> Plan:
+    """The plan for all cases that `fingerprint` and `shapes` (second exchange) were summed over.
+
+    `memory_gib`: one number, or one per site: the patch fits the smallest site, the batch at least
+    half of the sites; the others accumulate gradients. None takes the planner's own target.
+    `intensity` overrides the merged foreground intensities (planning without images).
+    `site_labels` says which labels each site annotates. Raises PlanError.
+    """
+    task, chosen = fingerprint.task, find_planner(planner)
+    target, spacing_why = explain_spacing(fingerprint)
+    _check_exchanges(fingerprint, shapes, target)
+    order = axis_order(target)
+    means, memory_why = _means(chosen, memory_gib, output_channels(task))
+    median = shapes.median_vox()
+    scene = _Scene(
+        means=means,
+        spacing_mm=tuple(target[axis] for axis in order),
+        median_vox=tuple(median[axis] for axis in order),
+        cases=fingerprint.cases,
+    )
+    normalisation = tuple(normalisation_of(channel) for channel in task.channels)
+    use_mask, mask_why = plan_mask_use(fingerprint, normalisation)
+    found, reasons = _configurations(scene)
+    configurations = tuple(
+        _finish(sized, name, median, batch_dice, previous, normalisation, use_mask)
+        for name, sized, median, batch_dice, previous in found
+    )
+    common = (
+        spacing_why,
+        Reason(decision="axes", because=_order_why(order, target)),
+        Reason(decision="median shape", because=_shape_why(median, fingerprint.cases)),
+        mask_why,
+        memory_why,
+    )
+    return Plan(
+        task=task,
+        planner=planner,
+        configurations=configurations,
+        intensity=intensity or merged_intensity(fingerprint),
+        transpose=order,
+        cases=fingerprint.cases,
+        label_cases=fingerprint.label_cases(),
+        site_labels=site_labels or {},
+        reasons=(*common, *reasons),
+    )
+
+
+def _check_exchanges(
+    fingerprint: Fingerprint, shapes: ShapeSketch, target: tuple[float, ...]
+) -> None:
+    if shapes.spacing_mm != target:
+        raise PlanError(
+            f"shapes were counted at {list(shapes.spacing_mm)} mm, the target is {list(target)} mm",
+            mend="ask the sites again for their shapes at the target spacing",
+        )
+    if shapes.cases != fingerprint.cases:
+        raise PlanError(
+            f"the first exchange summed {fingerprint.cases} cases, the second {shapes.cases}",
+            mend="let the same sites answer both",
+        )
+
+
+def _means(
+    planner: Planner, memory_gib: float | Sequence[float] | None, outputs: int
+) -> tuple[Means, Reason]:
+    own = planner.budget_3d.memory_gib
+    given = [memory_gib] if isinstance(memory_gib, (int, float)) else list(memory_gib or [])
+    if any(not 0 < gib < math.inf for gib in given):
+        raise PlanError(f"memory_gib is {given}", mend="give numbers above 0")
+    if planner.fixed or not given:
+        least = typical = own
+        why = f"this planner's own target, {own:g} GiB"
+    else:
+        least, typical = min(given), median_low(given)
+        why = (
+            f"the patch fits {least:g} GiB, the smallest site; the batch fits {typical:g} GiB, as at "
+            "least half of the sites have; sites with less accumulate gradients over the same batch"
+        )
+    means = Means(planner=planner, patch_gib=least, batch_gib=typical, outputs=outputs)
+    return means, Reason(decision="memory", because=why)
+
+
+_Found = tuple[str, Sized, tuple[float, ...], bool, str | None]
+
+
+def _configurations(scene: _Scene) -> tuple[list[_Found], list[Reason]]:
+    """All configurations in nnU-Net's order: name, size, median shape, batch Dice, previous."""
+    voxels = math.prod(scene.median_vox) * scene.cases
+    flat = size_configuration(scene.means, scene.spacing_mm[1:], scene.median_vox[1:], voxels)
+    found: list[_Found] = [("2d", flat, scene.median_vox[1:], True, None)]
+    reasons = _named("2d", flat)
+    if scene.median_vox[0] == 1:
+        why = "the median case is one slice thick: 2D only"
+        return found, [*reasons, Reason(decision="3d_fullres", because=why)]
+    full = size_configuration(scene.means, scene.spacing_mm, scene.median_vox, voxels)
+    low, low_median, why = _lowres(scene, full)
+    if low:
+        found.append(("3d_lowres", low, low_median, False, None))
+        reasons += _named("3d_lowres", low)
+    found.append(("3d_fullres", full, scene.median_vox, low is not None, None))
+    if low:
+        found.append(("3d_cascade_fullres", full, scene.median_vox, True, "3d_lowres"))
+    reasons += [*_named("3d_fullres", full), Reason(decision="3d_lowres", because=why)]
+    dice = "2d and, beside a low resolution, 3d_fullres sum the Dice loss over the batch"
+    return found, [*reasons, Reason(decision="batch Dice", because=dice)]
+
+
+def _lowres(scene: _Scene, full: Sized) -> tuple[Sized | None, tuple[float, ...], str]:
+    """A coarser configuration whose patch covers enough of the median shape, if that is needed."""
+    spacing, median = list(scene.spacing_mm), scene.median_vox
+    whole = now = math.prod(median)
+    share = first = math.prod(full.patch_vox) / whole
+    low, low_median = None, median
+    while share < _LOWRES_BELOW:
+        coarsest = max(spacing)
+        fine = [coarsest / s > 2 for s in spacing]
+        spacing = [s * _LOWRES_STEP if f or not any(fine) else s for s, f in zip(spacing, fine, strict=True)]
+        edges = [a / b * m for a, b, m in zip(scene.spacing_mm, spacing, median, strict=True)]
+        now = math.prod(edges)
+        low_median = tuple(float(round(edge)) for edge in edges)
+        low = size_configuration(scene.means, spacing, low_median, now * scene.cases)
+        share = math.prod(low.patch_vox) / now
+    why = f"the patch of 3d_fullres covers {first:.1%} of the median shape, {_LOWRES_BELOW:.0%} wanted"
+    if low is None:
+        return None, median, f"{why}: no lower resolution is needed"
+    if whole / now < _LOWRES_GAIN:
+        return None, median, f"{why}, but a lower resolution would save less than half of the voxels"
+    text = " x ".join(f"{s:.4g}" for s in spacing)
+    return low, low_median, f"{why}: spacing was raised by 3 % steps to {text} mm, covering {share:.1%}"
+
+
+def _finish(
+    sized: Sized,
+    name: str,
+    median_vox: tuple[float, ...],
+    batch_dice: bool,
+    previous: str | None,
+    normalisation: tuple,
+    use_mask: tuple[bool, ...],
+) -> Configuration:
+    return Configuration(
+        name=name,
+        spacing_mm=sized.spacing_mm,
+        patch_vox=sized.patch_vox,
+        batch=sized.batch,
+        median_shape_vox=tuple(float(edge) for edge in median_vox),
+        normalisation=normalisation,
+        use_mask=use_mask,
+        architecture=sized.architecture,
+        batch_dice=batch_dice,
+        previous=previous,
+    )
+
+
+def _named(name: str, sized: Sized) -> list[Reason]:
+    return [replace(r, decision=f"{name}: {r.decision}") for r in sized.reasons]
+
+
+def _order_why(order: tuple[int, ...], target: tuple[float, ...]) -> str:
+    names = ", ".join("zyx"[axis] for axis in order)
+    return f"{names}: the coarsest axis ({max(target):.6g} mm) comes first, the others keep their order"
+
+
+def _shape_why(median: tuple[float, ...], cases: int) -> str:
+    shape = " x ".join(f"{edge:g}" for edge in median)
+    return f"{shape} voxels (z, y, x): per axis the median over {cases} cases at the target spacing"

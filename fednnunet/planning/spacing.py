@@ -1,0 +1,77 @@
+"""The target spacing and the order of the axes (rules C of nnU-Net v2)."""
+
+from __future__ import annotations
+
+from fednnunet.errors import PlanError
+from fednnunet.planning.fingerprint import AXES, Fingerprint
+from fednnunet.planning.grid import SPACING_MM, integer_median, percentile
+from fednnunet.planning.plan import Reason
+
+ANISOTROPY = 3.0
+
+
+def target_spacing(fingerprint: Fingerprint) -> tuple[float, float, float]:
+    """Spacing (z, y, x) in mm of the full resolution, before the axes are transposed."""
+    return explain_spacing(fingerprint)[0]
+
+
+def median_spacing(fingerprint: Fingerprint) -> tuple[float, float, float]:
+    """Median spacing (z, y, x) in mm."""
+    z, y, x = (percentile(fingerprint.block(f"spacing_{a}"), SPACING_MM, 50) for a in AXES)
+    return (z, y, x)
+
+
+def median_shape(fingerprint: Fingerprint) -> tuple[float, float, float]:
+    """Median shape (z, y, x) in voxels after the crop, before resampling."""
+    z, y, x = (integer_median(fingerprint.block(f"shape_{a}")) for a in AXES)
+    return (z, y, x)
+
+
+def explain_spacing(fingerprint: Fingerprint) -> tuple[tuple[float, float, float], Reason]:
+    """The target spacing and why. Raises PlanError for a fingerprint of no cases."""
+    if fingerprint.cases < 1:
+        raise PlanError("there are no cases to plan from", mend="add at least one training case")
+    target = list(median_spacing(fingerprint))
+    shape = median_shape(fingerprint)
+    worst = max(range(3), key=lambda axis: target[axis])
+    others = [axis for axis in range(3) if axis != worst]
+    coarsest = max(target[axis] for axis in others)
+    thick = target[worst] > ANISOTROPY * coarsest
+    few = shape[worst] * ANISOTROPY < min(shape[axis] for axis in others)
+    numbers = (
+        f"median spacing {_mm(target)} mm, median shape {_vox(shape)} before resampling (z, y, x)"
+    )
+    if not (thick and few):
+        because = (
+            f"the median of each axis: {numbers}; no axis is both more than {ANISOTROPY:g} times as "
+            f"coarse as the others and {ANISOTROPY:g} times as short in voxels"
+        )
+        return _triple(target), Reason(decision="target spacing", because=because)
+    finer = percentile(fingerprint.block(f"spacing_{AXES[worst]}"), SPACING_MM, 10)
+    target[worst] = finer if finer >= coarsest else coarsest + 1e-5
+    because = (
+        f"{numbers}; axis {AXES[worst]} is more than {ANISOTROPY:g} times as coarse as the others and "
+        f"{ANISOTROPY:g} times as short, so its 10th percentile {finer:.6g} mm is taken in place of "
+        f"the median, but not less than the others' {coarsest:.6g} mm: {target[worst]:.6g} mm"
+    )
+    return _triple(target), Reason(decision="target spacing", because=because)
+
+
+def axis_order(target_mm: tuple[float, ...]) -> tuple[int, int, int]:
+    """Axes with the coarsest first (the first of equals), the others in their order."""
+    worst = max(range(3), key=lambda axis: target_mm[axis])
+    rest = [axis for axis in range(3) if axis != worst]
+    return (worst, rest[0], rest[1])
+
+
+def _triple(values: list[float]) -> tuple[float, float, float]:
+    z, y, x = values
+    return (z, y, x)
+
+
+def _mm(values: list[float]) -> str:
+    return " x ".join(f"{value:.6g}" for value in values)
+
+
+def _vox(values: tuple[float, ...]) -> str:
+    return " x ".join(f"{value:g}" for value in values)
