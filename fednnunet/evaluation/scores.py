@@ -1,0 +1,154 @@
+"""Scores of a site as sums, so that sites can share them without sharing a case's score."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from fednnunet.errors import ReplyError
+from fednnunet.evaluation.metrics import METRICS, CaseScores, TargetScore
+
+# Addends are rounded to these steps, far below any metric's own precision, so that float64 sums
+# are exact and therefore do not depend on the order of cases or sites.
+_STEP = 2.0**-30
+_SQUARE_STEP = 2.0**-20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricSum:
+    """Count, sum and sum of squares of one metric over the cases where it is defined."""
+
+    count: int = 0
+    total: float = 0.0
+    squares: float = 0.0
+
+    @classmethod
+    def of(cls, value: float) -> MetricSum:
+        """One case's value; NaN counts as no case."""
+        if math.isnan(value):
+            return cls()
+        square = round(value * value / _SQUARE_STEP) * _SQUARE_STEP
+        return cls(count=1, total=round(value / _STEP) * _STEP, squares=square)
+
+    def __add__(self, other: MetricSum) -> MetricSum:
+        return MetricSum(
+            count=self.count + other.count,
+            total=self.total + other.total,
+            squares=self.squares + other.squares,
+        )
+
+    @property
+    def mean(self) -> float:
+        """Mean over cases; NaN without any."""
+        return self.total / self.count if self.count else math.nan
+
+    @property
+    def std(self) -> float:
+        """Standard deviation over cases (n - 1); NaN with fewer than two."""
+        if self.count < 2:
+            return math.nan
+        spread = self.squares - self.total * self.total / self.count
+        return math.sqrt(max(spread, 0.0) / (self.count - 1))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetSums:
+    """Sums of every metric for one target, and how often it was missed or invented."""
+
+    dice: MetricSum = MetricSum()
+    iou: MetricSum = MetricSum()
+    hd95_mm: MetricSum = MetricSum()
+    assd_mm: MetricSum = MetricSum()
+    missed: int = 0
+    invented: int = 0
+
+    @classmethod
+    def of(cls, score: TargetScore) -> TargetSums:
+        """The sums of one case."""
+        sums = {name: MetricSum.of(getattr(score, name)) for name in METRICS}
+        return cls(**sums, missed=int(score.missed), invented=int(score.invented))
+
+    def __add__(self, other: TargetSums) -> TargetSums:
+        sums = {name: getattr(self, name) + getattr(other, name) for name in METRICS}
+        missed, invented = self.missed + other.missed, self.invented + other.invented
+        return TargetSums(**sums, missed=missed, invented=invented)
+
+
+_TARGET_NUMBERS = 3 * len(METRICS) + 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SiteScores:
+    """What may be said of a set of cases: per target the sums over them. Merges by `+`."""
+
+    cases: int = 0
+    targets: dict[str, TargetSums] = field(default_factory=dict)
+
+    @classmethod
+    def empty(cls, targets: Sequence[str]) -> SiteScores:
+        """No case yet, of a task with these targets."""
+        return cls(cases=0, targets={name: TargetSums() for name in targets})
+
+    @classmethod
+    def of(cls, targets: Sequence[str], scores: Iterable[CaseScores]) -> SiteScores:
+        """The sums over cases."""
+        total = cls.empty(targets)
+        for case in scores:
+            sums = {name: TargetSums.of(case.targets[name]) for name in targets}
+            total = total + cls(cases=1, targets=sums)
+        return total
+
+    def __add__(self, other: SiteScores) -> SiteScores:
+        if self.targets.keys() != other.targets.keys():
+            raise ReplyError(
+                f"scores of {list(self.targets)} cannot be added to scores of "
+                f"{list(other.targets)}",
+                mend="evaluate all sites on the same task",
+            )
+        sums = {name: self.targets[name] + other.targets[name] for name in self.targets}
+        return SiteScores(cases=self.cases + other.cases, targets=sums)
+
+    def mean(self, metric: str = "dice", target: str | None = None) -> float:
+        """Mean over cases of one target; without `target` the plain mean over targets.
+
+        Targets without any defined value do not count (nnU-Net's `foreground_mean`).
+        """
+        names = self.targets if target is None else (target,)
+        means = [getattr(self.targets[name], metric).mean for name in names]
+        defined = [mean for mean in means if not math.isnan(mean)]
+        return sum(defined) / len(defined) if defined else math.nan
+
+    def to_vector(self) -> np.ndarray:
+        """All sums in one float64 vector: the cases, then each target's in order."""
+        numbers: list[float] = [self.cases]
+        for sums in self.targets.values():
+            for name in METRICS:
+                metric: MetricSum = getattr(sums, name)
+                numbers += [metric.count, metric.total, metric.squares]
+            numbers += [sums.missed, sums.invented]
+        return np.asarray(numbers, dtype=np.float64)
+
+    @classmethod
+    def from_vector(cls, targets: Sequence[str], vector: np.ndarray) -> SiteScores:
+        """Back from `to_vector`; raises ReplyError if it cannot be such a vector."""
+        wanted = 1 + _TARGET_NUMBERS * len(targets)
+        if vector.shape != (wanted,) or not np.isfinite(vector).all() or (vector < 0).any():
+            raise ReplyError(
+                f"scores must be {wanted} finite numbers of at least 0",
+                where=f"a vector of shape {list(vector.shape)}",
+                mend="evaluate with the same version and task at every site",
+            )
+        rows = np.asarray(vector[1:]).reshape(len(targets), _TARGET_NUMBERS)
+        sums = {name: _target_sums(row) for name, row in zip(targets, rows, strict=True)}
+        return cls(cases=round(float(vector[0])), targets=sums)
+
+
+def _target_sums(row: np.ndarray) -> TargetSums:
+    metrics = {}
+    for i, name in enumerate(METRICS):
+        count, total, squares = (float(value) for value in row[3 * i : 3 * i + 3])
+        metrics[name] = MetricSum(count=round(count), total=total, squares=squares)
+    return TargetSums(**metrics, missed=round(float(row[-2])), invented=round(float(row[-1])))

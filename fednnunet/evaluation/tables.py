@@ -1,0 +1,138 @@
+"""Scores as files and as a printed table."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from fednnunet import records
+from fednnunet.evaluation.metrics import METRICS, CaseScores
+from fednnunet.evaluation.scores import MetricSum, SiteScores, TargetSums
+from fednnunet.files import write_text
+
+_HEADINGS = {"dice": "Dice", "iou": "IoU", "hd95_mm": "HD95 mm", "assd_mm": "ASSD mm"}
+
+
+def write_cases_csv(path: Path, scores: Mapping[str, Sequence[CaseScores]]) -> None:
+    """One line per site, case and target; a metric without meaning is left empty."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["site", "case", "target", *METRICS, "reference_vox", "predicted_vox"])
+    for site in sorted(scores):
+        for case in scores[site]:
+            for target, score in case.targets.items():
+                numbers = [_text(getattr(score, metric)) for metric in METRICS]
+                sizes = [score.reference_vox, score.predicted_vox]
+                writer.writerow([site, case.case, target, *numbers, *sizes])
+    write_text(path, text.getvalue())
+
+
+def write_scores_json(
+    path: Path, targets: Sequence[str], scores: Mapping[str, Sequence[CaseScores]]
+) -> None:
+    """Per case, per site and over all; see `summary` for the latter two. NaN becomes null."""
+    sites = {site: SiteScores.of(targets, scores[site]) for site in sorted(scores)}
+    cases = {
+        site: {case.case: _finite(records.encode(case.targets)) for case in scores[site]}
+        for site in sorted(scores)
+    }
+    records.write({**summary(targets, sites), "per_case": cases}, path)
+
+
+def summary(targets: Sequence[str], sites: Mapping[str, SiteScores]) -> dict[str, Any]:
+    """Means and spreads, JSON-ready: per site, over all cases, and as the plain mean of sites.
+
+    `foreground_mean` is the mean over targets of the mean over cases; `mean_of_sites` gives each
+    site the same weight, `all_cases` each case.
+    """
+    pooled = SiteScores.empty(targets)
+    for name in sorted(sites):
+        pooled = pooled + sites[name]
+    mean_of_sites = {
+        metric: _number(_mean([site.mean(metric) for site in sites.values()])) for metric in METRICS
+    }
+    return {
+        "targets": list(targets),
+        "mean_of_sites": mean_of_sites,
+        "all_cases": _site_summary(pooled),
+        "per_site": {name: _site_summary(sites[name]) for name in sorted(sites)},
+    }
+
+
+def scores_table(targets: Sequence[str], sites: Mapping[str, SiteScores]) -> Table:
+    """A table for the terminal: mean and spread per site and target."""
+    table = Table(title="Scores: mean (standard deviation) over cases", title_justify="left")
+    table.add_column("site")
+    table.add_column("target")
+    for heading in ("cases", *_HEADINGS.values(), "missed", "invented"):
+        table.add_column(heading, justify="right")
+    for name in sorted(sites):
+        site = sites[name]
+        for target in targets:
+            table.add_row(name, target, *_target_cells(site.targets[target], site.cases))
+        if len(targets) > 1:
+            means = [_show(site.mean(metric), metric) for metric in METRICS]
+            table.add_row(name, "mean", str(site.cases), *means, "", "", style="bold")
+        table.add_section()
+    if len(sites) > 1:
+        count = str(sum(site.cases for site in sites.values()))
+        overall = {m: _mean([site.mean(m) for site in sites.values()]) for m in METRICS}
+        means = [_show(overall[metric], metric) for metric in METRICS]
+        table.add_row("mean of sites", "", count, *means, "", "", style="bold")
+    return table
+
+
+def _target_cells(sums: TargetSums, cases: int) -> list[str]:
+    metrics = [_show_sum(getattr(sums, metric), metric) for metric in METRICS]
+    return [str(cases), *metrics, str(sums.missed or ""), str(sums.invented or "")]
+
+
+def _show_sum(metric: MetricSum, name: str) -> str:
+    spread = "" if math.isnan(metric.std) else f" ({_show(metric.std, name)})"
+    return _show(metric.mean, name) + spread
+
+
+def _show(value: float, metric: str) -> str:
+    if math.isnan(value):
+        return "-"
+    return f"{value:.2f}" if metric.endswith("_mm") else f"{value:.3f}"
+
+
+def _site_summary(site: SiteScores) -> dict[str, Any]:
+    per_target = {name: _target_summary(sums) for name, sums in site.targets.items()}
+    means = {metric: _number(site.mean(metric)) for metric in METRICS}
+    return {"cases": site.cases, "foreground_mean": means, "per_target": per_target}
+
+
+def _target_summary(sums: TargetSums) -> dict[str, Any]:
+    result: dict[str, Any] = {}
+    for name in METRICS:
+        metric: MetricSum = getattr(sums, name)
+        numbers = {"mean": _number(metric.mean), "std": _number(metric.std)}
+        result[name] = {"cases": metric.count, **numbers}
+    return {**result, "missed": sums.missed, "invented": sums.invented}
+
+
+def _mean(values: Sequence[float]) -> float:
+    defined = [value for value in values if not math.isnan(value)]
+    return sum(defined) / len(defined) if defined else math.nan
+
+
+def _number(value: float) -> float | None:
+    return None if math.isnan(value) else value
+
+
+def _text(value: float) -> str:
+    return "" if math.isnan(value) else f"{value:.6g}"
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    return _number(value) if isinstance(value, float) else value
