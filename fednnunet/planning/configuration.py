@@ -142,7 +142,9 @@ def _pooling(topology: Topology) -> str:
 
 def _features(planner: Planner, architecture: Architecture) -> str:
     numbers = ", ".join(str(stage.features) for stage in architecture.stages)
-    return f"{planner.features}, doubled at each of the {len(architecture.stages)} stages: {numbers}"
+    return (
+        f"{planner.features}, doubled at each of the {len(architecture.stages)} stages: {numbers}"
+    )
 
 
 def _x(values: Sequence[float]) -> str:

@@ -96,7 +96,7 @@ class Fingerprint:
     @property
     def cases(self) -> int:
         """Number of cases summed."""
-        return int(self.vector[0])
+        return int(self.block("cases")[0])
 
     def label_cases(self) -> dict[str, int]:
         """For each label, the number of cases in which it occurs."""

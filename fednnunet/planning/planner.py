@@ -13,9 +13,11 @@ from fednnunet.planning.fingerprint import Fingerprint
 from fednnunet.planning.intensity import merged_intensity, normalisation_of, plan_mask_use
 from fednnunet.planning.memory import output_channels
 from fednnunet.planning.plan import Configuration, Intensity, Plan, Reason
-from fednnunet.planning.presets import Planner, find_planner
+from fednnunet.planning.presets import PLANNERS, Planner, find_planner
 from fednnunet.planning.shapes import ShapeSketch
 from fednnunet.planning.spacing import axis_order, explain_spacing
+
+__all__ = ["PLANNERS", "make_plan"]
 
 _LOWRES_BELOW = 0.25  # share of the median shape that a patch should cover
 _LOWRES_STEP = 1.03
@@ -156,7 +158,10 @@ def _lowres(scene: _Scene, full: Sized) -> tuple[Sized | None, tuple[float, ...]
     while share < _LOWRES_BELOW:
         coarsest = max(spacing)
         fine = [coarsest / s > 2 for s in spacing]
-        spacing = [s * _LOWRES_STEP if f or not any(fine) else s for s, f in zip(spacing, fine, strict=True)]
+        spacing = [
+            s * _LOWRES_STEP if f or not any(fine) else s
+            for s, f in zip(spacing, fine, strict=True)
+        ]
         edges = [a / b * m for a, b, m in zip(scene.spacing_mm, spacing, median, strict=True)]
         now = math.prod(edges)
         low_median = tuple(float(round(edge)) for edge in edges)
@@ -166,9 +171,17 @@ def _lowres(scene: _Scene, full: Sized) -> tuple[Sized | None, tuple[float, ...]
     if low is None:
         return None, median, f"{why}: no lower resolution is needed"
     if whole / now < _LOWRES_GAIN:
-        return None, median, f"{why}, but a lower resolution would save less than half of the voxels"
+        return (
+            None,
+            median,
+            f"{why}, but a lower resolution would save less than half of the voxels",
+        )
     text = " x ".join(f"{s:.4g}" for s in spacing)
-    return low, low_median, f"{why}: spacing was raised by 3 % steps to {text} mm, covering {share:.1%}"
+    return (
+        low,
+        low_median,
+        f"{why}: spacing was raised by 3 % steps to {text} mm, covering {share:.1%}",
+    )
 
 
 def _finish(

@@ -77,7 +77,9 @@ def bin_moments(table: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, 
     low, width = INTENSITY_EDGES[bins], np.diff(INTENSITY_EDGES)[bins]
     mean = first / weight
     variance = np.maximum(second / weight - mean**2, 0)
-    deviation = np.where(variance < 1e-9, 0, np.sqrt(variance))  # below: one value, but for rounding
+    deviation = np.where(
+        variance < 1e-9, 0, np.sqrt(variance)
+    )  # below: one value, but for rounding
     return bins, weight, low + width * mean, width * deviation
 
 

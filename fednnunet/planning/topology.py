@@ -31,9 +31,7 @@ def plan_topology(spacing_mm: Sequence[float], patch_vox: Sequence[float]) -> To
     kernel = [1] * len(spacing)
     strides, kernels, remarks = [(1,) * len(spacing)], [], []
     while pooled := _poolable(spacing, size):
-        kernel = [
-            3 if kernel[a] == 3 or spacing[a] / min(spacing) < 2 else 1 for a in axes
-        ]
+        kernel = [3 if kernel[a] == 3 or spacing[a] / min(spacing) < 2 else 1 for a in axes]
         kernels.append(tuple(kernel))
         strides.append(tuple(2 if a in pooled else 1 for a in axes))
         remarks.append(_remark(spacing, size, pooled, len(strides) - 1))

@@ -1,0 +1,101 @@
+"""A fingerprint as JSON: only the sums that are not zero."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from fednnunet import records
+from fednnunet.errors import ReplyError
+from fednnunet.planning.fingerprint import Fingerprint, Layout
+from fednnunet.planning.grid import CROP_RATIO, SHAPE_BINS, SPACING_MM
+from fednnunet.planning.sketch import INTENSITY_BINS
+from fednnunet.task import Task
+
+SCHEMA = 1
+BINS = (
+    f"spacing {SPACING_MM.bins}, shape {SHAPE_BINS}, crop {CROP_RATIO.bins}, "
+    f"intensity {INTENSITY_BINS}"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sums:
+    """One part of a fingerprint: `values[i]` stands at flat place `places[i]`, all else is zero."""
+
+    places: tuple[int, ...]
+    values: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FingerprintRecord:
+    """`fingerprint.json`: the merged sums of a federation, or those of one site.
+
+    `bins` says how the histograms are divided, `cases` how many cases were summed, `parts` holds
+    each histogram and count by name.
+    """
+
+    schema: int = SCHEMA
+    bins: str = BINS
+    task: Task
+    cases: int
+    parts: dict[str, Sums]
+
+    def __post_init__(self) -> None:
+        if self.schema != SCHEMA or self.bins != BINS:
+            raise ReplyError(
+                f"the fingerprint has schema {self.schema} and bins {self.bins!r}, this program "
+                f"has {SCHEMA} and {BINS!r}",
+                mend="give every site the same version of the program",
+            )
+
+
+def write_fingerprint(fingerprint: Fingerprint, path: Path) -> None:
+    """Write `fingerprint.json`, atomically."""
+    records.write(to_record(fingerprint), path)
+
+
+def read_fingerprint(path: Path) -> Fingerprint:
+    """Read and check `fingerprint.json`."""
+    return from_record(records.read(FingerprintRecord, path), source=str(path))
+
+
+def to_record(fingerprint: Fingerprint) -> FingerprintRecord:
+    """The fingerprint as a JSON-able record."""
+    parts = {}
+    for name in Layout.of(fingerprint.task).blocks:
+        flat = fingerprint.block(name).ravel()
+        places = np.flatnonzero(flat)
+        parts[name] = Sums(places=tuple(places.tolist()), values=tuple(flat[places].tolist()))
+    return FingerprintRecord(task=fingerprint.task, cases=fingerprint.cases, parts=parts)
+
+
+def from_record(record: FingerprintRecord, *, source: str = "") -> Fingerprint:
+    """The fingerprint in a record; raises ReplyError for unknown, missing or misplaced parts."""
+    fingerprint = Fingerprint.empty(record.task)
+    names = Layout.of(record.task).blocks.keys()
+    if names != record.parts.keys():
+        wrong = ", ".join(sorted(names ^ record.parts.keys()))
+        raise ReplyError(
+            f"parts missing or unknown: {wrong}", where=source, mend="restore the file"
+        )
+    for name, sums in record.parts.items():
+        flat = fingerprint.block(name).reshape(-1)
+        places = np.array(sums.places, np.int64)
+        outside = np.any((places < 0) | (places >= len(flat)))
+        if len(places) != len(sums.values) or outside or len(set(sums.places)) != len(places):
+            raise ReplyError(
+                f"part {name!r} has places outside its {len(flat)} bins, or not one value a place",
+                where=source,
+                mend="restore the file",
+            )
+        flat[places] = sums.values
+    if fingerprint.cases != record.cases:
+        raise ReplyError(
+            f"{record.cases} cases are stated, {fingerprint.cases} counted",
+            where=source,
+            mend="restore the file",
+        )
+    return fingerprint
