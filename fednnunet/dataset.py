@@ -1,0 +1,266 @@
+"""A site's folder in nnU-Net's raw layout: `imagesTr`, `labelsTr`, `dataset.json`."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fednnunet.errors import DataError, FedNNUNetError, InputError, raise_all
+from fednnunet.io import ENDINGS, ending
+from fednnunet.task import Task
+
+_CHANNEL = re.compile(r"^(?P<case>.+)_(?P<channel>\d{4})$")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """One patient's volume: image files in channel order, a label map, and whose they are.
+
+    Cases of one `group` (a patient scanned twice) always stay together in a split.
+    """
+
+    name: str
+    images: tuple[Path, ...]
+    label: Path | None
+    group: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dataset:
+    """The cases of one site, sorted by name."""
+
+    folder: Path
+    channels: tuple[str, ...]
+    cases: tuple[Case, ...]
+
+
+def read_dataset(
+    folder: Path, task: Task, *, site: str = "", require_labels: bool = True
+) -> Dataset:
+    """List a site's cases and hold them against the task; reads no image.
+
+    Raises DataError, or ManyFaults with every layout fault at once: a missing folder, an image
+    without label or the reverse, wrong channel numbering, channels or labels unlike the task's.
+    """
+    faults: list[FedNNUNetError] = []
+    images = folder / "imagesTr"
+    if not images.is_dir():
+        raise _fault(
+            site, f"the folder {images} is missing", images, "give a folder in nnU-Net raw layout"
+        )
+    header = _read_header(folder, task, site, faults)
+    groups = _groups(header, folder, site, faults)
+    labels = _labels(folder / "labelsTr", site, faults)
+    cases = []
+    for name, files in _by_case(images, len(task.channels), site, faults).items():
+        if name not in labels and require_labels:
+            path = folder / "labelsTr" / f"{name}{ENDINGS[0]}"
+            faults.append(
+                _fault(site, f"case {name} has no label map", path, "add it, or move the image out")
+            )
+        group = str(groups.get(name, name))
+        cases.append(Case(name=name, images=files, label=labels.pop(name, None), group=group))
+    faults += [
+        _fault(site, f"label map {path.name} has no image", path, "add the image, or move it out")
+        for _, path in sorted(labels.items())
+    ]
+    if not cases and not faults:
+        faults.append(_fault(site, "the site has no images", images, "add case_0000.nii.gz, ..."))
+    raise_all(f"the folder of site {site or folder.name} cannot be used", faults)
+    return Dataset(folder=folder, channels=task.channels, cases=tuple(cases))
+
+
+def list_images(folder: Path, channels: int) -> tuple[Case, ...]:
+    """The cases of a flat folder (`case_0000.nii.gz`, ...), for prediction; labels are `None`."""
+    if not folder.is_dir():
+        raise InputError(f"the folder {folder} is missing", where=str(folder), mend="correct it")
+    faults: list[FedNNUNetError] = []
+    found = _by_case(folder, channels, "", faults)
+    if not found and not faults:
+        faults.append(_fault("", f"no images in {folder}", folder, "name them case_0000.nii.gz"))
+    raise_all(f"the folder {folder} cannot be used", faults)
+    return tuple(
+        Case(name=name, images=files, label=None, group=name) for name, files in found.items()
+    )
+
+
+def split_cases(
+    cases: Iterable[Case], *, fraction: float, seed: int
+) -> tuple[tuple[Case, ...], tuple[Case, ...]]:
+    """Split into (training, held out), whole groups at a time.
+
+    Depends on group names and `seed` alone, not on the order of `cases`. About `fraction` of the
+    groups are held out: at least one of two or more, none of one.
+    """
+    cases = tuple(sorted(cases, key=lambda case: case.name))
+    groups = _shuffled({case.group for case in cases}, seed)
+    splits = fraction > 0 and len(groups) > 1
+    count = min(max(round(fraction * len(groups)), 1), len(groups) - 1) if splits else 0
+    held = set(groups[:count])
+    return (
+        tuple(case for case in cases if case.group not in held),
+        tuple(case for case in cases if case.group in held),
+    )
+
+
+def folds(
+    cases: Iterable[Case], *, count: int = 5, seed: int = 12345
+) -> tuple[tuple[tuple[Case, ...], tuple[Case, ...]], ...]:
+    """Cross-validation folds as (training, validation) pairs, whole groups at a time."""
+    cases = tuple(sorted(cases, key=lambda case: case.name))
+    groups = _shuffled({case.group for case in cases}, seed)
+    if len(groups) < count:
+        raise InputError(
+            f"{len(groups)} patients cannot be split into {count} folds",
+            mend=f"ask for at most {len(groups)} folds",
+        )
+    pairs = []
+    for fold in range(count):
+        held = set(groups[fold::count])
+        pairs.append(
+            (
+                tuple(case for case in cases if case.group not in held),
+                tuple(case for case in cases if case.group in held),
+            )
+        )
+    return tuple(pairs)
+
+
+def _shuffled(names: Iterable[str], seed: int) -> list[str]:
+    """Names in an order drawn by `seed`, each name's place being independent of the others."""
+
+    def key(name: str) -> bytes:
+        return hashlib.sha256(f"{seed}/{name}".encode()).digest()
+
+    return sorted(names, key=key)
+
+
+def _by_case(
+    folder: Path, channels: int, site: str, faults: list[FedNNUNetError]
+) -> dict[str, tuple[Path, ...]]:
+    """Image files of a folder, sorted by case and then by channel."""
+    found: dict[str, dict[int, Path]] = {}
+    for path in _images_in(folder):
+        match = _CHANNEL.match(_stem(path))
+        if match is None:
+            mend = "end the name with the channel's number: case_0000.nii.gz"
+            faults.append(_fault(site, f"{path.name} has no channel number", path, mend))
+            continue
+        numbers = found.setdefault(match["case"], {})
+        number = int(match["channel"])
+        if number in numbers:
+            what = f"{path.name} and {numbers[number].name} are the same channel of one case"
+            faults.append(_fault(site, what, path, "keep one of them"))
+        numbers[number] = path
+    for name, numbers in found.items():
+        if sorted(numbers) != list(range(channels)):
+            has = ", ".join(f"{n:04d}" for n in sorted(numbers))
+            needs = ", ".join(f"{n:04d}" for n in range(channels))
+            what = f"case {name} has the channels {has}, the task needs {needs}"
+            faults.append(_fault(site, what, folder, "add or renumber the channel files"))
+    return {name: tuple(n[k] for k in sorted(n)) for name, n in sorted(found.items())}
+
+
+def _labels(folder: Path, site: str, faults: list[FedNNUNetError]) -> dict[str, Path]:
+    if not folder.is_dir():
+        return {}
+    found: dict[str, Path] = {}
+    for path in _images_in(folder):
+        name = _stem(path)
+        if name in found:
+            what = f"{path.name} and {found[name].name} are both label maps of case {name}"
+            faults.append(_fault(site, what, path, "keep one of them"))
+        found[name] = path
+    return found
+
+
+def _images_in(folder: Path) -> list[Path]:
+    paths = (path for path in folder.iterdir() if not path.name.startswith("."))
+    return sorted(path for path in paths if ending(path) is not None)
+
+
+def _stem(path: Path) -> str:
+    return path.name[: -len(ending(path) or "")]
+
+
+def _read_header(
+    folder: Path, task: Task, site: str, faults: list[FedNNUNetError]
+) -> dict[str, Any]:
+    """`dataset.json` where there is one, held against the task."""
+    path = folder / "dataset.json"
+    if not path.is_file():
+        return {}
+    try:
+        header = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        faults.append(_fault(site, f"dataset.json is not JSON: {error}", path, "correct it"))
+        return {}
+    if not isinstance(header, dict):
+        faults.append(_fault(site, "dataset.json must be a table of fields", path, "correct it"))
+        return {}
+    faults += _channel_faults(header, task, path, site) + _label_faults(header, task, path, site)
+    return header
+
+
+def _channel_faults(
+    header: dict[str, Any], task: Task, path: Path, site: str
+) -> list[FedNNUNetError]:
+    named = header.get("channel_names", header.get("modality"))
+    if not isinstance(named, dict):
+        return []
+    channels = [str(named[key]) for key in sorted(named, key=_number)]
+    if [c.lower() for c in channels] == [c.lower() for c in task.channels]:
+        return []
+    what = f"the site has the channels {channels}, the task has {list(task.channels)}"
+    return [_fault(site, what, path, "the same channels in the same order at every site")]
+
+
+def _label_faults(
+    header: dict[str, Any], task: Task, path: Path, site: str
+) -> list[FedNNUNetError]:
+    named = header.get("labels")
+    if not isinstance(named, dict):
+        return []
+    values: set[int] = set()
+    for key, value in named.items():
+        for item in value if isinstance(value, list) else [value]:
+            number = _number(key if isinstance(item, str) else item)  # v1 files map value to name
+            values.add(number)
+    unknown = sorted(values - set(task.values))
+    if not unknown:
+        return []
+    what = f"dataset.json has the label values {unknown}, the task has {list(task.values)}"
+    return [_fault(site, what, path, "correct dataset.json, or add the labels to the task")]
+
+
+def _groups(
+    header: dict[str, Any], folder: Path, site: str, faults: list[FedNNUNetError]
+) -> dict[str, Any]:
+    groups = header.get("groups", {})
+    if isinstance(groups, dict):
+        return groups
+    mend = 'write "groups": {"case": "patient"}'
+    path = folder / "dataset.json"
+    faults.append(_fault(site, "groups in dataset.json must be a table", path, mend))
+    return {}
+
+
+def _number(value: Any) -> int:
+    try:
+        return int(value)
+    except (TypeError, ValueError):
+        return -1
+
+
+def _fault(site: str, what: str, path: Path, mend: str) -> DataError:
+    return DataError(what, where=f"site {site}, {path}" if site else str(path), mend=mend)
+
+
+def names_of(cases: Sequence[Case]) -> tuple[str, ...]:
+    """The cases' names, in their order."""
+    return tuple(case.name for case in cases)

@@ -1,0 +1,61 @@
+"""One case's statistics for planning: read once, cropped, sketched; never leaves the site."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from fednnunet.errors import DataError
+from fednnunet.planning.fingerprint import CaseFingerprint
+from fednnunet.planning.sketch import ForegroundSketch
+from fednnunet.preprocess.crop import crop, nonzero_box
+from fednnunet.task import Task
+from fednnunet.volume import Volume
+
+
+def measure_case(volume: Volume, label: np.ndarray, task: Task) -> CaseFingerprint:
+    """Fingerprint of a case with its `label` (z, y, x); foreground is every label above 0.
+
+    Raises DataError for a label of another shape, another number of channels, or intensities
+    that are not finite.
+    """
+    if label.shape != volume.shape_vox:
+        raise DataError(
+            f"the label map has shape {list(label.shape)}, its image {list(volume.shape_vox)}",
+            mend="bring the label map onto the image's grid",
+        )
+    if len(volume.array) != len(task.channels):
+        raise DataError(
+            f"the image has {len(volume.array)} channels, the task has {len(task.channels)}",
+            mend=f"give one file per channel: {', '.join(task.channels)}",
+        )
+    box = nonzero_box(volume.array)
+    image, cropped = crop(volume.array, box), crop(label, box)
+    z, y, x = cropped.shape
+    foreground = cropped > 0
+    return CaseFingerprint(
+        spacing_mm=volume.spacing_mm,
+        shape_vox=(z, y, x),
+        crop_ratio=cropped.size / math.prod(volume.shape_vox),
+        foreground=tuple(_sketch(channel[foreground]) for channel in image),
+        voxels_per_label=_counts(cropped, len(task.labels)),
+    )
+
+
+def _sketch(values: np.ndarray) -> ForegroundSketch:
+    if not np.isfinite(values).all():
+        raise DataError(
+            "the image has NaN or infinite values in the foreground",
+            mend="replace them; check_site names every file that has any",
+        )
+    return ForegroundSketch.of_voxels(values)
+
+
+def _counts(label: np.ndarray, labels: int) -> tuple[int, ...]:
+    """Voxels of each label of the task; other values count for none."""
+    counts = np.zeros(labels, np.int64)
+    for plane in label:  # a slice at a time: bincount would copy the volume as int64
+        known = plane[(plane >= 0) & (plane < labels)]
+        counts += np.bincount(known, minlength=labels)
+    return tuple(int(n) for n in counts)

@@ -1,0 +1,147 @@
+"""A volume made ready by the plan: transpose, crop, normalise, resample; and the way back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from fednnunet.errors import DataError
+from fednnunet.planning.plan import Configuration, Plan
+from fednnunet.preprocess.crop import Box, crop, inside_mask, mark_outside, nonzero_box
+from fednnunet.preprocess.normalise import normalise
+from fednnunet.preprocess.resample import new_shape, resample_image, resample_labels
+from fednnunet.volume import Geometry, Volume
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placement:
+    """Where a prepared volume lies in its image: all that the way back needs.
+
+    `box` and the two spacings are in the plan's axis order, `native_shape` in the image's own.
+    """
+
+    transpose: tuple[int, int, int]
+    native_shape: tuple[int, int, int]
+    box: Box
+    spacing_mm: tuple[float, float, float]
+    target_mm: tuple[float, float, float]
+    prepared_shape: tuple[int, int, int]
+    geometry: Geometry
+
+    @property
+    def cropped_shape(self) -> tuple[int, int, int]:
+        """Shape of the crop at the image's own spacing, in the plan's axis order."""
+        z, y, x = (stop - start for start, stop in self.box)
+        return (z, y, x)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Prepared:
+    """What a network sees of a case, axes in the plan's order.
+
+    `data` is float32 (c, z, y, x); `seg` int16 (z, y, x), -1 where nothing is labelled outside
+    the patient, `None` without a label map.
+    """
+
+    data: np.ndarray
+    seg: np.ndarray | None
+    placement: Placement
+
+
+def prepare_volume(
+    volume: Volume, plan: Plan, configuration: Configuration, label: np.ndarray | None = None
+) -> Prepared:
+    """Prepare a volume, and its `label` (z, y, x) if given; the inputs are left as they are.
+
+    A 2D configuration keeps the spacing of the first axis. Raises DataError for the wrong number
+    of channels or a label of another shape.
+    """
+    _check(volume, plan, label)
+    axes = plan.transpose
+    array = volume.array.transpose(0, *(axis + 1 for axis in axes))
+    box = nonzero_box(array)
+    placement = _place(volume, plan, configuration, box)
+    array = crop(array, box)
+    inside = inside_mask(array)
+    data = np.empty((len(array), *placement.prepared_shape), np.float32)
+    for index, channel in enumerate(array):
+        ready = np.array(channel, dtype=np.float32, order="C")
+        mask = inside if configuration.use_mask[index] else None
+        normalise(ready, configuration.normalisation[index], plan.intensity[index], mask)
+        data[index] = _resampled(ready[None], placement, configuration)[0]
+        del ready
+    seg = None
+    if label is not None:
+        seg = mark_outside(crop(label.transpose(axes), box), inside)
+        seg = resample_labels(
+            seg,
+            placement.spacing_mm,
+            placement.target_mm,
+            placement.prepared_shape,
+            resampling=configuration.resampling,
+        )
+    return Prepared(data=data, seg=seg, placement=placement)
+
+
+def to_native(labels: np.ndarray, placement: Placement) -> np.ndarray:
+    """Put `labels` of the crop (z, y, x; plan's axis order) into the whole image, in its axes.
+
+    The result (z, y, x) is uint8, or uint16 if a value passes 255; 0 outside the crop.
+    """
+    if labels.shape != placement.cropped_shape:
+        raise DataError(
+            f"a mask of shape {list(labels.shape)} does not fit the crop's "
+            f"{list(placement.cropped_shape)}",
+            mend="resample it to the crop's shape first",
+        )
+    dtype = np.uint8 if int(labels.max(initial=0)) <= 255 else np.uint16
+    full = np.zeros([placement.native_shape[axis] for axis in placement.transpose], dtype)
+    crop(full, placement.box)[...] = labels
+    return np.ascontiguousarray(full.transpose(np.argsort(placement.transpose)))
+
+
+def _resampled(array: np.ndarray, placement: Placement, configuration: Configuration) -> np.ndarray:
+    return resample_image(
+        array,
+        placement.spacing_mm,
+        placement.target_mm,
+        placement.prepared_shape,
+        resampling=configuration.resampling,
+    )
+
+
+def _place(volume: Volume, plan: Plan, configuration: Configuration, box: Box) -> Placement:
+    spacing = _ordered(volume.spacing_mm, plan.transpose)
+    target = configuration.spacing_mm
+    full = (spacing[0], *target) if configuration.is_2d else target
+    cropped = [stop - start for start, stop in box]
+    return Placement(
+        transpose=plan.transpose,
+        native_shape=volume.shape_vox,
+        box=box,
+        spacing_mm=spacing,
+        target_mm=(full[0], full[1], full[2]),
+        prepared_shape=new_shape(cropped, spacing, full),
+        geometry=volume.geometry,
+    )
+
+
+def _ordered(values: Sequence[float], axes: Sequence[int]) -> tuple[float, float, float]:
+    z, y, x = (values[axis] for axis in axes)
+    return (z, y, x)
+
+
+def _check(volume: Volume, plan: Plan, label: np.ndarray | None) -> None:
+    channels = len(plan.task.channels)
+    if len(volume.array) != channels:
+        raise DataError(
+            f"the image has {len(volume.array)} channels, the plan needs {channels}",
+            mend=f"give one file per channel: {', '.join(plan.task.channels)}",
+        )
+    if label is not None and label.shape != volume.shape_vox:
+        raise DataError(
+            f"the label map has shape {list(label.shape)}, its image {list(volume.shape_vox)}",
+            mend="bring the label map onto the image's grid",
+        )

@@ -1,0 +1,183 @@
+"""A prepared case on disk, read in patches: one folder, whole or not there.
+
+`NAME/data.b2nd` and `NAME/seg.b2nd` are blosc2 arrays in chunks near the patch, `locations.npy`
+holds voxels of every class, `case.json` the placement and the hash of all that the case was made
+of. A case is written beside its place and renamed, so a kill leaves no half case.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fednnunet import records
+from fednnunet.errors import FedNNUNetError
+from fednnunet.preprocess.pipeline import Placement, Prepared
+
+RECORD = "case.json"
+_BLOCK_BYTES = 1 << 17
+_CHUNK_BYTES = 6 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaseRecord:
+    """What `case.json` says: `key` hashes the input files and the parts of the plan used."""
+
+    name: str
+    key: str
+    shape_vox: tuple[int, int, int]
+    channels: int
+    placement: Placement
+
+
+class StoredCase:
+    """One prepared case; arrays are opened when first read and never loaded whole."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._record = records.read(CaseRecord, folder / RECORD)
+
+    @property
+    def name(self) -> str:
+        """The case's name."""
+        return self._record.name
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Number of voxels (z, y, x)."""
+        return self._record.shape_vox
+
+    @property
+    def channels(self) -> int:
+        """Number of image channels."""
+        return self._record.channels
+
+    @property
+    def placement(self) -> Placement:
+        """Where the prepared volume lies in its image."""
+        return self._record.placement
+
+    @cached_property
+    def locations(self) -> dict[int, np.ndarray]:
+        """Voxel indices (n, 3; z, y, x; int32) of each class there is, for forced foreground.
+
+        Where the task has an ignore label, -1 holds voxels of any annotated kind.
+        """
+        table = np.load(self.folder / "locations.npy", allow_pickle=False)
+        return {int(v): table[table[:, 0] == v, 1:] for v in np.unique(table[:, 0])}
+
+    def read(self, low: Sequence[int], high: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+        """The box from `low` to `high` (z, y, x; half open), cut off at the volume's edges.
+
+        Returns the image float32 (c, z, y, x) and the labels int16 (z, y, x).
+        """
+        box = tuple(
+            slice(min(max(int(a), 0), n), min(max(int(b), 0), n))
+            for a, b, n in zip(low, high, self.shape, strict=True)
+        )
+        return self._data[(slice(None), *box)], self._seg[box]
+
+    @cached_property
+    def _data(self) -> Any:
+        return _open(self.folder / "data.b2nd")
+
+    @cached_property
+    def _seg(self) -> Any:
+        return _open(self.folder / "seg.b2nd")
+
+
+def stored_key(folder: Path, name: str) -> str | None:
+    """The hash that a stored case was made from, `None` if it is not there whole."""
+    try:
+        return records.read(CaseRecord, folder / name / RECORD).key
+    except FedNNUNetError:
+        return None
+
+
+def write_case(
+    folder: Path,
+    name: str,
+    prepared: Prepared,
+    *,
+    key: str,
+    patch_vox: Sequence[int],
+    locations: np.ndarray,
+) -> None:
+    """Write a case with its class locations (n, 4; class, z, y, x), replacing an earlier one."""
+    shape = prepared.placement.prepared_shape
+    seg = prepared.seg if prepared.seg is not None else np.zeros(shape, np.int16)
+    patch = (1,) * (3 - len(patch_vox)) + tuple(patch_vox)
+    temporary = folder / f".tmp-{os.getpid()}-{name}"
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    try:
+        _save(prepared.data, temporary / "data.b2nd", patch)
+        _save(seg, temporary / "seg.b2nd", patch)
+        np.save(temporary / "locations.npy", locations, allow_pickle=False)
+        record = CaseRecord(
+            name=name,
+            key=key,
+            shape_vox=shape,
+            channels=len(prepared.data),
+            placement=prepared.placement,
+        )
+        records.write(record, temporary / RECORD)
+        _swap(temporary, folder / name)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _swap(new: Path, place: Path) -> None:
+    """Rename a folder to its place; what stood there goes first, so no mixture is ever seen."""
+    if place.exists():
+        old = place.with_name(f".tmp-old-{os.getpid()}-{place.name}")
+        os.rename(place, old)
+        shutil.rmtree(old)
+    os.rename(new, place)
+
+
+def clear_leftovers(folder: Path) -> None:
+    """Remove what a killed run left half written. No other run may be writing here."""
+    for path in folder.glob(".tmp-*"):
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def chunk_shape(
+    shape: Sequence[int], patch: Sequence[int], limit_bytes: int, itemsize: int
+) -> tuple[int, ...]:
+    """A box near `patch`, inside `shape`, of at most `limit_bytes`: its longest axis is halved."""
+    box = [max(1, min(n, p)) for n, p in zip(shape, patch, strict=True)]
+    while np.prod(box) * itemsize > limit_bytes:
+        longest = int(np.argmax(box))
+        box[longest] = (box[longest] + 1) // 2
+    return tuple(box)
+
+
+def _save(array: np.ndarray, path: Path, patch: Sequence[int]) -> None:
+    import blosc2
+
+    spatial, size = array.shape[-3:], array.itemsize
+    lead = (1,) * (array.ndim - 3)
+    chunks = chunk_shape(spatial, patch, _CHUNK_BYTES, size)
+    blocks = chunk_shape(spatial, chunks, _BLOCK_BYTES, size)
+    blosc2.asarray(
+        np.ascontiguousarray(array),
+        chunks=(*lead, *chunks),
+        blocks=(*lead, *blocks),
+        urlpath=str(path),
+        mode="w",
+        cparams={"codec": blosc2.Codec.LZ4, "clevel": 5, "nthreads": 1},
+    )
+
+
+def _open(path: Path) -> Any:
+    import blosc2
+
+    return blosc2.open(urlpath=str(path), mode="r", dparams={"nthreads": 1})
