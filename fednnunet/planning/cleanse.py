@@ -74,7 +74,7 @@ def check_cases(cases: int, policy: SitePolicy, *, site: str = "") -> None:
     """Raise RefusalError if a site has fewer cases than its policy asks for."""
     if cases < policy.min_cases:
         raise RefusalError(
-            f"{cases} cases are fewer than the {policy.min_cases} below which this site keeps silent",
+            f"{cases} cases are fewer than the {policy.min_cases} that this site asks for",
             where=f"site {site}" if site else "",
             mend="add cases, or let the site's owner lower min_cases in its own policy file",
         )
@@ -156,7 +156,7 @@ def _fold_foreground(table: np.ndarray, least: int) -> np.ndarray:
 def _groups_by_cases(cases: np.ndarray, least: int) -> Iterator[np.ndarray]:
     """Join each rare bin to its neighbour towards the bin that most cases share.
 
-    A case may stand in many bins, so counts are not summed: a group is safe when one of its bins is.
+    A case may stand in many bins, so counts are not summed: one safe bin makes a group safe.
     """
     bins = np.flatnonzero(cases)
     if not len(bins):

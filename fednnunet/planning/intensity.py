@@ -34,8 +34,8 @@ def plan_mask_use(
         for name, kind, masked in zip(fingerprint.task.channels, normalisation, use, strict=True)
     )
     because = (
-        f"by channel name, {channels}; z-score keeps to the mask if the crop to it leaves less than "
-        f"{_MASK_BELOW:.0%} of the median volume, here {ratio:.1%}"
+        f"by channel name, {channels}; z-score keeps to the mask if the crop to it leaves less "
+        f"than {_MASK_BELOW:.0%} of the median volume, here {ratio:.1%}"
     )
     return use, Reason(decision="normalisation", because=because)
 

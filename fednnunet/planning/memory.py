@@ -1,4 +1,4 @@
-"""How much a network needs in training, counted in elements of feature maps (rules G of nnU-Net v2).
+"""What a network needs in training, in elements of feature maps (rules G of nnU-Net v2).
 
 An element is one number of a feature map; bytes do not enter. What fits into a GPU was calibrated
 once for each kind of network and is scaled with its memory.

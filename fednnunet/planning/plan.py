@@ -114,9 +114,9 @@ class Configuration:
 
     def __post_init__(self) -> None:
         axes = len(self.patch_vox)
-        for field in ("spacing_mm", "median_shape_vox"):
-            if len(getattr(self, field)) != axes:
-                raise PlanError(f"{field} of {self.name} needs {axes} values", mend="one per axis")
+        for part in ("spacing_mm", "median_shape_vox"):
+            if len(getattr(self, part)) != axes:
+                raise PlanError(f"{part} of {self.name} needs {axes} values", mend="one per axis")
         if len(self.architecture.stages[0].kernel) != axes:
             raise PlanError(f"the network of {self.name} has not {axes} axes", mend="match patch")
         if any(value <= 0 for value in (*self.spacing_mm, *self.patch_vox)):

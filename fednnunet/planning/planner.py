@@ -117,8 +117,8 @@ def _means(
     else:
         least, typical = min(given), median_low(given)
         why = (
-            f"the patch fits {least:g} GiB, the smallest site; the batch fits {typical:g} GiB, as at "
-            "least half of the sites have; sites with less accumulate gradients over the same batch"
+            f"the patch fits {least:g} GiB, the smallest site; the batch fits {typical:g} GiB, "
+            "which at least half of the sites have; the others accumulate gradients to that batch"
         )
     means = Means(planner=planner, patch_gib=least, batch_gib=typical, outputs=outputs)
     return means, Reason(decision="memory", because=why)
@@ -167,14 +167,14 @@ def _lowres(scene: _Scene, full: Sized) -> tuple[Sized | None, tuple[float, ...]
         low_median = tuple(float(round(edge)) for edge in edges)
         low = size_configuration(scene.means, spacing, low_median, now * scene.cases)
         share = math.prod(low.patch_vox) / now
-    why = f"the patch of 3d_fullres covers {first:.1%} of the median shape, {_LOWRES_BELOW:.0%} wanted"
+    why = f"the patch of 3d_fullres covers {first:.1%} of the median shape ({_LOWRES_BELOW:.0%} do)"
     if low is None:
         return None, median, f"{why}: no lower resolution is needed"
     if whole / now < _LOWRES_GAIN:
         return (
             None,
             median,
-            f"{why}, but a lower resolution would save less than half of the voxels",
+            f"{why}, but a lower resolution would keep over half of the voxels",
         )
     text = " x ".join(f"{s:.4g}" for s in spacing)
     return (
@@ -213,7 +213,7 @@ def _named(name: str, sized: Sized) -> list[Reason]:
 
 def _order_why(order: tuple[int, ...], target: tuple[float, ...]) -> str:
     names = ", ".join("zyx"[axis] for axis in order)
-    return f"{names}: the coarsest axis ({max(target):.6g} mm) comes first, the others keep their order"
+    return f"{names}: the coarsest ({max(target):.6g} mm) comes first, the others keep their order"
 
 
 def _shape_why(median: tuple[float, ...], cases: int) -> str:

@@ -66,7 +66,7 @@ class ShapeSketch:
         """The sketch in `vector`; raises ReplyError for another length."""
         if vector.shape != (len(AXES) * SHAPE_BINS,):
             raise ReplyError(
-                f"the histogram of shapes has shape {vector.shape}, not ({len(AXES) * SHAPE_BINS},)",
+                f"the shapes have {vector.shape} bins, not ({len(AXES) * SHAPE_BINS},)",
                 where=f"site {site}" if site else "",
                 mend="give every site the same version of the program",
             )

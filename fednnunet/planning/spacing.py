@@ -43,16 +43,16 @@ def explain_spacing(fingerprint: Fingerprint) -> tuple[tuple[float, float, float
     )
     if not (thick and few):
         because = (
-            f"the median of each axis: {numbers}; no axis is both more than {ANISOTROPY:g} times as "
-            f"coarse as the others and {ANISOTROPY:g} times as short in voxels"
+            f"the median of each axis: {numbers}; no axis is both more than {ANISOTROPY:g} times "
+            f"as coarse as the others and {ANISOTROPY:g} times as short in voxels"
         )
         return _triple(target), Reason(decision="target spacing", because=because)
     finer = percentile(fingerprint.block(f"spacing_{AXES[worst]}"), SPACING_MM, 10)
     target[worst] = finer if finer >= coarsest else coarsest + 1e-5
     because = (
-        f"{numbers}; axis {AXES[worst]} is more than {ANISOTROPY:g} times as coarse as the others and "
-        f"{ANISOTROPY:g} times as short, so its 10th percentile {finer:.6g} mm is taken in place of "
-        f"the median, but not less than the others' {coarsest:.6g} mm: {target[worst]:.6g} mm"
+        f"{numbers}; axis {AXES[worst]} is more than {ANISOTROPY:g} times as coarse as the others "
+        f"and {ANISOTROPY:g} times as short, so its 10th percentile {finer:.6g} mm is taken in place "
+        f"of the median, but not less than the others' {coarsest:.6g} mm: {target[worst]:.6g} mm"
     )
     return _triple(target), Reason(decision="target spacing", because=because)
 
