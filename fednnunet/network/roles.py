@@ -1,0 +1,26 @@
+"""What a tensor of the network is for, by its name: methods share or keep tensors by role."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from fednnunet.errors import InputError
+
+Role = Literal["encoder", "decoder", "head"]
+
+_ROLES: dict[str, Role] = {"encoder": "encoder", "decoder": "decoder", "heads": "head"}
+
+
+def role(name: str) -> Role:
+    """The part of the network that the tensor `name` belongs to; raises InputError if none."""
+    first = name.split(".", 1)[0]
+    if first not in _ROLES:
+        raise InputError(
+            f"{name!r} is no tensor of this network", mend=f"names begin with {list(_ROLES)}"
+        )
+    return _ROLES[first]
+
+
+def is_norm(name: str) -> bool:
+    """Whether the tensor belongs to a normalisation layer: its affine part or running statistics."""
+    return "norm" in name.split(".")
