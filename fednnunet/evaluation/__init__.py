@@ -1,0 +1,1 @@
+"""How good masks are, and how that is shown."""

@@ -1,0 +1,1 @@
+"""From a bundle and images to masks on the images' own grids."""

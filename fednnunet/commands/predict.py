@@ -1,0 +1,66 @@
+"""fednnunet_predict: masks for a folder of images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from fednnunet.commands.cli import Opt, parse, run_command
+from fednnunet.dataset import list_images
+from fednnunet.errors import raise_all
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What to predict, with what."""
+
+    bundle: Annotated[str, Opt("bundle folder; several, joined by commas, vote", positional=True)]
+    input: Annotated[Path, Opt("folder of images case_0000.nii.gz, ...", short="-i")]
+    output: Annotated[Path, Opt("folder for the masks", short="-o")]
+    mirror: Annotated[bool, Opt("average over mirrored copies: 8 times the work")] = False
+    device: Annotated[str, Opt("auto, cpu, cuda, cuda:1, mps")] = "auto"
+    overwrite: Annotated[bool, Opt("predict anew what is already there")] = False
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Predict every case of a folder; a broken one is reported at the end, with exit code 2."""
+    options = parse(Options, argv, prog="fednnunet_predict", about=__doc__ or "")
+    return run_command(lambda: _predict(options))
+
+
+def _predict(options: Options) -> None:
+    from fednnunet.inference.bundle import read_bundle
+    from fednnunet.inference.compute import choose_compute
+    from fednnunet.inference.predict import predict_cases
+
+    bundles = [read_bundle(Path(name)) for name in options.bundle.split(",") if name]
+    compute = choose_compute(options.device)
+    channels = len(bundles[0].plan.task.channels) if bundles else 1
+    cases = list_images(options.input, channels)
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, TimeElapsedColumn(), console=console) as bar:
+        row = bar.add_task("predicting", total=len(cases))
+
+        def show(done: int, total: int, what: str) -> None:
+            bar.update(row, completed=done, total=total, description=f"predicting {what}")
+
+        outcome = predict_cases(
+            bundles,
+            cases,
+            options.output,
+            compute=compute,
+            mirror=options.mirror,
+            overwrite=options.overwrite,
+            progress=show,
+        )
+    kept = f", {len(outcome.kept)} kept as they were" if outcome.kept else ""
+    Console(highlight=False).print(
+        f"{len(outcome.written)} masks written to {options.output}{kept}", markup=False
+    )
+    raise_all("some cases could not be predicted", outcome.faults)

@@ -1,0 +1,139 @@
+"""Score a folder of predicted masks against a folder of references."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fednnunet import io
+from fednnunet.errors import DataError, FedNNUNetError, InputError, raise_all
+from fednnunet.evaluation.metrics import CaseScores, score_mask
+from fednnunet.task import Task
+
+Progress = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pair:
+    """A prediction and its reference: two label maps of one case."""
+
+    case: str
+    predicted: Path
+    reference: Path
+
+
+def pair_cases(predictions: Path, references: Path, *, partial: bool = False) -> tuple[Pair, ...]:
+    """Match label maps by name; the formats may differ.
+
+    A reference without prediction is a fault, since leaving it out would flatter the result,
+    unless `partial`. Predictions without reference count as faults only if nothing matches, so
+    that the masks of several sites may lie in one folder.
+    """
+    ours, theirs = _masks(predictions), _masks(references)
+    common = sorted(ours.keys() & theirs.keys())
+    if not common:
+        raise InputError(
+            f"no mask in {predictions} has a reference of the same name in {references}",
+            where=f"{len(ours)} predictions, {len(theirs)} references",
+            mend="name both case.nii.gz, without a channel number",
+        )
+    missing = [] if partial else sorted(theirs.keys() - ours.keys())
+    faults = [
+        InputError(
+            f"case {name} has a reference and no prediction",
+            where=str(predictions),
+            mend="predict it, or say --partial to score only what was predicted",
+        )
+        for name in missing
+    ]
+    raise_all("the predictions are incomplete", faults)
+    return tuple(Pair(case=n, predicted=ours[n], reference=theirs[n]) for n in common)
+
+
+def score_pairs(
+    pairs: Sequence[Pair], task: Task, *, progress: Progress | None = None
+) -> tuple[CaseScores, ...]:
+    """Score every pair; all files that cannot be scored are reported in one error."""
+    scores, faults = [], []
+    for count, pair in enumerate(pairs):
+        if progress:
+            progress(count, len(pairs), pair.case)
+        try:
+            scores.append(_score(pair, task))
+        except FedNNUNetError as fault:
+            faults.append(fault)
+    raise_all("some masks cannot be scored", faults)
+    return tuple(scores)
+
+
+def read_task(path: Path) -> Task:
+    """The labels that a `dataset.json` names, as a task; its regions and ignore label too.
+
+    Raises InputError if the file is missing, unreadable, or has no usable labels.
+    """
+    try:
+        header = json.loads(path.read_text(encoding="utf-8"))
+        named = dict(header["labels"])
+        channels = header.get("channel_names", header.get("modality", {"0": "image"}))
+        return _task(str(header.get("name", path.parent.name)), dict(channels), named)
+    except OSError:
+        raise InputError(
+            f"{path.name} is missing", where=str(path), mend="name a dataset.json with --task"
+        ) from None
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise InputError(
+            f"{path.name} has no labels that can be read: {error}",
+            where=str(path),
+            mend='write "labels": {"background": 0, "organ": 1}',
+        ) from None
+
+
+def _task(name: str, channels: dict[str, Any], named: dict[str, Any]) -> Task:
+    if all(isinstance(value, str) for value in named.values()):  # version 1: {"0": "background"}
+        named = {label: int(value) for value, label in named.items()}
+    ignore = named.pop("ignore", None)
+    single = {k: v for k, v in named.items() if isinstance(v, int)}
+    lists = {k: tuple(v) for k, v in named.items() if not isinstance(v, int)}
+    regions = {**{k: (v,) for k, v in single.items() if v}, **lists} if lists else {}
+    highest = max([*single.values(), *(v for region in lists.values() for v in region)])
+    by_value = {value: label for label, value in single.items() if label not in lists}
+    labels = [by_value.get(v, "background" if not v else f"label {v}") for v in range(highest + 1)]
+    order = [str(channels[key]) for key in sorted(channels, key=int)]
+    return Task(
+        name=name, channels=tuple(order), labels=tuple(labels), regions=regions, ignore=ignore
+    )
+
+
+def _score(pair: Pair, task: Task) -> CaseScores:
+    predicted, reference = io.read_label(pair.predicted), io.read_label(pair.reference)
+    difference = io.grid_difference(reference, predicted)
+    if difference:
+        raise DataError(
+            f"{difference} of the prediction differs from the reference's",
+            where=f"case {pair.case}, {pair.predicted}",
+            mend="compare masks on the grid of one image",
+        )
+    for volume, path in ((predicted, pair.predicted), (reference, pair.reference)):
+        unknown = sorted(set(np.unique(volume.array).tolist()) - set(task.values))
+        if unknown:
+            raise DataError(
+                f"label {', '.join(map(str, unknown))} is not one of the task's labels "
+                f"{', '.join(map(str, task.values))}",
+                where=f"case {pair.case}, {path}",
+                mend="correct the mask, or name the right labels with --task",
+            )
+    return score_mask(
+        predicted.array[0], reference.array[0], reference.spacing_mm, task, case=pair.case
+    )
+
+
+def _masks(folder: Path) -> dict[str, Path]:
+    if not folder.is_dir():
+        raise InputError(f"the folder {folder} is missing", where=str(folder), mend="correct it")
+    paths = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    return {p.name[: -len(e)]: p for p in paths if (e := io.ending(p)) is not None}

@@ -1,0 +1,174 @@
+"""A bundle: the folder that holds all that is needed to predict."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+
+from fednnunet import records
+from fednnunet.errors import FedNNUNetError, InputError, raise_all
+from fednnunet.files import replacing
+from fednnunet.network.unet import build_network
+from fednnunet.planning.plan import Configuration, Plan, read_plan
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Bundle:
+    """A plan, which of its configurations was trained, and the network's weights.
+
+    `note` says in words where the weights come from (method, site, rounds); nothing depends on it.
+    `digest` identifies plan and weights together.
+    """
+
+    plan: Plan
+    configuration: str
+    weights: dict[str, torch.Tensor]
+    note: dict[str, str] = field(default_factory=dict)
+    digest: str = ""
+
+    @property
+    def settings(self) -> Configuration:
+        """The configuration itself."""
+        return self.plan.configuration(self.configuration)
+
+    def network(self) -> torch.nn.Module:
+        """The network with its weights, in eval mode, on the CPU.
+
+        Raises ManyFaults if names or shapes are not those of the plan's network.
+        """
+        task = self.plan.task
+        network = build_network(
+            self.settings.architecture,
+            channels=len(task.channels),
+            heads=task.heads,
+            norm=self.plan.norm,
+        )
+        raise_all("the weights do not fit the plan", _misfits(network.state_dict(), self.weights))
+        network.load_state_dict(self.weights)
+        return network.eval()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Header:
+    schema: int
+    configuration: str
+    digest: str
+    note: dict[str, str] = field(default_factory=dict)
+
+
+def write_bundle(
+    folder: Path,
+    *,
+    plan: Plan,
+    configuration: str,
+    weights: Mapping[str, torch.Tensor],
+    note: Mapping[str, str] | None = None,
+) -> Bundle:
+    """Write plan.json, weights.safetensors and, last, bundle.json, which makes it whole."""
+    plan.configuration(configuration)
+    tensors = {name: t.detach().to("cpu").contiguous() for name, t in sorted(weights.items())}
+    folder.mkdir(parents=True, exist_ok=True)
+    header_path = folder / "bundle.json"
+    header_path.unlink(missing_ok=True)
+    records.write(plan, folder / "plan.json")
+    content = save(tensors)
+    with replacing(folder / "weights.safetensors") as temporary:
+        temporary.write_bytes(content)
+    digest = _digest(folder, configuration, content)
+    note = dict(note or {})
+    header = _Header(schema=SCHEMA, configuration=configuration, digest=digest, note=note)
+    records.write(header, header_path)
+    return Bundle(plan=plan, configuration=configuration, weights=tensors, note=note, digest=digest)
+
+
+def read_bundle(folder: Path) -> Bundle:
+    """Read and check a bundle. Raises InputError for whatever is missing, damaged or changed."""
+    if not folder.is_dir():
+        raise InputError(
+            f"there is no bundle {folder.name}",
+            where=str(folder),
+            mend="give a folder with bundle.json, plan.json and weights.safetensors",
+        )
+    header = records.read(_Header, folder / "bundle.json")
+    if header.schema != SCHEMA:
+        raise InputError(
+            f"the bundle has schema {header.schema}, this program reads {SCHEMA}",
+            where=str(folder / "bundle.json"),
+            mend="write it anew by training with this version",
+        )
+    plan = read_plan(folder / "plan.json")
+    weights, content = _read_weights(folder / "weights.safetensors")
+    digest = _digest(folder, header.configuration, content)
+    if digest != header.digest:
+        raise InputError(
+            "the bundle's plan or weights are not those that it was written with",
+            where=str(folder),
+            mend="copy the bundle again from its source",
+        )
+    bundle = Bundle(
+        plan=plan,
+        configuration=header.configuration,
+        weights=weights,
+        note=header.note,
+        digest=digest,
+    )
+    bundle.network()
+    return bundle
+
+
+def _read_weights(path: Path) -> tuple[dict[str, torch.Tensor], bytes]:
+    try:
+        content = path.read_bytes()
+        weights = load(content)
+    except FileNotFoundError:
+        raise InputError(
+            f"{path.name} is missing", where=str(path), mend="copy the whole bundle"
+        ) from None
+    except (SafetensorError, OSError) as error:
+        raise InputError(
+            f"{path.name} cannot be read: {error}",
+            where=str(path),
+            mend="copy the bundle again from its source",
+        ) from None
+    faults = [
+        InputError(f"{name} holds values that are not finite", where=str(path), mend="train anew")
+        for name, tensor in weights.items()
+        if not torch.isfinite(tensor).all()
+    ]
+    raise_all("the bundle's weights cannot be used", faults)
+    return weights, content
+
+
+def _digest(folder: Path, configuration: str, weights: bytes) -> str:
+    sums = sha256((folder / "plan.json").read_bytes())
+    sums.update(configuration.encode())
+    sums.update(weights)
+    return sums.hexdigest()
+
+
+def _misfits(
+    wanted: Mapping[str, torch.Tensor], given: Mapping[str, torch.Tensor]
+) -> list[FedNNUNetError]:
+    """Missing, unknown and wrongly shaped tensors."""
+    faults: list[FedNNUNetError] = []
+    for name in sorted(wanted.keys() | given.keys()):
+        if name not in given:
+            faults.append(InputError(f"the tensor {name} is missing", mend="use the plan's own"))
+        elif name not in wanted:
+            faults.append(
+                InputError(f"the network has no tensor {name}", mend="use the plan's own")
+            )
+        elif wanted[name].shape != given[name].shape:
+            shapes = f"{list(given[name].shape)}, not {list(wanted[name].shape)}"
+            faults.append(
+                InputError(f"the tensor {name} has shape {shapes}", mend="use the plan's own")
+            )
+    return faults

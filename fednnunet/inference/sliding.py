@@ -1,0 +1,139 @@
+"""A network over a volume of any size: overlapping tiles, blended by a Gaussian.
+
+The rules are nnU-Net's: tiles at most half a patch apart and evenly spread, a Gaussian of
+sigma = patch / 8 as weight, mirrored copies averaged as logits.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+import torch
+
+from fednnunet.errors import DataError
+from fednnunet.inference.compute import Compute
+
+PEAK = 10.0
+SIGMA = 1 / 8
+
+Tile = tuple[slice, ...]
+
+
+def predict_logits(
+    network: torch.nn.Module,
+    data: np.ndarray,
+    patch_vox: Sequence[int],
+    *,
+    compute: Compute,
+    mirror_axes: Sequence[int] = (),
+    step: float = 0.5,
+    progress: Callable[[int, int, str], None] | None = None,
+) -> np.ndarray:
+    """Logits float32 (k, z, y, x) of `data` float32 (c, z, y, x).
+
+    A 2D `patch_vox` (y, x) goes through the volume slice by slice. `mirror_axes` counts the axes
+    of the patch; the logits of all combinations of flips are averaged. `network` is in eval mode
+    and on `compute.device`. Volumes smaller than the patch are padded with zeros about their
+    middle. Raises DataError if the network gives values that are not finite.
+    """
+    patch = tuple(patch_vox)
+    padded, inner = _pad(data, patch)
+    grid = padded.shape[1:]
+    tiles = list(_tiles(grid, patch, step))
+    weight = gaussian(patch)
+    total, weights = np.zeros(0, np.float32), np.zeros(grid, np.float32)
+    with torch.inference_mode():
+        for start in range(0, len(tiles), compute.tiles):
+            group = tiles[start : start + compute.tiles]
+            logits = _run(network, _gather(padded, group, patch), compute, mirror_axes)
+            if not total.size:
+                total = np.zeros((logits.shape[1], *grid), np.float32)
+            for tile, values in zip(group, logits, strict=True):
+                target = total[(slice(None), *tile)]
+                target += (values * weight).reshape(target.shape)
+                weights[tile] += weight.reshape(weights[tile].shape)
+            if progress:
+                progress(start + len(group), len(tiles), "tiles")
+    total /= weights
+    result = total[(slice(None), *inner)]
+    if not np.isfinite(result).all():
+        raise DataError(
+            "the network gives values that are not finite",
+            mend="check the image for extreme intensities, or predict with --device cpu",
+        )
+    return result
+
+
+def tile_starts(size: int, patch: int, step: float) -> tuple[int, ...]:
+    """Where tiles begin along one axis: evenly spread, at most `step` patches apart."""
+    count = math.ceil((size - patch) / (patch * step)) + 1
+    if count == 1:
+        return (0,)
+    return tuple(round((size - patch) / (count - 1) * i) for i in range(count))
+
+
+def gaussian(patch: Sequence[int]) -> np.ndarray:
+    """The weight of a tile's voxels, float32: `PEAK` in the middle, positive everywhere.
+
+    Half a patch is four sigma, so the least weight is far above float32's smallest number.
+    """
+    weight = np.full((1,) * len(patch), PEAK, np.float64)
+    for axis, size in enumerate(patch):
+        profile = np.exp(-0.5 * ((np.arange(size) - size // 2) / (size * SIGMA)) ** 2)
+        shape = [1] * len(patch)
+        shape[axis] = size
+        weight = weight * profile.reshape(shape)
+    return weight.astype(np.float32)
+
+
+def _pad(data: np.ndarray, patch: tuple[int, ...]) -> tuple[np.ndarray, tuple[slice, ...]]:
+    """Data at least as large as the patch, and where the data lie in it."""
+    wanted = (1,) * (3 - len(patch)) + patch
+    missing = [max(p - n, 0) for p, n in zip(wanted, data.shape[1:], strict=True)]
+    before = [m // 2 for m in missing]
+    inner = tuple(slice(b, b + n) for b, n in zip(before, data.shape[1:], strict=True))
+    if not any(missing):
+        return data, inner
+    widths = [(b, m - b) for b, m in zip(before, missing, strict=True)]
+    return np.pad(data, [(0, 0), *widths]), inner
+
+
+def _tiles(grid: Sequence[int], patch: tuple[int, ...], step: float) -> Iterator[Tile]:
+    """Boxes (z, y, x) of the tiles; those of a 2D patch are one slice thick."""
+    flat = 3 - len(patch)
+    starts = [range(n) for n in grid[:flat]]
+    edges = zip(grid[flat:], patch, strict=True)
+    places: list[Sequence[int]] = [*starts, *(tile_starts(n, p, step) for n, p in edges)]
+    sizes = (1,) * flat + patch
+    for corner in itertools.product(*places):
+        yield tuple(slice(c, c + size) for c, size in zip(corner, sizes, strict=True))
+
+
+def _gather(data: np.ndarray, group: Sequence[Tile], patch: tuple[int, ...]) -> torch.Tensor:
+    """Tiles as one batch (b, c, *patch)."""
+    parts = [data[(slice(None), *tile)].reshape(len(data), *patch) for tile in group]
+    return torch.from_numpy(np.stack(parts).astype(np.float32, copy=False))
+
+
+def _run(
+    network: torch.nn.Module, batch: torch.Tensor, compute: Compute, mirror_axes: Sequence[int]
+) -> np.ndarray:
+    """Logits (b, k, *patch) float32, averaged over all flips of the mirror axes."""
+    batch = batch.to(compute.device)
+    if compute.channels_last:
+        layout = torch.channels_last_3d if batch.ndim == 5 else torch.channels_last
+        batch = batch.contiguous(memory_format=layout)
+    axes = sorted(axis + 2 for axis in mirror_axes)
+    flips = [c for n in range(len(axes) + 1) for c in itertools.combinations(axes, n)]
+    total: torch.Tensor | None = None
+    with compute.autocast():
+        for flip in flips:
+            logits = network(batch.flip(flip) if flip else batch)
+            logits = (logits.flip(flip) if flip else logits).float()
+            total = logits if total is None else total + logits
+    if total is None:
+        raise DataError("no tile was given")
+    return (total / len(flips)).cpu().numpy()
