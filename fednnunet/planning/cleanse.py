@@ -9,7 +9,7 @@ import numpy as np
 
 from fednnunet.errors import InputError, RefusalError
 from fednnunet.planning.fingerprint import Fingerprint, Layout
-from fednnunet.planning.grid import CROP_RATIO, SPACING_MM, Grid
+from fednnunet.planning.grid import CROP_RATIO, SPACING_MM, Grid, powers
 from fednnunet.planning.shapes import ShapeSketch
 from fednnunet.planning.sketch import INTENSITY_EDGES
 
@@ -109,7 +109,7 @@ def _groups(counts: np.ndarray, least: int) -> Iterator[np.ndarray]:
 
 
 def _fold_grid(table: np.ndarray, grid: Grid, least: int) -> np.ndarray:
-    """Join bins of a (4, bins) table; a joined group becomes so many times its mean."""
+    """Join bins of a (5, bins) table; a joined group becomes so many times its mean."""
     result = np.zeros_like(table)
     for group in _groups(table[0], least):
         if len(group) == 1:
@@ -119,7 +119,7 @@ def _fold_grid(table: np.ndarray, grid: Grid, least: int) -> np.ndarray:
         unit = 10.0 ** grid.decimals[group]
         mean = ((grid.centre[group] * table[0, group] + table[1, group]) / unit).sum() / count
         bin_, offset = grid.find(float(mean))
-        result[:, bin_] += count * np.array([1.0, offset, offset**2, offset**3])
+        result[:, bin_] += count * np.array(powers(offset), np.float64)
     return result
 
 

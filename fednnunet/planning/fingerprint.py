@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fednnunet.errors import DataError, ReplyError
-from fednnunet.planning.grid import COLUMNS, CROP_RATIO, SHAPE_BINS, SPACING_MM, canonical_mm
+from fednnunet.planning.grid import COLUMNS, CROP_RATIO, SHAPE_BINS, SPACING_MM
 from fednnunet.planning.sketch import FOREGROUND_COLUMNS, INTENSITY_BINS, ForegroundSketch
 from fednnunet.task import Task
 
@@ -89,7 +89,7 @@ class Fingerprint:
         return Fingerprint(task=self.task, vector=self.vector + other.vector)
 
     def block(self, name: str) -> np.ndarray:
-        """A view of one part of the sums, e.g. `spacing_z` (4, bins), `cases` (1,)."""
+        """A view of one part of the sums, e.g. `spacing_z` (5, bins), `cases` (1,)."""
         shape, place = Layout.of(self.task).blocks[name]
         return self.vector[place : place + int(np.prod(shape))].reshape(shape)
 
@@ -151,7 +151,7 @@ def _add_case(blocks: dict[str, np.ndarray], task: Task, case: CaseFingerprint) 
     if not all(0 < s < float("inf") for s in case.spacing_mm):
         raise DataError(f"a case has the spacing {case.spacing_mm}", mend="correct its header")
     for axis, spacing, size in zip(AXES, case.spacing_mm, case.shape_vox, strict=True):
-        SPACING_MM.add(blocks[f"spacing_{axis}"], canonical_mm(spacing))
+        SPACING_MM.add(blocks[f"spacing_{axis}"], spacing)
         blocks[f"shape_{axis}"][size] += 1
     CROP_RATIO.add(blocks["crop_ratio"], case.crop_ratio)
     voxels = np.asarray(case.voxels_per_label, np.float64)

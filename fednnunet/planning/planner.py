@@ -12,7 +12,7 @@ from fednnunet.planning.configuration import Means, Sized, size_configuration
 from fednnunet.planning.fingerprint import Fingerprint
 from fednnunet.planning.intensity import merged_intensity, normalisation_of, plan_mask_use
 from fednnunet.planning.memory import output_channels
-from fednnunet.planning.plan import Configuration, Intensity, Plan, Reason
+from fednnunet.planning.plan import Configuration, Intensity, Normalisation, Plan, Reason
 from fednnunet.planning.presets import PLANNERS, Planner, find_planner
 from fednnunet.planning.shapes import ShapeSketch
 from fednnunet.planning.spacing import axis_order, explain_spacing
@@ -190,7 +190,7 @@ def _finish(
     median_vox: tuple[float, ...],
     batch_dice: bool,
     previous: str | None,
-    normalisation: tuple,
+    normalisation: tuple[Normalisation, ...],
     use_mask: tuple[bool, ...],
 ) -> Configuration:
     return Configuration(

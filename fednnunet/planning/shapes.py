@@ -9,7 +9,7 @@ import numpy as np
 
 from fednnunet.errors import ReplyError
 from fednnunet.planning.fingerprint import AXES, check_shape
-from fednnunet.planning.grid import SHAPE_BINS, canonical_mm, integer_median
+from fednnunet.planning.grid import SHAPE_BINS, integer_median
 
 Spacing = tuple[float, float, float]
 
@@ -79,5 +79,5 @@ def resampled_shape(
 ) -> tuple[int, int, int]:
     """Shape after resampling from `spacing_mm` to `target_mm`, all (z, y, x)."""
     per_axis = zip(spacing_mm, target_mm, shape_vox, strict=True)
-    z, y, x = (round(canonical_mm(old) / new * size) for old, new, size in per_axis)
+    z, y, x = (round(old / new * size) for old, new, size in per_axis)
     return (z, y, x)
