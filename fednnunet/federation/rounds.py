@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -60,9 +60,13 @@ class Run:
 
 
 def run_rounds(
-    engine: Engine, run: Run, initial: Mapping[str, Tensor], observer: Observer
+    engine: Engine,
+    run: Run,
+    initial: Mapping[str, Tensor],
+    sites: Sequence[str],
+    observer: Observer,
 ) -> State:
-    """Train from the last checkpoint to the end and return the final state.
+    """Train `sites` from the last checkpoint to the end and return the final state.
 
     `initial` holds all tensors of the network as every site would begin. After the last round, if
     the method keeps tensors private, closing rounds train a public copy of them, so that the
@@ -78,7 +82,7 @@ def run_rounds(
         is_closing = state.round >= rounds
         if is_closing and state.round == rounds:
             state = replace(state, shared={**run.method.private(initial), **state.shared})
-        state, record = _one_round(engine, run, state, is_closing)
+        state, record = _one_round(engine, run, state, sites, is_closing)
         save_round(run.folder / "rounds", state, record)
         history = (*history, record)
         write_history(history, run.plan.task.targets, run.folder / "history.csv")
@@ -90,7 +94,9 @@ def _has_two_parts(method: Method, tensors: Mapping[str, Tensor]) -> bool:
     return bool(method.shared(tensors)) and bool(method.private(tensors))
 
 
-def _one_round(engine: Engine, run: Run, state: State, closing: bool) -> tuple[State, RoundRecord]:
+def _one_round(
+    engine: Engine, run: Run, state: State, sites: Sequence[str], closing: bool
+) -> tuple[State, RoundRecord]:
     invite = TrainInvite(
         tensors=state.shared,
         run=run.name,
@@ -106,9 +112,9 @@ def _one_round(engine: Engine, run: Run, state: State, closing: bool) -> tuple[S
     def check(site: str, message: Message) -> None:
         check_like(message.tensors, trained, site=site)
 
-    invites = dict.fromkeys(engine.sites, invite)
+    invites = dict.fromkeys(sites, invite)
     answers = ask(engine, invites, TrainReply, check=check)
-    _check_quorum(answers, run.training.quorum or len(engine.sites))
+    _check_quorum(answers, run.training.quorum or len(sites))
     replies = [_as_method_sees(name, answer) for name, answer in answers.replies.items()]
     merge = METHODS["fedavg"].merge if closing else method.merge
     merged = merge(replace(state, shared=trained), replies)

@@ -12,7 +12,7 @@ from typing import Literal
 from fednnunet import records
 from fednnunet.errors import FedNNUNetError, InputError, raise_all
 from fednnunet.federation.methods.catalogue import METHODS
-from fednnunet.planning.planner import PLANNERS
+from fednnunet.planning.presets import PLANNERS
 from fednnunet.task import Task
 from fednnunet.training.recipe import RECIPES
 
@@ -55,15 +55,15 @@ class SiteSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
-    """What the sites' machines can bear: the smallest memory counts."""
+    """What the sites' machines can bear; no `memory_gib` takes the planner's own target."""
 
-    memory_gib: float = 8.0
+    memory_gib: float | None = None
     planner: str = "plain"
     workers: int = 1
 
     def __post_init__(self) -> None:
         _known("planner", self.planner, PLANNERS)
-        if self.memory_gib <= 0 or self.workers < 1:
+        if (self.memory_gib is not None and self.memory_gib <= 0) or self.workers < 1:
             raise InputError("memory_gib and workers must be positive", mend="e.g. 8 and 2")
 
 

@@ -1,0 +1,53 @@
+"""Progress on the terminal: a bar for every site and step, with rate and time left."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+
+class Bars:
+    """One bar at a time for each site; call it as `bars(site, done, total, what)`."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._bars: dict[str, tuple[str, int]] = {}
+
+    def __call__(self, site: str, done: int, total: int, what: str) -> None:
+        """Show that `site` has done so many of `total` steps of `what`."""
+        shown, bar = self._bars.get(site, ("", -1))
+        if shown != what or bar < 0:
+            if bar >= 0:
+                self._progress.remove_task(bar)
+            bar = self._progress.add_task(f"{site}  {what}", total=total)
+            self._bars[site] = (what, bar)
+        self._progress.update(bar, completed=done, total=total)  # type: ignore[arg-type]
+        if done >= total:
+            self._progress.remove_task(bar)  # type: ignore[arg-type]
+            del self._bars[site]
+
+
+@contextmanager
+def bars(console: Console) -> Iterator[Bars]:
+    """Bars that vanish when their step is done, and leave no trace in a log file."""
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=28),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, transient=True) as progress:
+        yield Bars(progress)

@@ -1,0 +1,83 @@
+"""fednnunet_train: train a planned federation in rounds, evaluate it, and write its report."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from rich.console import Console
+from rich.table import Table
+
+from fednnunet import records
+from fednnunet.commands.cli import Opt, parse, run_command
+from fednnunet.commands.progress import bars
+from fednnunet.commands.report_run import report_run
+from fednnunet.federation.embedded import embedded_engine
+from fednnunet.federation.history import RoundRecord
+from fednnunet.federation.rounds import Run
+from fednnunet.federation.spec import Federation
+from fednnunet.federation.train_together import SCORES, TrainingScores, train_together
+from fednnunet.planning.plan import read_plan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """Where the run is."""
+
+    run: Annotated[Path, Opt("run folder, made by fednnunet_plan", positional=True)]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Train, or go on with an interrupted training."""
+    options = parse(Options, argv, prog="fednnunet_train", about=__doc__ or "")
+    return run_command(lambda: _train(options))
+
+
+def _train(options: Options) -> None:
+    folder = options.run
+    federation = records.read(Federation, folder / "federation.json")
+    plan = read_plan(folder / "plan.json")
+    console = Console(highlight=False)
+    with bars(console) as progress:
+
+        def observe(run: Run, record: RoundRecord) -> None:
+            console.print(_round_line(run.method_name, record, run.training.rounds), markup=False)
+
+        engine = embedded_engine(federation, folder, progress=progress)
+        train_together(engine, federation, plan, folder, observer=observe)
+    show_scores(folder, console)
+    console.print(f"report: {report_run(folder)}", markup=False)
+
+
+def _round_line(method: str, record: RoundRecord, rounds: int) -> str:
+    sites = record.sites.values()
+    loss = sum(site.loss for site in sites) / max(len(sites), 1)
+    values = [value for site in sites for value in site.dice if not math.isnan(value)]
+    dice = f"{sum(values) / len(values):.3f}" if values else "-"
+    seconds = sum(site.seconds for site in sites)
+    phase = "closing" if record.closing else f"of {rounds}"
+    refused = f"  refused: {', '.join(record.refused)}" if record.refused else ""
+    return (
+        f"{method}  round {record.round} {phase}  loss {loss:.4f}  "
+        f"Dice on patches {dice}  {seconds:.1f} s{refused}"
+    )
+
+
+def show_scores(folder: Path, console: Console) -> None:
+    """Print the table of Dice per site for every model of a run folder."""
+    scores = records.read(TrainingScores, folder / SCORES)
+    sites = sorted({site for model in scores.models for site in model.sites})
+    table = Table(title="mean Dice on held-out cases", title_justify="left")
+    table.add_column("model")
+    for site in sites:
+        table.add_column(site, justify="right")
+    table.add_column("mean of sites", justify="right")
+    for model in scores.models:
+        values = {site: sums.mean("dice") for site, sums in model.sites.items() if sums.cases}
+        cells = [f"{values[site]:.3f}" if site in values else "-" for site in sites]
+        mean = f"{sum(values.values()) / len(values):.3f}" if values else "-"
+        table.add_row(f"{model.model} ({model.method})", *cells, mean)
+    console.print(table)

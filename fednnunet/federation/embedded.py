@@ -1,0 +1,40 @@
+"""A federation whose sites are folders on this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from pathlib import Path
+
+from fednnunet.errors import FedNNUNetError, InputError, raise_all
+from fednnunet.federation.engines.local import LocalEngine
+from fednnunet.federation.site import Site
+from fednnunet.federation.spec import Federation
+
+SITES = "sites"
+
+
+def embedded_engine(
+    federation: Federation,
+    folder: Path,
+    *,
+    without: Collection[str] = (),
+    progress: Callable[[str, int, int, str], None] | None = None,
+) -> LocalEngine:
+    """An engine over all sites but those in `without`; each works in `folder/sites/NAME`."""
+    unknown = set(without) - set(federation.sites)
+    if unknown:
+        raise InputError(
+            f"there is no site {', '.join(sorted(unknown))}",
+            mend=f"choose from {', '.join(federation.sites)}",
+        )
+    faults: list[FedNNUNetError] = []
+    sites = {}
+    for name in federation.sites:
+        if name in without:
+            continue
+        try:
+            sites[name] = Site(name, federation, folder / SITES / name, progress=progress)
+        except FedNNUNetError as error:
+            faults.append(error)
+    raise_all("not all sites can be opened", faults)
+    return LocalEngine(sites)

@@ -1,0 +1,192 @@
+"""What a site can be asked. The only code that turns a site's cases into a message.
+
+A site reads its own folder and policy, does the work, writes what it is about to send into its
+ledger, and only then hands it over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from fednnunet.errors import FedNNUNetError, InputError, RefusalError, ReplyError
+from fednnunet.federation import ledger
+from fednnunet.federation.messages import (
+    EvaluateInvite,
+    EvaluateReply,
+    FingerprintReply,
+    MeasureInvite,
+    Message,
+    PrepareInvite,
+    PrepareReply,
+    ShapesInvite,
+    ShapesReply,
+    TrainInvite,
+    TrainReply,
+    pack,
+    sums,
+    unpack,
+)
+from fednnunet.federation.policy import read_policy
+from fednnunet.federation.site_cases import SiteCases, site_cases, training_folder
+from fednnunet.federation.site_evaluation import evaluate_at_site
+from fednnunet.federation.site_training import SiteTrainer
+from fednnunet.federation.spec import Federation
+from fednnunet.planning.cleanse import check_cases, cleanse, cleanse_shapes
+from fednnunet.planning.fingerprint import CaseFingerprint, Fingerprint
+from fednnunet.planning.plan import Plan
+from fednnunet.planning.shapes import ShapeSketch
+from fednnunet.preprocess.measure import measure_cases
+from fednnunet.preprocess.store import Store, prepare_site
+from fednnunet.task import Task
+
+Progress = Callable[[int, int, str], None]
+
+
+class Site:
+    """One hospital: its folder of cases, and its own working folder `base`.
+
+    `progress(site, done, total, what)` is told of every step that takes long.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        federation: Federation,
+        base: Path,
+        *,
+        progress: Callable[[str, int, int, str], None] | None = None,
+    ) -> None:
+        self.name = name
+        self.base = base
+        self.spec = federation.sites[name]
+        self._federation = federation
+        self._training = federation.training
+        self._policy = read_policy(self.spec.policy, self.spec.folder)
+        self._progress = progress
+        self._measured: Sequence[CaseFingerprint] | None = None
+        self._task: Task | None = None
+        self._ready: _Ready | None = None
+
+    def answer(self, data: bytes) -> bytes:
+        """Take an invite as bytes and return the reply as bytes.
+
+        Raises a FedNNUNetError that names the site where it cannot or will not answer.
+        """
+        invite = unpack(data, sender="the coordinator")
+        try:
+            reply = self._work(invite)
+        except FedNNUNetError as error:
+            if self.name not in f"{error}":
+                error.where = f"site {self.name}" + (f", {error.where}" if error.where else "")
+            raise
+        out = pack(reply)
+        ledger.record(
+            self.base / "ledger.jsonl", kind=type(reply).__name__, words=reply.words, data=out
+        )
+        return out
+
+    def _work(self, invite: Message) -> Message:
+        match invite:
+            case MeasureInvite():
+                return self._measure(invite.task)
+            case ShapesInvite():
+                return self._count_shapes(invite.spacing_mm)
+            case PrepareInvite():
+                return self._prepare(invite.plan, invite.configuration)
+            case TrainInvite():
+                return self._train(invite)
+            case EvaluateInvite():
+                return self._evaluate(invite)
+        raise ReplyError(
+            f"a site is not asked for a {type(invite).__name__}",
+            mend="both sides must run the same version",
+        )
+
+    def _measure(self, task: Task) -> FingerprintReply:
+        cases = training_folder(self.spec, task, site=self.name)
+        check_cases(len(cases), self._policy, site=self.name)
+        self._measured = measure_cases(
+            cases, task, workers=self._federation.budget.workers, progress=self._tell
+        )
+        self._task = task
+        whole = cleanse(Fingerprint.of(task, self._measured), self._policy, site=self.name)
+        return FingerprintReply(tensors=sums(whole.to_vector()))
+
+    def _count_shapes(self, spacing_mm: tuple[float, float, float]) -> ShapesReply:
+        if self._measured is None:
+            raise RefusalError(
+                "the site has not measured its cases yet", mend="ask for the fingerprint first"
+            )
+        pairs = [(case.spacing_mm, case.shape_vox) for case in self._measured]
+        whole = ShapeSketch.of_cases(spacing_mm, pairs)
+        whole = cleanse_shapes(whole, self._policy, site=self.name)
+        return ShapesReply(tensors=sums(whole.to_vector()))
+
+    def _prepare(self, plan: Plan, configuration: str) -> PrepareReply:
+        cases = site_cases(
+            self.spec,
+            plan.task,
+            site=self.name,
+            fraction=self._training.held_out,
+            seed=self._training.seed,
+        )
+        store = prepare_site(
+            cases.training,
+            plan,
+            configuration,
+            self.base / "prepared" / configuration,
+            workers=self._federation.budget.workers,
+            memory_gib=self.spec.memory_gib or self._federation.budget.memory_gib,
+            progress=self._tell,
+        )
+        self._ready = _Ready(plan, configuration, cases, store)
+        return PrepareReply(
+            training_cases=len(cases.training), held_out_cases=len(cases.held_out)
+        )
+
+    def _train(self, invite: TrainInvite) -> TrainReply:
+        ready = self._prepared()
+        return self._trainer(ready).train(invite, progress=self._tell)
+
+    def _evaluate(self, invite: EvaluateInvite) -> EvaluateReply:
+        ready = self._prepared()
+        bundle = self._trainer(ready).bundle(invite)
+        folder = self.base / invite.run / "held_out" / ("personal" if invite.personal else "global")
+        scores = evaluate_at_site(
+            bundle, ready.cases.held_out, folder, device=self._training.device, progress=self._tell
+        )
+        return EvaluateReply(scores=scores)
+
+    def _trainer(self, ready: _Ready) -> SiteTrainer:
+        return SiteTrainer(
+            base=self.base,
+            plan=ready.plan,
+            configuration_name=ready.configuration,
+            store=ready.store,
+            cases=tuple(case.name for case in ready.cases.training),
+            annotated=self._federation.annotated_values(self.name),
+            training=self._training,
+            name=self.name,
+        )
+
+    def _prepared(self) -> _Ready:
+        if self._ready is None:
+            raise InputError(
+                "the site has not prepared its cases", mend="send it the plan before training"
+            )
+        return self._ready
+
+    def _tell(self, done: int, total: int, what: str) -> None:
+        if self._progress:
+            self._progress(self.name, done, total, what)
+
+
+class _Ready:
+    """A site after preparation."""
+
+    def __init__(self, plan: Plan, configuration: str, cases: SiteCases, store: Store) -> None:
+        self.plan = plan
+        self.configuration = configuration
+        self.cases = cases
+        self.store = store

@@ -1,0 +1,72 @@
+"""Which of a site's cases train and which are held out."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from dataclasses import dataclass
+
+from fednnunet.dataset import Case, list_images, read_dataset, split_cases
+from fednnunet.errors import DataError
+from fednnunet.federation.spec import SiteSpec
+from fednnunet.io import ending
+from fednnunet.task import Task
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SiteCases:
+    """A site's cases by their use; no case is in both, nor any patient."""
+
+    training: tuple[Case, ...]
+    held_out: tuple[Case, ...]
+
+
+def training_folder(spec: SiteSpec, task: Task, *, site: str) -> tuple[Case, ...]:
+    """All labelled cases of `imagesTr`, with patients as the site's `patient` pattern says."""
+    cases = read_dataset(spec.folder, task, site=site).cases
+    return tuple(_with_patient(case, spec.patient, site) for case in cases)
+
+
+def site_cases(
+    spec: SiteSpec, task: Task, *, site: str, fraction: float, seed: int
+) -> SiteCases:
+    """Split a site's cases: a test set if it has one, else a share of its patients."""
+    cases = training_folder(spec, task, site=site)
+    if not spec.trains:
+        return SiteCases(training=(), held_out=cases)
+    test = _test_set(spec, task, site)
+    if test:
+        return SiteCases(training=cases, held_out=test)
+    if fraction == 0:
+        return SiteCases(training=cases, held_out=())
+    training, held_out = split_cases(cases, fraction=fraction, seed=seed)
+    return SiteCases(training=training, held_out=held_out)
+
+
+def _test_set(spec: SiteSpec, task: Task, site: str) -> tuple[Case, ...]:
+    labels = spec.folder / "labelsTs"
+    if not labels.is_dir():
+        return ()
+    found = {path.name[: -len(ending(path) or "")]: path for path in labels.iterdir() if ending(path)}
+    cases = list_images(spec.folder / "imagesTs", len(task.channels))
+    missing = [case.name for case in cases if case.name not in found]
+    if missing:
+        raise DataError(
+            f"{len(missing)} test images have no label, e.g. {missing[0]}",
+            where=f"site {site}, {labels}",
+            mend="add the label maps, or remove labelsTs",
+        )
+    return tuple(dataclasses.replace(case, label=found[case.name]) for case in cases)
+
+
+def _with_patient(case: Case, pattern: str | None, site: str) -> Case:
+    if not pattern:
+        return case
+    match = re.fullmatch(pattern, case.name)
+    if not match:
+        raise DataError(
+            f"the name {case.name} does not match the pattern of patients {pattern!r}",
+            where=f"site {site}",
+            mend="correct sites.NAME.patient in the federation file",
+        )
+    return dataclasses.replace(case, group=match.group(1))

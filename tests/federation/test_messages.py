@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from fednnunet.errors import FedNNUNetError, ReplyError
+from fednnunet.federation import ledger
+from fednnunet.federation.messages import (
+    FingerprintReply,
+    MeasureInvite,
+    PrepareReply,
+    TrainInvite,
+    pack,
+    sums,
+    unpack,
+)
+from fednnunet.task import Task
+
+TASK = Task(name="t", channels=("MRI",), labels=("background", "a"))
+
+
+def test_fields_and_tensors_survive_the_way():
+    invite = TrainInvite(
+        tensors={"w": torch.arange(6.0).reshape(2, 3)},
+        run="",
+        method="fedavg",
+        round=3,
+        iterations=5,
+        total=50,
+    )
+    back = unpack(pack(invite), sender="the coordinator")
+    assert isinstance(back, TrainInvite)
+    assert (back.method, back.round, back.total) == ("fedavg", 3, 50)
+    assert torch.equal(back.tensors["w"], invite.tensors["w"])
+
+
+def test_a_message_without_tensors_and_with_records():
+    back = unpack(pack(MeasureInvite(task=TASK)), sender="x")
+    assert isinstance(back, MeasureInvite)
+    assert back.task == TASK
+
+
+def test_sums_travel_in_double_precision():
+    back = unpack(pack(FingerprintReply(tensors=sums([1 / 3]))), sender="x")
+    assert back.tensors["sums"].dtype == torch.float64
+    assert back.tensors["sums"].item() == 1 / 3
+
+
+@pytest.mark.parametrize("data", [b"", b"\x80\x04junk", b"\xff" * 40, pack(FingerprintReply())[:-9]])
+def test_foreign_bytes_are_refused(data):
+    with pytest.raises(ReplyError, match="cannot be read"):
+        unpack(data, sender="site berlin")
+
+
+def test_a_mistyped_field_names_the_sender():
+    data = pack(PrepareReply(training_cases=5, held_out_cases=2))
+    forged = data.replace(b'training_cases\\": 5', b'training_cases\\": "')
+    with pytest.raises(FedNNUNetError, match="site berlin"):
+        unpack(forged, sender="site berlin")
+
+
+def test_the_ledger_keeps_whole_lines_only(tmp_path):
+    path = tmp_path / "ledger.jsonl"
+    ledger.record(path, kind="A", words="sums", data=b"12345")
+    with path.open("a") as file:
+        file.write('{"half": ')
+    (entry,) = ledger.read(path)
+    assert entry["bytes"] == 5
+    assert entry["what"] == "sums"

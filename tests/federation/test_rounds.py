@@ -1,0 +1,172 @@
+"""The coordinator's loop over a pretend engine: no site, no network, no training."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from fednnunet.errors import DataError, FedNNUNetError, InputError
+from fednnunet.federation.engines.engine import Answer
+from fednnunet.federation.history import load_records
+from fednnunet.federation.messages import Message, TrainInvite, TrainReply
+from fednnunet.federation.methods.catalogue import METHODS
+from fednnunet.federation.rounds import Run, run_rounds
+from fednnunet.federation.spec import Training
+from fednnunet.planning.plan import (
+    Architecture,
+    Configuration,
+    Intensity,
+    Plan,
+    Stage,
+)
+from fednnunet.task import Task
+
+INITIAL = {
+    "encoder.0.blocks.0.conv.weight": torch.tensor([1.0, 2.0]),
+    "encoder.0.blocks.0.norm.weight": torch.tensor([1.0]),
+    "heads.0.weight": torch.tensor([3.0]),
+}
+SITES = ("a", "b", "c")
+
+
+def a_plan() -> Plan:
+    stages = (
+        Stage(features=4, kernel=(3, 3, 3), stride=(1, 1, 1), convs=1, decoder_convs=1),
+        Stage(features=8, kernel=(3, 3, 3), stride=(2, 2, 2), convs=1, decoder_convs=0),
+    )
+    configuration = Configuration(
+        name="3d_fullres",
+        spacing_mm=(1.0, 1.0, 1.0),
+        patch_vox=(8, 8, 8),
+        batch=2,
+        median_shape_vox=(16.0, 16.0, 16.0),
+        normalisation=("zscore",),
+        use_mask=(False,),
+        architecture=Architecture(kind="plain", stages=stages),
+        batch_dice=False,
+    )
+    intensity = Intensity(
+        mean=0, median=0, std=1, min=-1, max=1, percentile_00_5=-1, percentile_99_5=1
+    )
+    return Plan(
+        task=Task(name="t", channels=("MRI",), labels=("background", "a")),
+        planner="cpu",
+        configurations=(configuration,),
+        intensity=(intensity,),
+        cases=6,
+    )
+
+
+class PretendEngine:
+    """Sites that add a number of their own to every tensor that they are asked to train."""
+
+    sites = SITES
+
+    def __init__(self, *, backwards: bool = False, fail: Mapping[int, str] | None = None) -> None:
+        self.backwards = backwards
+        self.fail = fail or {}
+        self.asked: list[TrainInvite] = []
+
+    def ask(self, invites: Mapping[str, Message]) -> Iterator[Answer]:
+        names = sorted(invites, reverse=self.backwards)
+        for place, site in enumerate(names):
+            invite = invites[site]
+            assert isinstance(invite, TrainInvite)
+            if place == 0:
+                self.asked.append(invite)
+            if self.fail.get(invite.round) == site:
+                yield Answer(site=site, error=DataError("the disk is full"))
+                continue
+            yield Answer(site=site, reply=self.reply(site, invite))
+
+    def reply(self, site: str, invite: TrainInvite) -> TrainReply:
+        method = METHODS[invite.method]
+        tensors = method.private(invite.tensors) if invite.closing else dict(invite.tensors)
+        step = (SITES.index(site) + 1) * 0.1 * (invite.round + 1)
+        return TrainReply(
+            tensors={name: t + step for name, t in tensors.items()},
+            round=invite.round,
+            cases=SITES.index(site) + 1,
+            loss=1.0,
+            seconds=0.0,
+            wait_share=0.0,
+        )
+
+
+def a_run(folder: Path, method: str = "fedavg", **settings) -> Run:
+    training = replace(Training(method=method, rounds=4, closing_rounds=2), **settings)
+    return Run(name="", method_name=method, folder=folder, plan=a_plan(), training=training)
+
+
+def go(run: Run, engine: PretendEngine):
+    return run_rounds(engine, run, INITIAL, SITES, lambda record: None)
+
+
+@pytest.mark.parametrize("method", sorted(METHODS))
+def test_the_order_of_replies_does_not_matter(tmp_path, method):
+    forward = go(a_run(tmp_path / "a", method), PretendEngine())
+    backward = go(a_run(tmp_path / "b", method), PretendEngine(backwards=True))
+    assert forward.shared.keys() == backward.shared.keys()
+    assert all(torch.equal(t, backward.shared[n]) for n, t in forward.shared.items())
+
+
+@pytest.mark.parametrize("method", sorted(METHODS))
+@pytest.mark.parametrize("stop", [1, 2, 4, 5])
+def test_four_rounds_equal_some_rounds_a_restart_and_the_rest(tmp_path, method, stop):
+    whole = go(a_run(tmp_path / "whole", method), PretendEngine())
+    broken = a_run(tmp_path / "broken", method)
+    with pytest.raises(FedNNUNetError, match="the disk is full"):
+        go(broken, PretendEngine(fail={min(stop, whole.round - 1): "b"}))
+    again = go(broken, PretendEngine())
+    assert all(torch.equal(t, again.shared[n]) for n, t in whole.shared.items())
+    records = load_records(broken.folder / "rounds")
+    assert [record.round for record in records] == list(range(1, whole.round + 1))
+
+
+def test_a_half_written_checkpoint_is_left_out(tmp_path):
+    run = a_run(tmp_path)
+    whole = go(run, PretendEngine())
+    (tmp_path / "rounds" / "0004.safetensors").write_bytes(b"half")
+    again = go(run, PretendEngine())
+    assert torch.equal(again.shared["heads.0.weight"], whole.shared["heads.0.weight"])
+
+
+def test_rounds_of_another_training_are_not_continued(tmp_path):
+    go(a_run(tmp_path), PretendEngine())
+    with pytest.raises(InputError, match="another training"):
+        go(a_run(tmp_path, seed=1), PretendEngine())
+
+
+def test_a_quorum_lets_the_round_go_on_and_names_who_failed(tmp_path):
+    go(a_run(tmp_path, quorum=2), PretendEngine(fail={1: "c"}))
+    record = load_records(tmp_path / "rounds")[1]
+    assert set(record.sites) == {"a", "b"}
+    assert record.refused == {"c": "the disk is full"}
+    assert "the disk is full" in (tmp_path / "history.csv").read_text()
+
+
+def test_private_tensors_are_first_sent_in_the_closing_rounds(tmp_path):
+    engine = PretendEngine()
+    state = go(a_run(tmp_path, "fedbn_head"), engine)
+    for invite in engine.asked:
+        assert ("heads.0.weight" in invite.tensors) == invite.closing
+    assert state.shared.keys() == INITIAL.keys()
+    body = "encoder.0.blocks.0.conv.weight"
+    closing = [invite.tensors[body] for invite in engine.asked if invite.closing]
+    assert torch.equal(state.shared[body], closing[0])
+
+
+def test_a_diverged_site_is_refused(tmp_path):
+    class Diverged(PretendEngine):
+        def reply(self, site, invite):
+            reply = super().reply(site, invite)
+            bad = {name: t * float("nan") for name, t in reply.tensors.items()}
+            return replace(reply, tensors=bad) if site == "b" else reply
+
+    with pytest.raises(FedNNUNetError, match="not finite") as caught:
+        go(a_run(tmp_path), Diverged())
+    assert "site b" in str(caught.value)
