@@ -36,7 +36,7 @@ from fednnunet.planning.cleanse import check_cases, cleanse, cleanse_shapes
 from fednnunet.planning.fingerprint import CaseFingerprint, Fingerprint
 from fednnunet.planning.plan import Plan
 from fednnunet.planning.shapes import ShapeSketch
-from fednnunet.preprocess.measure import measure_cases
+from fednnunet.preprocess.measure_site import measure_cases
 from fednnunet.preprocess.store import Store, prepare_site
 from fednnunet.task import Task
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 import tomllib
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -17,6 +18,11 @@ from fednnunet.task import Task
 from fednnunet.training.recipe import RECIPES
 
 _SITE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+
+
+def _known(word: str, name: str, table: Collection[str]) -> None:
+    if name not in table:
+        raise InputError(f"there is no {word} {name!r}", mend=f"choose one of: {', '.join(table)}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,9 +179,3 @@ def _missing(what: str, path: Path, site: str) -> InputError:
         where=f"site {site}, {path}",
         mend="correct the path; it is taken relative to the federation file",
     )
-
-
-def _known(word: str, name: str, table: object) -> None:
-    names = list(table)  # type: ignore[call-overload]
-    if name not in names:
-        raise InputError(f"there is no {word} {name!r}", mend=f"choose one of: {', '.join(names)}")

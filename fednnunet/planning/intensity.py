@@ -27,7 +27,7 @@ def plan_mask_use(
     fingerprint: Fingerprint, normalisation: tuple[Normalisation, ...]
 ) -> tuple[tuple[bool, ...], Reason]:
     """Whether each channel is normalised inside the nonzero mask only, and why."""
-    ratio = percentile(fingerprint.block("crop_ratio"), CROP_RATIO, 50)
+    ratio = float(percentile(fingerprint.block("crop_ratio"), CROP_RATIO, 50))
     use = tuple(ratio < _MASK_BELOW and kind == "zscore" for kind in normalisation)
     channels = "; ".join(
         f"{name}: {kind}{' inside the nonzero mask' if masked else ''}"

@@ -1,0 +1,54 @@
+"""Measure all cases of a site, several at a time; each image is read once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from fednnunet import io
+from fednnunet.dataset import Case
+from fednnunet.errors import DataError
+from fednnunet.planning.fingerprint import CaseFingerprint
+from fednnunet.preprocess.measure import measure_case
+from fednnunet.preprocess.workers import Progress, affordable, run_jobs
+from fednnunet.task import Task
+
+_MEASURE_BYTES = 16  # peak bytes a voxel
+
+
+def measure_cases(
+    cases: Sequence[Case],
+    task: Task,
+    *,
+    workers: int = 1,
+    memory_gib: float | None = None,
+    progress: Progress | None = None,
+) -> tuple[CaseFingerprint, ...]:
+    """The fingerprints of a site's cases, in the order of `cases`; they stay at the site.
+
+    `memory_gib` bounds all workers together. The faults of all cases are raised together.
+    """
+    jobs = {case.name: _Job(case, task) for case in cases}
+    count = affordable(cases, workers, memory_gib, bytes_per_voxel=_MEASURE_BYTES)
+    found = run_jobs(_measure, jobs, workers=count, progress=progress, what="measure")
+    return tuple(found[case.name] for case in cases)
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    case: Case
+    task: Task
+
+
+def _measure(job: _Job) -> CaseFingerprint:
+    case = job.case
+    if case.label is None:
+        raise DataError(f"case {case.name} has no label", mend="add it to labelsTr")
+    volume, label = io.read_volume(case.images), io.read_label(case.label)
+    if difference := io.grid_difference(volume, label):
+        raise DataError(
+            f"{difference} of {case.label.name} differs from its image",
+            where=str(case.label),
+            mend="bring the label map onto the image's grid",
+        )
+    return measure_case(volume, label.array[0], job.task)
