@@ -61,9 +61,9 @@ def size_configuration(
     batch, why = _batch(means, need, dataset_voxels, topology.patch_vox)
     start_text, shape = " x ".join(f"{v:g}" for v in start), _x(topology.patch_vox)
     patch_why = (
-        f"{start_text} voxels is the median shape {_x(median_vox)}, cut to the aspect of "
-        f"1 / spacing at {_START_VOXELS[len(start)]}^{len(start)} voxels; padded to {_x(first)} to "
-        "be divisible by the strides"
+        f"starts at {start_text} voxels, in proportion to 1 / spacing and as many as "
+        f"{_START_VOXELS[len(start)]}^{len(start)}, but no axis longer than the median shape "
+        f"{_x(median_vox)}; padded to {_x(first)} to be divisible by the strides"
     )
     if steps:
         patch_why += (

@@ -50,9 +50,9 @@ def explain_spacing(fingerprint: Fingerprint) -> tuple[tuple[float, float, float
     finer = percentile(fingerprint.block(f"spacing_{AXES[worst]}"), SPACING_MM, 10)
     target[worst] = finer if finer >= coarsest else coarsest + 1e-5
     because = (
-        f"{numbers}; axis {AXES[worst]} is more than {ANISOTROPY:g} times as coarse as the "
-        f"others and {ANISOTROPY:g} times as short: its 10th percentile {finer:.6g} mm is taken instead "
-        f"of the median, but not less than the others' {coarsest:.6g} mm: {target[worst]:.6g} mm"
+        f"{numbers}; axis {AXES[worst]} is more than {ANISOTROPY:g} times as coarse as the others "
+        f"and {ANISOTROPY:g} times as short. So its 10th percentile {finer:.6g} mm is taken, not "
+        f"its median, but never less than the others' {coarsest:.6g} mm: {target[worst]:.6g} mm"
     )
     return _triple(target), Reason(decision="target spacing", because=because)
 

@@ -1,0 +1,139 @@
+"""fednnunet_plan: the plan that pooling all cases would have given, from sums alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from rich.console import Console
+from rich.markdown import Markdown
+from rich.table import Table
+
+from fednnunet import records
+from fednnunet.commands.cli import Opt, parse, run_command
+from fednnunet.errors import InputError
+from fednnunet.planning.explain import why, write_why
+from fednnunet.planning.fingerprint import Fingerprint
+from fednnunet.planning.plan import Plan, read_plan
+from fednnunet.planning.record import write_fingerprint
+from fednnunet.planning.shapes import ShapeSketch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What to plan from, and with what means."""
+
+    federation: Annotated[Path | None, Opt("federation file (TOML)", positional=True)] = None
+    output: Annotated[Path, Opt("folder for plan.json and why.md", short="-o")]
+    planner: Annotated[str | None, Opt("plain, resenc_m, resenc_l, resenc_xl or cpu")] = None
+    memory_gib: Annotated[
+        tuple[float, ...], Opt("GPU memory to plan for; several sites': 8,24,40")
+    ] = ()
+    from_cases: Annotated[Path | None, Opt("plan without images, from a list of cases (JSON)")] = (
+        None
+    )
+    sites: Annotated[int, Opt("sites over which to split the list of cases")] = 1
+    seed: Annotated[int, Opt("seed of that split")] = 0
+    from_nnunet: Annotated[Path | None, Opt("take over nnU-Net's nnUNetPlans.json")] = None
+    dataset_json: Annotated[Path | None, Opt("its dataset.json, if not beside it")] = None
+    explain: Annotated[bool, Opt("print why each decision was taken")] = False
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Plan from a federation, a list of cases or a plan of nnU-Net; or explain a plan."""
+    options = parse(Options, argv, prog="fednnunet_plan", about=__doc__ or "")
+    return run_command(lambda: _run(options, Console()))
+
+
+def _run(options: Options, console: Console) -> None:
+    plan = _plan(options, console)
+    if options.explain:
+        console.print(Markdown(why(plan)))
+    else:
+        console.print(_table(plan))
+    console.print(f"{options.output / 'plan.json'}, why.md", highlight=False, markup=False)
+
+
+def _plan(options: Options, console: Console) -> Plan:
+    given = [options.federation, options.from_cases, options.from_nnunet]
+    chosen = [source for source in given if source is not None]
+    made = options.output / "plan.json"
+    if not chosen and options.explain:
+        return read_plan(made)
+    if len(chosen) != 1:
+        raise InputError(
+            f"{len(chosen)} things to plan from were given",
+            where="command line",
+            mend="give one of: a federation file, --from-cases FILE, --from-nnunet FILE "
+            "(or --explain alone, for a plan that is there)",
+        )
+    if options.from_nnunet:
+        return _from_nnunet(options)
+    if options.from_cases:
+        return _from_cases(options, options.from_cases)
+    return _from_federation(options, console)
+
+
+def _from_cases(options: Options, path: Path) -> Plan:
+    from fednnunet.interop.case_list import plan_what_if, read_case_list
+
+    made = plan_what_if(
+        read_case_list(path),
+        sites=options.sites,
+        seed=options.seed,
+        planner=options.planner,
+        memory_gib=options.memory_gib or None,
+    )
+    write_planned(made.plan, made.fingerprint, made.shapes, options.output)
+    return made.plan
+
+
+def _from_nnunet(options: Options) -> Plan:
+    from fednnunet.interop.nnunet_plans import read_nnunet_plan
+
+    if options.from_nnunet is None:
+        raise InputError("no nnUNetPlans.json was given", mend="give --from-nnunet FILE")
+    plan = read_nnunet_plan(options.from_nnunet, options.dataset_json)
+    records.write(plan, options.output / "plan.json")
+    write_why(plan, options.output / "why.md")
+    return plan
+
+
+def _from_federation(options: Options, console: Console) -> Plan:
+    from fednnunet.federation.planning_run import plan_federation
+    from fednnunet.federation.spec import read_federation
+
+    if options.federation is None:
+        raise InputError("no federation file was given", mend="give its path")
+    federation = read_federation(options.federation)
+    return plan_federation(
+        federation,
+        options.output,
+        planner=options.planner,
+        memory_gib=options.memory_gib or None,
+        console=console,
+    )
+
+
+def write_planned(plan: Plan, fingerprint: Fingerprint, shapes: ShapeSketch, folder: Path) -> None:
+    """Write fingerprint.json, plan.json, why.md and its figures."""
+    from fednnunet.planning.figures import draw_figures
+
+    write_fingerprint(fingerprint, folder / "fingerprint.json")
+    figures = draw_figures(plan, fingerprint, shapes, folder)
+    write_why(plan, folder / "why.md", figures=figures)
+    records.write(plan, folder / "plan.json")
+
+
+def _table(plan: Plan) -> Table:
+    table = Table(title=f"Plan of {plan.task.name}: {plan.planner}, {plan.cases} cases")
+    for column in ("configuration", "spacing, mm", "patch", "batch", "median shape", "features"):
+        table.add_column(column)
+    for c in plan.configurations:
+        features = "-".join(str(stage.features) for stage in c.architecture.stages)
+        cells = [" x ".join(f"{v:.5g}" for v in vs) for vs in (c.spacing_mm, c.patch_vox)]
+        median = " x ".join(f"{v:.5g}" for v in c.median_shape_vox)
+        table.add_row(c.name, *cells, str(c.batch), median, features)
+    return table
