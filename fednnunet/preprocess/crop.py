@@ -49,6 +49,41 @@ def inside_mask(array: np.ndarray) -> np.ndarray | None:
         return None
     if zeros.all():
         return ~zeros
+    outside = _flood(zeros)
+    return ~outside if outside is not None else ~_connected_to_surface(zeros)
+
+
+def _flood(zeros: np.ndarray, rounds: int = 12) -> np.ndarray | None:
+    """Zeros connected to the surface, found by growing from it; `None` if it goes deep.
+
+    Quick where only stray voxels of a surface are zero, as air is never exactly 0 in CT.
+    """
+    padded = np.pad(zeros, 1)
+    flat = padded.ravel()
+    steps = [side * stride for stride in padded.strides for side in (-1, 1)]  # bool: bytes = voxels
+    faces = [_face(zeros, axis, end) for axis in range(3) for end in (0, -1)]
+    front = np.ravel_multi_index(tuple(np.concatenate(faces).T + 1), padded.shape)
+    outside = np.zeros_like(flat)
+    for _ in range(rounds):
+        flat[front] = False
+        outside[front] = True
+        if len(front) > flat.size // 50:
+            return None
+        front = np.unique(np.concatenate([front + step for step in steps]))
+        front = front[flat[front]]
+        if not len(front):
+            return outside.reshape(padded.shape)[1:-1, 1:-1, 1:-1]
+    return None
+
+
+def _face(mask: np.ndarray, axis: int, end: int) -> np.ndarray:
+    """Indices (n, 3) of the voxels of `mask` on one face of the box."""
+    found = np.argwhere(mask.take(end, axis))
+    return np.insert(found, axis, end % mask.shape[axis], axis=1)
+
+
+def _connected_to_surface(zeros: np.ndarray) -> np.ndarray:
+    """Zeros connected to the surface by faces, through connected components."""
     import cc3d
 
     parts = cc3d.connected_components(zeros, connectivity=6, binary_image=True)
@@ -57,7 +92,7 @@ def inside_mask(array: np.ndarray) -> np.ndarray | None:
         for end in (0, -1):
             outside[parts.take(end, axis)] = True
     outside[0] = False
-    return ~outside[parts]
+    return outside[parts]
 
 
 def mark_outside(label: np.ndarray, inside: np.ndarray | None) -> np.ndarray:

@@ -12,10 +12,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from fednnunet.planning.plan import Resampling
-from fednnunet.preprocess.weights import apply_depth, apply_rows, bands, nearest
+from fednnunet.preprocess.resample_label import resize_label, resize_label_thick
+from fednnunet.preprocess.weights import axis as axis_of
+from fednnunet.preprocess.weights import nearest, resize_first, resize_plane
 
-_SLAB_VOX = 1 << 23  # voxels of a label map that are resampled at once
-_TIE = np.float32(1e-5)  # advantage of the nearest label, which settles ties
+_BLOCK = 1 << 21  # voxels that are resized along the first axis at once
 
 
 def new_shape(
@@ -84,14 +85,8 @@ def resample_labels(
         return label
     axis = thick_axis(spacing_mm, target_mm, rules.anisotropy)
     if axis is None:
-        return _labels_3d(label, shape, rules.label_order)
-    moved = np.moveaxis(label, axis, 0)
-    depth, rows, columns = (shape[axis], *(n for i, n in enumerate(shape) if i != axis))
-    picked, where = np.unique(nearest(len(moved), depth), return_inverse=True)
-    slices = np.stack(
-        [_labels_2d(moved[index], rows, columns, rules.label_order) for index in picked]
-    )
-    return np.ascontiguousarray(np.moveaxis(slices[where], 0, axis))
+        return resize_label(label, shape, rules.label_order)
+    return resize_label_thick(label, shape, axis, rules.label_order)
 
 
 def _each_channel(
@@ -118,17 +113,16 @@ def _each_channel(
 
 def _resize(source: np.ndarray, out: np.ndarray, order: int, *, clip: bool) -> None:
     """Resize (z, y, x) into `out` along all axes: slice by slice, then along z by blocks of y."""
-    depth, rows, columns = out.shape
-    plane = np.empty((len(source), rows, columns), np.float32)
+    old = source.shape
+    axes = [axis_of(a, b, order) for a, b in zip(old, out.shape, strict=True)]
+    plane = out if not axes[0].bands else np.empty((old[0], *out.shape[1:]), np.float32)
     for z, image in enumerate(source):
-        plane[z] = apply_rows(np.ascontiguousarray(image), rows, columns, order)
-    if len(source) == depth:
-        out[:] = plane
-    else:
-        block = max(1, (1 << 21) // max(len(source) * columns, 1))
-        for start in range(0, rows, block):
-            part = np.ascontiguousarray(plane[:, start : start + block])
-            out[:, start : start + block] = apply_depth(part, depth, order)
+        plane[z] = resize_plane(np.ascontiguousarray(image), axes[1], axes[2])
+    if axes[0].bands:
+        step = max(1, _BLOCK // (old[0] * out.shape[2]))
+        for start in range(0, out.shape[1], step):
+            part = np.ascontiguousarray(plane[:, start : start + step])
+            out[:, start : start + step] = resize_first(part, axes[0])
     if clip:
         np.clip(out, source.min(), source.max(), out=out)
 
@@ -138,98 +132,21 @@ def _resize_thick(
 ) -> None:
     """Resize (thick, b, c) into `out`: only the slices that the thick axis takes are resized."""
     if thick_order != 0:
-        plane = np.empty((len(source), *out.shape[1:]), np.float32)
-        for z, image in enumerate(source):
-            plane[z] = _clipped_slice(image, out.shape[1:], order, clip=clip)
-        out[:] = apply_depth(plane, len(out), thick_order)
+        plane = np.stack([_slice(image, out.shape[1:], order, clip=clip) for image in source])
+        out[:] = resize_first(plane, axis_of(len(source), len(out), thick_order))
         return
     last, resized = -1, np.empty(0)
     for z, index in enumerate(nearest(len(source), len(out))):
         if index != last:
-            resized = _clipped_slice(source[index], out.shape[1:], order, clip=clip)
+            resized = _slice(source[index], out.shape[1:], order, clip=clip)
             last = index
         out[z] = resized
 
 
-def _clipped_slice(
-    image: np.ndarray, shape: Sequence[int], order: int, *, clip: bool
-) -> np.ndarray:
+def _slice(image: np.ndarray, shape: Sequence[int], order: int, *, clip: bool) -> np.ndarray:
     image = np.ascontiguousarray(image)
-    resized = apply_rows(image, shape[0], shape[1], order)
+    rows, columns = (axis_of(a, b, order) for a, b in zip(image.shape, shape, strict=True))
+    resized = resize_plane(image, rows, columns)
     if clip and resized is not image:
         np.clip(resized, image.min(), image.max(), out=resized)
     return resized
-
-
-def _labels_3d(label: np.ndarray, shape: Sequence[int], order: int) -> np.ndarray:
-    """Resize a label map a slab of output slices at a time, which bounds the memory."""
-    depth, rows, columns = shape
-    out = np.empty((depth, rows, columns), label.dtype)
-    old = len(label)
-    step = max(1, _SLAB_VOX // max(rows * columns, 1))
-    picks = nearest(old, depth)
-    for start in range(0, depth, step):
-        stop = min(start + step, depth)
-        weights = _rows_of(old, depth, order, start, stop)
-        used = np.flatnonzero(weights.any(axis=0))
-        slab = slice(int(used[0]), int(used[-1]) + 1)
-        within = picks[start:stop] - slab.start
-        _label_slab(label[slab], weights[:, slab], within, order, out[start:stop])
-    return out
-
-
-def _rows_of(old: int, new: int, order: int, start: int, stop: int) -> np.ndarray:
-    """Rows `start` to `stop` of the weight matrix (new, old), as float32."""
-    matrix = np.zeros((stop - start, old), np.float32)
-    for band in bands(old, new, order):
-        low, high = max(band.out.start, start), min(band.out.stop, stop)
-        if low < high:
-            part = band.weights[low - band.out.start : high - band.out.start]
-            matrix[low - start : high - start, band.into] = part
-    return matrix
-
-
-def _label_slab(
-    label: np.ndarray, weights: np.ndarray, picks: np.ndarray, order: int, out: np.ndarray
-) -> None:
-    """Write into `out` the winning label of each voxel; `weights` (new, old) is for the first axis.
-
-    The scores of all labels add up to one, so the commonest label needs none of its own.
-    """
-    values, counts = np.unique(label, return_counts=True)
-    if len(values) == 1:
-        out[:] = values[0]
-        return
-    _, rows, columns = out.shape
-    near = label[picks][:, nearest(label.shape[1], rows)][:, :, nearest(label.shape[2], columns)]
-    common = values[counts.argmax()]
-    rest = np.ones(out.shape, np.float32)
-    best = np.zeros(out.shape, np.float32)
-    out[:] = common
-    for value in values:
-        if value == common:
-            continue
-        score = np.tensordot(weights, _planes(label == value, rows, columns, order), axes=1)
-        rest -= score
-        score += _TIE * (near == value)
-        better = score > best
-        np.copyto(best, score, where=better)
-        out[better] = value
-    rest += _TIE * (near == common)
-    out[rest > best] = common
-
-
-def _labels_2d(label: np.ndarray, rows: int, columns: int, order: int) -> np.ndarray:
-    """Resize one slice of a label map."""
-    out = np.empty((1, rows, columns), label.dtype)
-    _label_slab(label[None], np.ones((1, 1), np.float32), np.zeros(1, np.intp), order, out)
-    return out[0]
-
-
-def _planes(mask: np.ndarray, rows: int, columns: int, order: int) -> np.ndarray:
-    """Resize every slice of a mask (z, y, x) as float32 (z, rows, columns)."""
-    out = np.zeros((len(mask), rows, columns), np.float32)
-    for z, image in enumerate(mask):
-        if image.any():
-            out[z] = apply_rows(image.astype(np.float32), rows, columns, order)
-    return out

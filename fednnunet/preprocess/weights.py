@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-_ROWS = 48  # output rows a block
+_ROWS = 16  # output rows a block
 _NEGLIGIBLE = 1e-7  # weights below this do not change a float32 result
 _PAD = 12  # voxels of edge that the spline's prefilter sees, as scipy pads them
 
@@ -37,18 +37,49 @@ def nearest(old: int, new: int) -> np.ndarray:
     return np.clip(np.floor(coordinates(old, new) + 0.5).astype(np.intp), 0, old - 1)
 
 
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """The resampling of one axis from `old` to `new` voxels; no bands if nothing changes."""
+
+    old: int
+    new: int
+    bands: tuple[Band, ...]
+
+    def part(self, low: int, high: int) -> tuple[Axis, slice, slice]:
+        """The part that the input voxels from `low` to `high` reach.
+
+        Returns it with the input voxels that it reads, which may be more, and the output voxels
+        that it gives.
+        """
+        used = [b for b in self.bands if b.into.start < high and b.into.stop > low]
+        if not used:
+            return Axis(high - low, high - low, ()), slice(low, high), slice(low, high)
+        into = slice(used[0].into.start, max(b.into.stop for b in used))
+        out = slice(used[0].out.start, used[-1].out.stop)
+        moved = tuple(
+            Band(_back(b.out, out.start), _back(b.into, into.start), b.weights) for b in used
+        )
+        return Axis(into.stop - into.start, out.stop - out.start, moved), into, out
+
+
+def _back(span: slice, start: int) -> slice:
+    return slice(span.start - start, span.stop - start)
+
+
 @functools.lru_cache(maxsize=64)
-def bands(old: int, new: int, order: int) -> tuple[Band, ...]:
-    """The weight matrix (new, old) of a spline `order` with repeated edges, in bands."""
+def axis(old: int, new: int, order: int) -> Axis:
+    """The resampling of an axis by a spline `order` with repeated edges."""
+    if old == new:
+        return Axis(old, new, ())
     matrix = matrix_of(old, new, order)
-    found = []
+    bands = []
     for start in range(0, new, _ROWS):
         rows = matrix[start : start + _ROWS]
         used = np.flatnonzero((np.abs(rows) > _NEGLIGIBLE).any(axis=0))
         into = slice(int(used[0]), int(used[-1]) + 1)
         weights = np.ascontiguousarray(rows[:, into], dtype=np.float32)
-        found.append(Band(slice(start, start + len(rows)), into, weights))
-    return tuple(found)
+        bands.append(Band(slice(start, start + len(rows)), into, weights))
+    return Axis(old, new, tuple(bands))
 
 
 def matrix_of(old: int, new: int, order: int) -> np.ndarray:
@@ -90,29 +121,22 @@ def _bspline(distance: np.ndarray) -> np.ndarray:
     return np.where(d < 1, 2 / 3 - d**2 + d**3 / 2, np.maximum(2 - d, 0) ** 3 / 6)
 
 
-def apply_rows(image: np.ndarray, rows: int, columns: int, order: int) -> np.ndarray:
-    """Resize one slice (y, x), float32, to (rows, columns)."""
-    height, width = image.shape
-    if columns != width:
-        wide = np.empty((height, columns), np.float32)
-        for band in bands(width, columns, order):
+def resize_plane(image: np.ndarray, rows: Axis, columns: Axis) -> np.ndarray:
+    """Resize one slice (y, x), float32; no copy if nothing changes."""
+    if columns.bands:
+        wide = np.empty((len(image), columns.new), np.float32)
+        for band in columns.bands:
             np.matmul(image[:, band.into], band.weights.T, out=wide[:, band.out])
         image = wide
-    if rows != height:
-        tall = np.empty((rows, columns), np.float32)
-        for band in bands(height, rows, order):
-            np.matmul(band.weights, image[band.into], out=tall[band.out])
-        image = tall
-    return image
+    return resize_first(image, rows)
 
 
-def apply_depth(array: np.ndarray, depth: int, order: int) -> np.ndarray:
-    """Resize the first axis of `array` (z, y, x), float32, to `depth`."""
-    old = len(array)
-    if depth == old:
+def resize_first(array: np.ndarray, depth: Axis) -> np.ndarray:
+    """Resize the first axis of a float32 array; no copy if nothing changes."""
+    if not depth.bands:
         return array
-    flat = array.reshape(old, -1)
-    out = np.empty((depth, flat.shape[1]), np.float32)
-    for band in bands(old, depth, order):
+    flat = array.reshape(depth.old, -1)
+    out = np.empty((depth.new, flat.shape[1]), np.float32)
+    for band in depth.bands:
         np.matmul(band.weights, flat[band.into], out=out[band.out])
-    return out.reshape(depth, *array.shape[1:])
+    return out.reshape(depth.new, *array.shape[1:])
