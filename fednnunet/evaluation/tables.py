@@ -9,14 +9,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from fednnunet import records
-from fednnunet.evaluation.metrics import METRICS, CaseScores
+from fednnunet.errors import InputError
+from fednnunet.evaluation.metrics import METRICS, CaseScores, TargetScore
 from fednnunet.evaluation.scores import MetricSum, SiteScores, TargetSums
 from fednnunet.files import write_text
-
-_HEADINGS = {"dice": "Dice", "iou": "IoU", "hd95_mm": "HD95 mm", "assd_mm": "ASSD mm"}
 
 
 def write_cases_csv(path: Path, scores: Mapping[str, Sequence[CaseScores]]) -> None:
@@ -31,6 +31,25 @@ def write_cases_csv(path: Path, scores: Mapping[str, Sequence[CaseScores]]) -> N
                 sizes = [score.reference_vox, score.predicted_vox]
                 writer.writerow([site, case.case, target, *numbers, *sizes])
     write_text(path, text.getvalue())
+
+
+def read_cases_csv(path: Path) -> dict[str, tuple[CaseScores, ...]]:
+    """The cases of each site as `write_cases_csv` wrote them, to six digits."""
+    cases: dict[tuple[str, str], dict[str, TargetScore]] = {}
+    try:
+        with path.open(encoding="utf-8", newline="") as stream:
+            for row in csv.DictReader(stream):
+                cases.setdefault((row["site"], row["case"]), {})[row["target"]] = _score(row)
+    except (OSError, KeyError, ValueError, TypeError) as error:
+        raise InputError(
+            f"{path.name} is no table of scores: {error}",
+            where=str(path),
+            mend="evaluate again",
+        ) from None
+    found: dict[str, tuple[CaseScores, ...]] = {}
+    for (site, case), targets in cases.items():
+        found[site] = (*found.get(site, ()), CaseScores(case=case, targets=targets))
+    return found
 
 
 def write_scores_json(
@@ -66,42 +85,53 @@ def summary(targets: Sequence[str], sites: Mapping[str, SiteScores]) -> dict[str
 
 
 def scores_table(targets: Sequence[str], sites: Mapping[str, SiteScores]) -> Table:
-    """A table for the terminal: mean and spread per site and target."""
-    table = Table(title="Scores: mean (standard deviation) over cases", title_justify="left")
-    table.add_column("site")
-    table.add_column("target")
-    for heading in ("cases", *_HEADINGS.values(), "missed", "invented"):
+    """A table for the terminal: means over cases per site and target; Dice with its spread."""
+    table = Table(title="Scores, mean over cases", title_justify="left", box=SIMPLE_HEAD)
+    table.add_column("site", no_wrap=True)
+    table.add_column("target", no_wrap=True)
+    for heading in ("cases", "Dice", "std", "IoU", "HD95 mm", "ASSD mm", "missed", "invented"):
         table.add_column(heading, justify="right")
     for name in sorted(sites):
         site = sites[name]
         for target in targets:
             table.add_row(name, target, *_target_cells(site.targets[target], site.cases))
         if len(targets) > 1:
-            means = [_show(site.mean(metric), metric) for metric in METRICS]
-            table.add_row(name, "mean", str(site.cases), *means, "", "", style="bold")
+            means = {metric: site.mean(metric) for metric in METRICS}
+            table.add_row(name, "mean", *_mean_cells(means, site.cases), style="bold")
         table.add_section()
     if len(sites) > 1:
-        count = str(sum(site.cases for site in sites.values()))
+        count = sum(site.cases for site in sites.values())
         overall = {m: _mean([site.mean(m) for site in sites.values()]) for m in METRICS}
-        means = [_show(overall[metric], metric) for metric in METRICS]
-        table.add_row("mean of sites", "", count, *means, "", "", style="bold")
+        table.add_row("mean of sites", "", *_mean_cells(overall, count), style="bold")
     return table
 
 
 def _target_cells(sums: TargetSums, cases: int) -> list[str]:
-    metrics = [_show_sum(getattr(sums, metric), metric) for metric in METRICS]
-    return [str(cases), *metrics, str(sums.missed or ""), str(sums.invented or "")]
+    dice, iou, hd95, assd = (getattr(sums, metric) for metric in METRICS)
+    overlap = [_show(dice.mean, 3), _show(dice.std, 3), _show(iou.mean, 3)]
+    counts = [str(sums.missed or ""), str(sums.invented or "")]
+    return [str(cases), *overlap, _show(hd95.mean, 2), _show(assd.mean, 2), *counts]
 
 
-def _show_sum(metric: MetricSum, name: str) -> str:
-    spread = "" if math.isnan(metric.std) else f" ({_show(metric.std, name)})"
-    return _show(metric.mean, name) + spread
+def _mean_cells(means: Mapping[str, float], cases: int) -> list[str]:
+    overlap = [_show(means["dice"], 3), "", _show(means["iou"], 3)]
+    return [str(cases), *overlap, _show(means["hd95_mm"], 2), _show(means["assd_mm"], 2), "", ""]
 
 
-def _show(value: float, metric: str) -> str:
-    if math.isnan(value):
-        return "-"
-    return f"{value:.2f}" if metric.endswith("_mm") else f"{value:.3f}"
+def _show(value: float, digits: int) -> str:
+    return "-" if math.isnan(value) else f"{value:.{digits}f}"
+
+
+def _score(row: Mapping[str, str]) -> TargetScore:
+    dice, iou, hd95, assd = (float(row[metric] or "nan") for metric in METRICS)
+    return TargetScore(
+        dice=dice,
+        iou=iou,
+        hd95_mm=hd95,
+        assd_mm=assd,
+        reference_vox=int(row["reference_vox"]),
+        predicted_vox=int(row["predicted_vox"]),
+    )
 
 
 def _site_summary(site: SiteScores) -> dict[str, Any]:

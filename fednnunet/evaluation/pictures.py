@@ -1,0 +1,130 @@
+"""Pictures of single cases: an image with prediction and reference outlined.
+
+They show a patient. They are drawn at the site and stay where they were drawn.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from fednnunet.evaluation.metrics import CaseScores, target_values
+from fednnunet.task import Task
+from fednnunet.volume import Volume
+
+REFERENCE_COLOUR = "#35c9d6"
+PREDICTION_COLOUR = "#ff9d3c"
+
+_SIDE_INCHES = 2.6
+_DPI = 150
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CasePicture:
+    """A drawn case: `rank` is its place at the site, `png` the picture's bytes."""
+
+    site: str
+    case: str
+    rank: str
+    dice: float
+    png: bytes
+
+
+def pick_cases(scores: Sequence[CaseScores]) -> tuple[tuple[str, CaseScores], ...]:
+    """The worst, median and best case by mean Dice; fewer where there are not three."""
+    ranked = sorted((s for s in scores if not math.isnan(s.dice)), key=lambda s: (s.dice, s.case))
+    if not ranked:
+        return ()
+    places = {"worst": 0, "median": (len(ranked) - 1) // 2, "best": len(ranked) - 1}
+    if len(ranked) == 1:
+        return (("only", ranked[0]),)
+    if len(ranked) == 2:
+        del places["median"]
+    return tuple((rank, ranked[place]) for rank, place in places.items())
+
+
+def draw_case(image: Volume, predicted: np.ndarray, reference: np.ndarray, task: Task) -> bytes:
+    """A PNG of one slice: the first channel, reference and prediction (z, y, x) outlined.
+
+    The slice lies across the axis of largest spacing (else the first), where the reference is
+    largest, and shows the surroundings of the masks in true proportions.
+    """
+    spacing = image.spacing_mm
+    axis = int(np.argmax(spacing)) if max(spacing) > 1.05 * min(spacing) else 0
+    shown = reference if reference.any() else predicted
+    index = _largest_slice(shown != 0, axis)
+    step_mm = tuple(s for a, s in enumerate(spacing) if a != axis)
+    plane = np.take(image.array[0], index, axis).astype(np.float32)
+    masks = [np.take(mask, index, axis) for mask in (predicted, reference)]
+    box = _window(masks[0] | masks[1], step_mm)
+    figure = Figure(figsize=(_SIDE_INCHES, _SIDE_INCHES), dpi=_DPI, facecolor="black")
+    axes = figure.add_axes((0.0, 0.0, 1.0, 1.0))
+    axes.set_axis_off()
+    low, high = np.percentile(plane[box], (0.5, 99.5))
+    origin: Literal["upper", "lower"] = "upper" if axis == 0 else "lower"
+    rows, columns = (part.stop - part.start for part in box)
+    right, top = columns * step_mm[1], rows * step_mm[0]
+    extent = (0.0, right, top, 0.0) if axis == 0 else (0.0, right, 0.0, top)
+    axes.imshow(
+        plane[box],
+        cmap="gray",
+        vmin=low,
+        vmax=max(high, low + 1e-6),
+        extent=extent,
+        origin=origin,
+        interpolation="bilinear",
+    )
+    for values in target_values(task).values():
+        _outline(axes, np.isin(masks[1][box], values), step_mm, REFERENCE_COLOUR, 1.6)
+        _outline(axes, np.isin(masks[0][box], values), step_mm, PREDICTION_COLOUR, 1.0)
+    axes.set_xlim(*extent[:2])
+    axes.set_ylim(*extent[2:])
+    return png_of(figure)
+
+
+def png_of(figure: Figure) -> bytes:
+    """A figure as PNG bytes, the same for the same figure."""
+    stream = io.BytesIO()
+    FigureCanvasAgg(figure).print_png(stream, metadata={"Software": None})
+    return stream.getvalue()
+
+
+def _largest_slice(mask: np.ndarray, axis: int) -> int:
+    others = tuple(a for a in range(3) if a != axis)
+    areas = mask.sum(axis=others)
+    return int(areas.argmax()) if areas.any() else mask.shape[axis] // 2
+
+
+def _window(mask: np.ndarray, step_mm: Sequence[float]) -> tuple[slice, slice]:
+    """A square window, in mm, around the mask with its own size again as margin."""
+    if not mask.any():
+        return (slice(0, mask.shape[0]), slice(0, mask.shape[1]))
+    found = [np.flatnonzero(mask.any(axis=1 - axis)) for axis in range(2)]
+    sizes = zip(found, step_mm, strict=True)
+    side_mm = max(2.0 * max((f[-1] - f[0] + 1) * s for f, s in sizes), 16.0 * max(step_mm))
+    box = []
+    for indices, step, length in zip(found, step_mm, mask.shape, strict=True):
+        middle, half = (indices[0] + indices[-1] + 1) / 2, side_mm / step / 2
+        box.append(slice(max(round(middle - half), 0), min(round(middle + half), length)))
+    return (box[0], box[1])
+
+
+def _outline(
+    axes: Axes, mask: np.ndarray, step_mm: Sequence[float], colour: str, width: float
+) -> None:
+    """Draw the border of a mask, half way between inner and outer voxel centres."""
+    if not mask.any():
+        return
+    padded = np.pad(mask, 1).astype(float)
+    y, x = (
+        (np.arange(-1, n + 1) + 0.5) * step for n, step in zip(mask.shape, step_mm, strict=True)
+    )
+    axes.contour(x, y, padded, levels=[0.5], colors=[colour], linewidths=[width])

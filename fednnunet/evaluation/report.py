@@ -1,0 +1,136 @@
+"""The report of a run: one HTML file that needs nothing else."""
+
+from __future__ import annotations
+
+import base64
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from fednnunet.evaluation.charts import RoundPoint, dice_chart, history_chart
+from fednnunet.evaluation.metrics import METRICS
+from fednnunet.evaluation.pictures import PREDICTION_COLOUR, REFERENCE_COLOUR, CasePicture
+from fednnunet.evaluation.scores import SiteScores
+from fednnunet.files import write_text
+from fednnunet.planning.plan import Plan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """All that a report shows.
+
+    `facts` are pairs of a word and its value for the head of the page (method, rounds, cases);
+    `notes` are warnings that a reader must see first. `models` maps a model's name ("local",
+    "global", "personal"), in the order of the columns, to its scores at each site. `detailed`
+    names the model whose scores are shown per target (the last, if empty). `pictures` are of
+    that model; they show patients, so leave them out where the report leaves the site.
+    """
+
+    title: str
+    plan: Plan
+    configuration: str
+    facts: tuple[tuple[str, str], ...] = ()
+    notes: tuple[str, ...] = ()
+    history: tuple[RoundPoint, ...] = ()
+    models: dict[str, dict[str, SiteScores]] = field(default_factory=dict)
+    detailed: str = ""
+    pictures: tuple[CasePicture, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelSummary:
+    """A model over the sites: plain mean of the sites' Dice, its spread (n - 1), the worst site."""
+
+    mean: float
+    spread: float
+    worst: float
+    worst_site: str
+
+
+def summarise(dice: Mapping[str, float]) -> ModelSummary:
+    """Summarise a model's mean foreground Dice per site; sites where it is NaN do not count."""
+    defined = {site: value for site, value in dice.items() if not math.isnan(value)}
+    if not defined:
+        return ModelSummary(mean=math.nan, spread=math.nan, worst=math.nan, worst_site="")
+    mean = sum(defined.values()) / len(defined)
+    squares = sum((value - mean) ** 2 for value in defined.values())
+    spread = math.sqrt(squares / (len(defined) - 1)) if len(defined) > 1 else math.nan
+    worst_site = min(sorted(defined), key=lambda site: defined[site])
+    return ModelSummary(mean=mean, spread=spread, worst=defined[worst_site], worst_site=worst_site)
+
+
+def dice_by_model(models: Mapping[str, Mapping[str, SiteScores]]) -> dict[str, dict[str, float]]:
+    """Mean foreground Dice of each model at each site."""
+    return {
+        model: {site: sites[site].mean("dice") for site in sorted(sites)}
+        for model, sites in models.items()
+    }
+
+
+def write_report(path: Path, report: Report) -> None:
+    """Write `report` to `path` (report.html), atomically. It refers to nothing outside itself."""
+    environment = Environment(
+        loader=PackageLoader("fednnunet.evaluation", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["number"] = _number
+    dice = dice_by_model(report.models)
+    pictures: dict[str, list[CasePicture]] = {}
+    for picture in report.pictures:
+        pictures.setdefault(picture.site, []).append(picture)
+    detailed = report.detailed or next(reversed(report.models), "")
+    text = environment.get_template("report.html.j2").render(
+        report=report,
+        configuration=report.plan.configuration(report.configuration),
+        dice=dice,
+        summaries={model: summarise(values) for model, values in dice.items()},
+        sites=sorted({site for sites in report.models.values() for site in sites}),
+        best=_best(dice),
+        cases=_cases(report.models),
+        detailed=detailed,
+        details=report.models.get(detailed, {}),
+        metrics=METRICS,
+        dice_chart=_source("svg+xml", dice_chart(dice).encode()) if dice else "",
+        history_chart=_source("svg+xml", history_chart(report.history).encode())
+        if report.history
+        else "",
+        pictures={
+            site: [(picture, _source("png", picture.png)) for picture in own]
+            for site, own in sorted(pictures.items())
+        },
+        colours={"reference": REFERENCE_COLOUR, "prediction": PREDICTION_COLOUR},
+    )
+    write_text(path, text)
+
+
+def _best(dice: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+    """The highest Dice at each site over the models, to be set in bold."""
+    best: dict[str, float] = {}
+    for values in dice.values():
+        for site, value in values.items():
+            if not math.isnan(value):
+                best[site] = max(best.get(site, value), value)
+    return best
+
+
+def _cases(models: Mapping[str, Mapping[str, SiteScores]]) -> dict[str, int]:
+    """How many cases each site was evaluated on."""
+    counts: dict[str, int] = {}
+    for sites in models.values():
+        for site, scores in sites.items():
+            counts[site] = max(counts.get(site, 0), scores.cases)
+    return counts
+
+
+def _source(kind: str, content: bytes) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode('ascii')}"
+
+
+def _number(value: float, digits: int = 3) -> str:
+    return "n/a" if math.isnan(value) else f"{value:.{digits}f}"
