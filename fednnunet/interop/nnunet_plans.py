@@ -65,26 +65,13 @@ def read_nnunet_task(described: Mapping[str, Any], *, name: str) -> Task:
         by_value = sorted(labels, key=lambda label: labels[label])
         if [labels[label][0] for label in by_value] != list(range(len(by_value))):
             raise InputError("the labels are not numbered from 0 on", mend="renumber them")
-        return Task(
-            name=name,
-            channels=ordered,
-            labels=tuple(by_value),
-            ignore=ignore[0] if ignore else None,
-        )
+        return Task(name=name, channels=ordered, labels=tuple(by_value), ignore=ignore)
     regions = {label: values for label, values in labels.items() if values != (0,)}
     most = max(value for values in regions.values() for value in values)
     alone = {values[0]: label for label, values in regions.items() if len(values) == 1}
-    names = (
-        "background",
-        *(_unlike(alone.get(v, f"label {v}"), regions) for v in range(1, most + 1)),
-    )
-    return Task(
-        name=name,
-        channels=ordered,
-        labels=names,
-        regions=regions,
-        ignore=ignore[0] if ignore else None,
-    )
+    names = (_unlike(alone.get(value, f"label {value}"), regions) for value in range(1, most + 1))
+    all_names = ("background", *names)
+    return Task(name=name, channels=ordered, labels=all_names, regions=regions, ignore=ignore)
 
 
 def _unlike(name: str, regions: Mapping[str, object]) -> str:

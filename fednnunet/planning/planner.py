@@ -167,7 +167,8 @@ def _lowres(scene: _Scene, full: Sized) -> tuple[Sized | None, tuple[float, ...]
         low_median = tuple(float(round(edge)) for edge in edges)
         low = size_configuration(scene.means, spacing, low_median, now * scene.cases)
         share = math.prod(low.patch_vox) / now
-    why = f"the patch of 3d_fullres covers {first:.1%} of the median shape ({_LOWRES_BELOW:.0%} is enough)"
+    why = f"the patch of 3d_fullres covers {first:.1%} of the median shape"
+    why += f" ({_LOWRES_BELOW:.0%} is enough)"
     if low is None:
         return None, median, f"{why}: no lower resolution is needed"
     if whole / now < _LOWRES_GAIN:
