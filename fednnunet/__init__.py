@@ -1,0 +1,1 @@
+"""Federated nnU-Net: hospitals share sums, never cases."""

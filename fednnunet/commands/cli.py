@@ -1,10 +1,10 @@
 """A command line derived from a frozen dataclass: one field, one option, one place.
 
-    @dataclass(frozen=True, slots=True, kw_only=True)
-    class Options:
-        federation: Annotated[Path, Opt("federation file (TOML)", positional=True)]
-        output: Annotated[Path, Opt("folder for the results", short="-o")]
-        explain: Annotated[bool, Opt("print why each decision was taken")] = False
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    federation: Annotated[Path, Opt("federation file (TOML)", positional=True)]
+    output: Annotated[Path, Opt("folder for the results", short="-o")]
+    explain: Annotated[bool, Opt("print why each decision was taken")] = False
 """
 
 from __future__ import annotations
@@ -63,8 +63,8 @@ def _add(parser: argparse.ArgumentParser, field: dataclasses.Field[Any], hint: A
     required = field.default is field.default_factory is dataclasses.MISSING
     settings: dict[str, Any] = {"help": option.help}
     if not required:
-        default = field.default
-        settings["default"] = field.default_factory() if callable(field.default_factory) else default
+        factory, default = field.default_factory, field.default
+        settings["default"] = factory() if callable(factory) else default
         if default is not None and default is not False and default != ():
             settings["help"] += f" (default {default})"
     settings |= _type_settings(kind)

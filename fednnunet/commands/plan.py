@@ -38,6 +38,7 @@ class Options:
     seed: Annotated[int, Opt("seed of that split")] = 0
     from_nnunet: Annotated[Path | None, Opt("take over nnU-Net's nnUNetPlans.json")] = None
     dataset_json: Annotated[Path | None, Opt("its dataset.json, if not beside it")] = None
+    without: Annotated[tuple[str, ...], Opt("sites to leave out: berlin,oslo")] = ()
     explain: Annotated[bool, Opt("print why each decision was taken")] = False
 
 
@@ -102,19 +103,22 @@ def _from_nnunet(options: Options) -> Plan:
 
 
 def _from_federation(options: Options, console: Console) -> Plan:
-    from fednnunet.federation.planning_run import plan_federation
-    from fednnunet.federation.spec import read_federation
+    from fednnunet.commands.plan_federation import note_what_left, plan_federation
 
     if options.federation is None:
         raise InputError("no federation file was given", mend="give its path")
-    federation = read_federation(options.federation)
-    return plan_federation(
-        federation,
+    federation, planned = plan_federation(
+        options.federation,
         options.output,
         planner=options.planner,
-        memory_gib=options.memory_gib or None,
+        memory_gib=options.memory_gib,
+        without=options.without,
         console=console,
     )
+    records.write(federation, options.output / "federation.json")
+    write_planned(planned.plan, planned.fingerprint, planned.shapes, options.output)
+    note_what_left(federation, options.output, console)
+    return planned.plan
 
 
 def write_planned(plan: Plan, fingerprint: Fingerprint, shapes: ShapeSketch, folder: Path) -> None:

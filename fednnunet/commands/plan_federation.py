@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from rich.console import Console
 
-from fednnunet import records
 from fednnunet.commands.progress import bars
 from fednnunet.errors import InputError
 from fednnunet.federation import ledger
@@ -18,21 +17,20 @@ from fednnunet.federation.policy import read_policy
 from fednnunet.federation.spec import Federation, read_federation
 from fednnunet.planning.cleanse import SitePolicy
 from fednnunet.planning.plan import read_plan
-from fednnunet.planning.record import write_fingerprint
 
 
 def plan_federation(
     path: Path,
     out: Path,
     *,
-    planner: str | None = None,
-    memory_gib: float | None = None,
-    without: Collection[str] = (),
+    planner: str | None,
+    memory_gib: Sequence[float],
+    without: Collection[str],
     console: Console,
-) -> Planned:
-    """Check and measure every site, merge, plan, and write the run folder.
+) -> tuple[Federation, Planned]:
+    """Check and measure every site, merge, and plan; writes nothing but the sites' ledgers.
 
-    Nothing in `out` is touched unless all of it succeeded.
+    Returns the federation as it was planned: with the options, and without the sites left out.
     """
     federation = _with_options(read_federation(path), planner, memory_gib)
     with bars(console) as progress:
@@ -41,13 +39,18 @@ def plan_federation(
         federation = dataclasses.replace(federation, sites=kept)
         planned = plan_together(engine, federation)
     _refuse_to_change_a_trained_plan(out, planned)
-    records.write(federation, out / "federation.json")
-    write_fingerprint(planned.fingerprint, out / "fingerprint.json")
-    records.write(planned.plan, out / "plan.json")
-    for warning in policy_notes(federation):
-        console.print(f"note: {warning}", markup=False)
-    _show_sizes(federation, out, console)
-    return planned
+    return federation, planned
+
+
+def note_what_left(federation: Federation, out: Path, console: Console) -> None:
+    """Print how much each site sent, and which sites share sums over very few cases."""
+    for note in policy_notes(federation):
+        console.print(f"note: {note}", markup=False, highlight=False)
+    for name in federation.sites:
+        entries = ledger.read(out / SITES / name / "ledger.jsonl")
+        size = sum(int(str(entry["bytes"])) for entry in entries[-2:])
+        line = f"site {name} sent {size:,} bytes of sums, whatever its number of cases"
+        console.print(line, markup=False, highlight=False)
 
 
 def policy_notes(federation: Federation) -> tuple[str, ...]:
@@ -61,12 +64,17 @@ def policy_notes(federation: Federation) -> tuple[str, ...]:
 
 
 def _with_options(
-    federation: Federation, planner: str | None, memory_gib: float | None
+    federation: Federation, planner: str | None, memory_gib: Sequence[float]
 ) -> Federation:
+    if len(memory_gib) > 1:
+        raise InputError(
+            f"--memory-gib was given {len(memory_gib)} values",
+            where="command line",
+            mend="with a federation file give one; a site's own stands as sites.NAME.memory_gib",
+        )
     budget = federation.budget
-    budget = dataclasses.replace(
-        budget, planner=planner or budget.planner, memory_gib=memory_gib or budget.memory_gib
-    )
+    memory = memory_gib[0] if memory_gib else budget.memory_gib
+    budget = dataclasses.replace(budget, planner=planner or budget.planner, memory_gib=memory)
     return dataclasses.replace(federation, budget=budget)
 
 
@@ -77,14 +85,4 @@ def _refuse_to_change_a_trained_plan(out: Path, planned: Planned) -> None:
             "the run folder was trained by another plan",
             where=str(out),
             mend="plan into another folder, or delete this one",
-        )
-
-
-def _show_sizes(federation: Federation, out: Path, console: Console) -> None:
-    for name in federation.sites:
-        entries = ledger.read(out / SITES / name / "ledger.jsonl")
-        sizes = [int(str(entry["bytes"])) for entry in entries][-2:]
-        console.print(
-            f"site {name} sent {sum(sizes):,} bytes of sums, whatever its number of cases",
-            markup=False,
         )

@@ -1,1 +1,1 @@
-"""How good masks are, and how that is shown."""
+"""Metrics, their mergeable sums, tables and the report."""

@@ -1,0 +1,1 @@
+"""Sites, messages, methods and rounds: the only code in which anything crosses a site's wall."""

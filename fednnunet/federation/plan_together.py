@@ -57,9 +57,7 @@ def plan_together(
     return Planned(fingerprint=fingerprint, shapes=shapes, plan=plan)
 
 
-def _fingerprints(
-    engine: Engine, task: Task, progress: Progress | None
-) -> dict[str, Fingerprint]:
+def _fingerprints(engine: Engine, task: Task, progress: Progress | None) -> dict[str, Fingerprint]:
     found: dict[str, Fingerprint] = {}
 
     def accept(site: str, reply: Message) -> None:
@@ -68,13 +66,21 @@ def _fingerprints(
 
     what = "the federation cannot be planned"
     ask_all(
-        engine, MeasureInvite(task=task), FingerprintReply, what=what, check=accept, progress=progress
+        engine,
+        MeasureInvite(task=task),
+        FingerprintReply,
+        what=what,
+        check=accept,
+        progress=progress,
     )
     return dict(sorted(found.items()))
 
 
 def _merge_shapes(
-    engine: Engine, fingerprints: Mapping[str, Fingerprint], spacing_mm: Spacing, progress: Progress | None
+    engine: Engine,
+    fingerprints: Mapping[str, Fingerprint],
+    spacing_mm: Spacing,
+    progress: Progress | None,
 ) -> ShapeSketch:
     found: dict[str, ShapeSketch] = {}
 

@@ -141,13 +141,13 @@ def _check_quorum(answers: Answers, quorum: int) -> None:
 
 def _as_method_sees(name: str, answer: Answer) -> Reply:
     reply = answer.reply
-    assert isinstance(reply, TrainReply)  # noqa: S101 - `ask` has checked the kind
+    assert isinstance(reply, TrainReply)
     return Reply(site=name, tensors=reply.tensors, cases=reply.cases, loss=reply.loss)
 
 
 def _site_round(answer: Answer) -> SiteRound:
     reply = answer.reply
-    assert isinstance(reply, TrainReply)  # noqa: S101 - `ask` has checked the kind
+    assert isinstance(reply, TrainReply)
     return SiteRound(
         cases=reply.cases,
         loss=reply.loss,

@@ -141,9 +141,7 @@ class Site:
             progress=self._tell,
         )
         self._ready = _Ready(plan, configuration, cases, store)
-        return PrepareReply(
-            training_cases=len(cases.training), held_out_cases=len(cases.held_out)
-        )
+        return PrepareReply(training_cases=len(cases.training), held_out_cases=len(cases.held_out))
 
     def _train(self, invite: TrainInvite) -> TrainReply:
         ready = self._prepared()

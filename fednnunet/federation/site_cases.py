@@ -27,9 +27,7 @@ def training_folder(spec: SiteSpec, task: Task, *, site: str) -> tuple[Case, ...
     return tuple(_with_patient(case, spec.patient, site) for case in cases)
 
 
-def site_cases(
-    spec: SiteSpec, task: Task, *, site: str, fraction: float, seed: int
-) -> SiteCases:
+def site_cases(spec: SiteSpec, task: Task, *, site: str, fraction: float, seed: int) -> SiteCases:
     """Split a site's cases: a test set if it has one, else a share of its patients."""
     cases = training_folder(spec, task, site=site)
     if not spec.trains:
@@ -47,7 +45,9 @@ def _test_set(spec: SiteSpec, task: Task, site: str) -> tuple[Case, ...]:
     labels = spec.folder / "labelsTs"
     if not labels.is_dir():
         return ()
-    found = {path.name[: -len(ending(path) or "")]: path for path in labels.iterdir() if ending(path)}
+    found = {
+        path.name[: -len(ending(path) or "")]: path for path in labels.iterdir() if ending(path)
+    }
     cases = list_images(spec.folder / "imagesTs", len(task.channels))
     missing = [case.name for case in cases if case.name not in found]
     if missing:

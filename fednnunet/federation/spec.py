@@ -47,7 +47,9 @@ class SiteSpec:
         try:
             groups = re.compile(self.patient or "()").groups
         except re.error as error:
-            raise InputError(f"patient is no regular expression: {error}", mend="correct it") from None
+            raise InputError(
+                f"patient is no regular expression: {error}", mend="correct it"
+            ) from None
         if groups < 1:
             raise InputError(
                 f"patient = {self.patient!r} has no group", mend='e.g. patient = "(.+)_scan[0-9]"'

@@ -94,9 +94,7 @@ def _check_configuration(plan: Plan, name: str) -> None:
 
 def _runs(federation: Federation, plan: Plan, folder: Path) -> tuple[Run, ...]:
     training = federation.training
-    main = Run(
-        name="", method_name=training.method, folder=folder, plan=plan, training=training
-    )
+    main = Run(name="", method_name=training.method, folder=folder, plan=plan, training=training)
     names = {method: f"references/{method}" for method in training.references}
     others = (
         Run(name=name, method_name=method, folder=folder / name, plan=plan, training=training)

@@ -1,1 +1,1 @@
-"""From a bundle and images to masks on the images' own grids."""
+"""Sliding window, export to the native grid, and bundles."""

@@ -1,0 +1,1 @@
+"""Plans and case lists of nnU-Net v2."""

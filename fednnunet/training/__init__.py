@@ -1,0 +1,1 @@
+"""What a site runs between two rounds: patches, augmentation, losses, schedule, loop, state."""

@@ -1,0 +1,1 @@
+"""Ways to reach sites: in this process, or over a network."""

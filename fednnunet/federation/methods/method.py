@@ -38,13 +38,17 @@ class State:
 class Merge(Protocol):
     """The coordinator's half: a new state from the replies, whatever their order."""
 
-    def __call__(self, state: State, replies: Sequence[Reply], /) -> State: ...
+    def __call__(self, state: State, replies: Sequence[Reply], /) -> State:
+        """The state after the round."""
+        ...
 
 
 class LocalTerm(Protocol):
     """The site's half: a term added to its loss, from the network now and what it received."""
 
-    def __call__(self, network: nn.Module, received: Tensors, /) -> Tensor: ...
+    def __call__(self, network: nn.Module, received: Tensors, /) -> Tensor:
+        """A scalar to add to the loss."""
+        ...
 
 
 def mean_by_cases(state: State, replies: Sequence[Reply]) -> State:
