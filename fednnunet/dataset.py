@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fednnunet.dataset_header import read_header
 from fednnunet.errors import DataError, FedNNUNetError, InputError, raise_all
 from fednnunet.io import ENDINGS, ending
 from fednnunet.task import Task
@@ -47,32 +47,43 @@ def read_dataset(
     Raises DataError, or ManyFaults with every layout fault at once: a missing folder, an image
     without label or the reverse, wrong channel numbering, channels or labels unlike the task's.
     """
+    dataset, faults = scan_dataset(folder, task, site=site, require_labels=require_labels)
+    raise_all(f"the folder of site {site or folder.name} cannot be used", faults)
+    return dataset
+
+
+def scan_dataset(
+    folder: Path, task: Task, *, site: str = "", require_labels: bool = True
+) -> tuple[Dataset, tuple[FedNNUNetError, ...]]:
+    """The cases that are whole, and every layout fault of the folder, without raising any."""
     faults: list[FedNNUNetError] = []
     images = folder / "imagesTr"
     if not images.is_dir():
-        raise _fault(
-            site, f"the folder {images} is missing", images, "give a folder in nnU-Net raw layout"
-        )
-    header = _read_header(folder, task, site, faults)
+        mend = "give a folder in nnU-Net raw layout: imagesTr, labelsTr, dataset.json"
+        faults.append(_fault(site, f"the folder {images} is missing", images, mend))
+        return Dataset(folder=folder, channels=task.channels, cases=()), tuple(faults)
+    header, header_faults = read_header(folder, task, site)
+    faults += header_faults
     groups = _groups(header, folder, site, faults)
     labels = _labels(folder / "labelsTr", site, faults)
+    found = _by_case(images, len(task.channels), site, faults)
     cases = []
-    for name, files in _by_case(images, len(task.channels), site, faults).items():
+    for name, files in found.items():
         if name not in labels and require_labels:
             path = folder / "labelsTr" / f"{name}{ENDINGS[0]}"
             faults.append(
                 _fault(site, f"case {name} has no label map", path, "add it, or move the image out")
             )
-        group = str(groups.get(name, name))
-        cases.append(Case(name=name, images=files, label=labels.pop(name, None), group=group))
+        label, group = labels.pop(name, None), str(groups.get(name, name))
+        if len(files) == len(task.channels):
+            cases.append(Case(name=name, images=files, label=label, group=group))
     faults += [
         _fault(site, f"label map {path.name} has no image", path, "add the image, or move it out")
         for _, path in sorted(labels.items())
     ]
-    if not cases and not faults:
+    if not found and not faults:
         faults.append(_fault(site, "the site has no images", images, "add case_0000.nii.gz, ..."))
-    raise_all(f"the folder of site {site or folder.name} cannot be used", faults)
-    return Dataset(folder=folder, channels=task.channels, cases=tuple(cases))
+    return Dataset(folder=folder, channels=task.channels, cases=tuple(cases)), tuple(faults)
 
 
 def list_images(folder: Path, channels: int) -> tuple[Case, ...]:
@@ -188,56 +199,6 @@ def _stem(path: Path) -> str:
     return path.name[: -len(ending(path) or "")]
 
 
-def _read_header(
-    folder: Path, task: Task, site: str, faults: list[FedNNUNetError]
-) -> dict[str, Any]:
-    """`dataset.json` where there is one, held against the task."""
-    path = folder / "dataset.json"
-    if not path.is_file():
-        return {}
-    try:
-        header = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        faults.append(_fault(site, f"dataset.json is not JSON: {error}", path, "correct it"))
-        return {}
-    if not isinstance(header, dict):
-        faults.append(_fault(site, "dataset.json must be a table of fields", path, "correct it"))
-        return {}
-    faults += _channel_faults(header, task, path, site) + _label_faults(header, task, path, site)
-    return header
-
-
-def _channel_faults(
-    header: dict[str, Any], task: Task, path: Path, site: str
-) -> list[FedNNUNetError]:
-    named = header.get("channel_names", header.get("modality"))
-    if not isinstance(named, dict):
-        return []
-    channels = [str(named[key]) for key in sorted(named, key=_number)]
-    if [c.lower() for c in channels] == [c.lower() for c in task.channels]:
-        return []
-    what = f"the site has the channels {channels}, the task has {list(task.channels)}"
-    return [_fault(site, what, path, "the same channels in the same order at every site")]
-
-
-def _label_faults(
-    header: dict[str, Any], task: Task, path: Path, site: str
-) -> list[FedNNUNetError]:
-    named = header.get("labels")
-    if not isinstance(named, dict):
-        return []
-    values: set[int] = set()
-    for key, value in named.items():
-        for item in value if isinstance(value, list) else [value]:
-            number = _number(key if isinstance(item, str) else item)  # v1 files map value to name
-            values.add(number)
-    unknown = sorted(values - set(task.values))
-    if not unknown:
-        return []
-    what = f"dataset.json has the label values {unknown}, the task has {list(task.values)}"
-    return [_fault(site, what, path, "correct dataset.json, or add the labels to the task")]
-
-
 def _groups(
     header: dict[str, Any], folder: Path, site: str, faults: list[FedNNUNetError]
 ) -> dict[str, Any]:
@@ -250,17 +211,5 @@ def _groups(
     return {}
 
 
-def _number(value: Any) -> int:
-    try:
-        return int(value)
-    except (TypeError, ValueError):
-        return -1
-
-
 def _fault(site: str, what: str, path: Path, mend: str) -> DataError:
     return DataError(what, where=f"site {site}, {path}" if site else str(path), mend=mend)
-
-
-def names_of(cases: Sequence[Case]) -> tuple[str, ...]:
-    """The cases' names, in their order."""
-    return tuple(case.name for case in cases)

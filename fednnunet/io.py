@@ -44,7 +44,7 @@ def read_volume(paths: Sequence[Path]) -> Volume:
     if not faults:
         faults += [
             DataError(
-                f"{difference} of {path.name} differs from that of {paths[0].name}",
+                f"{path.name} is not on the grid of {paths[0].name}: {difference}",
                 where=str(path),
                 mend="resample the channels of a case onto one grid",
             )
@@ -106,12 +106,13 @@ def grid_difference(first: Volume, second: Volume) -> str:
     if a.agrees_with(b):
         return ""
     names = ("spacing_mm", "origin_mm", "direction")
+    differences = []
     for name, tolerance in zip(names, (1e-3, 1e-2, 1e-3), strict=True):
         if not np.allclose(getattr(a, name), getattr(b, name), rtol=1e-3, atol=tolerance):
             shown = [round(float(v), 4) for v in getattr(b, name)]
             other = [round(float(v), 4) for v in getattr(a, name)]
-            return f"{name.removesuffix('_mm')} {shown} (other: {other})"
-    return "geometry"
+            differences.append(f"{name.removesuffix('_mm')} {shown} (other: {other})")
+    return ", ".join(differences) or "geometry"
 
 
 def write_mask(

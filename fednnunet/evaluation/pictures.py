@@ -54,13 +54,14 @@ def pick_cases(scores: Sequence[CaseScores]) -> tuple[tuple[str, CaseScores], ..
 def draw_case(image: Volume, predicted: np.ndarray, reference: np.ndarray, task: Task) -> bytes:
     """A PNG of one slice: the first channel, reference and prediction (z, y, x) outlined.
 
-    The slice lies across the axis of largest spacing (else the first), where the reference is
-    largest, and shows the surroundings of the masks in true proportions.
+    The slice lies across the axis of largest spacing (else the first), where the targets of the
+    reference are on the whole largest, each against its own largest area. It shows the
+    surroundings of the masks in true proportions.
     """
     spacing = image.spacing_mm
     axis = int(np.argmax(spacing)) if max(spacing) > 1.05 * min(spacing) else 0
     shown = reference if reference.any() else predicted
-    index = _largest_slice(shown != 0, axis)
+    index = _fullest_slice(shown, axis, task)
     step_mm = tuple(s for a, s in enumerate(spacing) if a != axis)
     plane = np.take(image.array[0], index, axis).astype(np.float32)
     masks = [np.take(mask, index, axis) for mask in (predicted, reference)]
@@ -97,10 +98,13 @@ def png_of(figure: Figure) -> bytes:
     return stream.getvalue()
 
 
-def _largest_slice(mask: np.ndarray, axis: int) -> int:
+def _fullest_slice(labels: np.ndarray, axis: int, task: Task) -> int:
     others = tuple(a for a in range(3) if a != axis)
-    areas = mask.sum(axis=others)
-    return int(areas.argmax()) if areas.any() else mask.shape[axis] // 2
+    fullness = np.zeros(labels.shape[axis])
+    for values in target_values(task).values():
+        areas = np.isin(labels, values).sum(axis=others)
+        fullness += areas / max(int(areas.max()), 1)
+    return int(fullness.argmax()) if fullness.any() else labels.shape[axis] // 2
 
 
 def _window(mask: np.ndarray, step_mm: Sequence[float]) -> tuple[slice, slice]:

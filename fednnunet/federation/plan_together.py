@@ -65,14 +65,8 @@ def _fingerprints(engine: Engine, task: Task, progress: Progress | None) -> dict
         validate(found[site], site=site)
 
     what = "the federation cannot be planned"
-    ask_all(
-        engine,
-        MeasureInvite(task=task),
-        FingerprintReply,
-        what=what,
-        check=accept,
-        progress=progress,
-    )
+    invite = MeasureInvite(task=task)
+    ask_all(engine, invite, FingerprintReply, what=what, check=accept, progress=progress)
     return dict(sorted(found.items()))
 
 

@@ -45,9 +45,8 @@ def _test_set(spec: SiteSpec, task: Task, site: str) -> tuple[Case, ...]:
     labels = spec.folder / "labelsTs"
     if not labels.is_dir():
         return ()
-    found = {
-        path.name[: -len(ending(path) or "")]: path for path in labels.iterdir() if ending(path)
-    }
+    paths = [path for path in labels.iterdir() if ending(path)]
+    found = {path.name.removesuffix(ending(path) or ""): path for path in paths}
     cases = list_images(spec.folder / "imagesTs", len(task.channels))
     missing = [case.name for case in cases if case.name not in found]
     if missing:

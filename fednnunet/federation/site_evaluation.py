@@ -1,20 +1,39 @@
-"""Scores of a model on a site's held-out cases; masks and scores per case stay at the site."""
+"""Scores of a model on a site's held-out cases; masks, pictures and case scores stay at the site."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+from fednnunet import records
 from fednnunet.dataset import Case
 from fednnunet.errors import DataError, raise_all
 from fednnunet.evaluation.metrics import CaseScores, score_mask
+from fednnunet.evaluation.pictures import CasePicture, draw_case, pick_cases
 from fednnunet.evaluation.scores import SiteScores
 from fednnunet.evaluation.tables import write_cases_csv
+from fednnunet.files import replacing
 from fednnunet.inference.bundle import Bundle
 from fednnunet.inference.compute import choose_compute
 from fednnunet.inference.predict import mask_path, predict_cases
-from fednnunet.io import read_label
+from fednnunet.io import read_label, read_volume
 from fednnunet.task import Task
+from fednnunet.volume import Volume
+
+_PICTURES = "pictures.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Drawn:
+    rank: str
+    case: str
+    dice: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Pictures:
+    drawn: tuple[_Drawn, ...] = ()
 
 
 def evaluate_at_site(
@@ -25,25 +44,60 @@ def evaluate_at_site(
     device: str,
     progress: Callable[[int, int, str], None] | None = None,
 ) -> SiteScores:
-    """Predict the cases into `folder`, score them, and return the sums over them.
+    """Predict the cases into `folder`, score and draw them there, and return sums over them.
 
     Masks that stand already, made from the same bundle and images, are kept.
     """
     task = bundle.plan.task
-    outcome = predict_cases(
-        bundle, cases, folder, compute=choose_compute(device), progress=progress
-    )
+    compute = choose_compute(device)
+    outcome = predict_cases(bundle, cases, folder, compute=compute, progress=progress)
     raise_all("held-out cases could not be predicted", outcome.faults)
     scores = [_score(case, folder, task) for case in cases]
     write_cases_csv(folder / "scores.csv", {"": scores})
+    _draw(scores, {case.name: case for case in cases}, folder, task)
     return SiteScores.of(task.targets, scores)
 
 
+def read_pictures(folder: Path, *, site: str) -> tuple[CasePicture, ...]:
+    """The pictures that a site drew in `folder`: its worst, median and best case."""
+    if not (folder / _PICTURES).is_file():
+        return ()
+    return tuple(
+        CasePicture(
+            site=site,
+            case=drawn.case,
+            rank=drawn.rank,
+            dice=drawn.dice,
+            png=_picture_path(folder, drawn.rank).read_bytes(),
+        )
+        for drawn in records.read(_Pictures, folder / _PICTURES).drawn
+    )
+
+
 def _score(case: Case, folder: Path, task: Task) -> CaseScores:
-    if case.label is None:
-        raise DataError(f"case {case.name} has no label", mend="held-out cases need labels")
-    reference = read_label(case.label)
-    predicted = read_label(mask_path(folder, case))
+    predicted, reference = _masks(case, folder)
     return score_mask(
         predicted.array[0], reference.array[0], reference.spacing_mm, task, case=case.name
     )
+
+
+def _masks(case: Case, folder: Path) -> tuple[Volume, Volume]:
+    if case.label is None:
+        raise DataError(f"case {case.name} has no label", mend="held-out cases need labels")
+    return read_label(mask_path(folder, case)), read_label(case.label)
+
+
+def _draw(scores: Sequence[CaseScores], cases: dict[str, Case], folder: Path, task: Task) -> None:
+    drawn = []
+    for rank, score in pick_cases(scores):
+        case = cases[score.case]
+        predicted, reference = _masks(case, folder)
+        image = read_volume(case.images)
+        with replacing(_picture_path(folder, rank)) as temporary:
+            temporary.write_bytes(draw_case(image, predicted.array[0], reference.array[0], task))
+        drawn.append(_Drawn(rank=rank, case=case.name, dice=score.dice))
+    records.write(_Pictures(drawn=tuple(drawn)), folder / _PICTURES)
+
+
+def _picture_path(folder: Path, rank: str) -> Path:
+    return folder / f"{rank}.png"

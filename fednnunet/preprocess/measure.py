@@ -10,6 +10,7 @@ from fednnunet.errors import DataError
 from fednnunet.planning.fingerprint import CaseFingerprint
 from fednnunet.planning.sketch import ForegroundSketch
 from fednnunet.preprocess.crop import crop, nonzero_box
+from fednnunet.preprocess.load import label_counts
 from fednnunet.task import Task
 from fednnunet.volume import Volume
 
@@ -34,12 +35,13 @@ def measure_case(volume: Volume, label: np.ndarray, task: Task) -> CaseFingerpri
     image, cropped = crop(volume.array, box), crop(label, box)
     z, y, x = cropped.shape
     foreground = cropped > 0
+    counts = label_counts(cropped)
     return CaseFingerprint(
         spacing_mm=volume.spacing_mm,
         shape_vox=(z, y, x),
         crop_ratio=cropped.size / math.prod(volume.shape_vox),
         foreground=tuple(_sketch(channel[foreground]) for channel in image),
-        voxels_per_label=_counts(cropped, len(task.labels)),
+        voxels_per_label=tuple(counts.get(value, 0) for value in range(len(task.labels))),
     )
 
 
@@ -50,12 +52,3 @@ def _sketch(values: np.ndarray) -> ForegroundSketch:
             mend="replace them; check_site names every file that has any",
         )
     return ForegroundSketch.of_voxels(values)
-
-
-def _counts(label: np.ndarray, labels: int) -> tuple[int, ...]:
-    """Voxels of each label of the task; other values count for none."""
-    counts = np.zeros(labels, np.int64)
-    for plane in label:  # a slice at a time: bincount would copy the volume as int64
-        known = plane[(plane >= 0) & (plane < labels)]
-        counts += np.bincount(known, minlength=labels)
-    return tuple(int(n) for n in counts)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from fednnunet import io
 from fednnunet.dataset import Case
 from fednnunet.errors import DataError
 from fednnunet.planning.fingerprint import CaseFingerprint
+from fednnunet.preprocess.load import load_case
 from fednnunet.preprocess.measure import measure_case
 from fednnunet.preprocess.workers import Progress, affordable, run_jobs
 from fednnunet.task import Task
@@ -42,13 +42,7 @@ class _Job:
 
 def _measure(job: _Job) -> CaseFingerprint:
     case = job.case
-    if case.label is None:
+    volume, label = load_case(case, job.task)
+    if label is None:
         raise DataError(f"case {case.name} has no label", mend="add it to labelsTr")
-    volume, label = io.read_volume(case.images), io.read_label(case.label)
-    if difference := io.grid_difference(volume, label):
-        raise DataError(
-            f"{difference} of {case.label.name} differs from its image",
-            where=str(case.label),
-            mend="bring the label map onto the image's grid",
-        )
-    return measure_case(volume, label.array[0], job.task)
+    return measure_case(volume, label, job.task)

@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fednnunet import io, records
+from fednnunet import records
 from fednnunet.dataset import Case
 from fednnunet.errors import DataError, InputError
 from fednnunet.planning.plan import Plan
+from fednnunet.preprocess.load import load_case
 from fednnunet.preprocess.locations import class_locations, no_locations
 from fednnunet.preprocess.pipeline import prepare_volume
 from fednnunet.preprocess.stored_case import (
@@ -93,17 +94,7 @@ def _prepare(job: _Job) -> None:
     key = case_key(case, plan, job.configuration)
     if stored_key(job.folder, case.name) == key:
         return
-    volume = io.read_volume(case.images)
-    label = None
-    if case.label is not None:
-        mask = io.read_label(case.label)
-        if difference := io.grid_difference(volume, mask):
-            raise DataError(
-                f"{difference} of {case.label.name} differs from its image",
-                where=str(case.label),
-                mend="bring the label map onto the image's grid",
-            )
-        label = mask.array[0]
+    volume, label = load_case(case, plan.task)
     prepared = prepare_volume(volume, plan, configuration, label)
     del volume, label
     seg = prepared.seg

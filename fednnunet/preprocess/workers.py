@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from fednnunet import io
 from fednnunet.dataset import Case
-from fednnunet.errors import DataError, FedNNUNetError, raise_all
+from fednnunet.errors import DataError, FedNNUNetError, ManyFaults, raise_all
 
 Progress = Callable[[int, int, str], None]
 Job = TypeVar("Job")
@@ -64,8 +64,8 @@ def run_jobs(
     faults: list[FedNNUNetError] = []
     outcomes = _here(work, jobs) if workers <= 1 else _spawned(work, jobs, workers)
     for done, (name, result) in enumerate(outcomes, start=1):
-        if isinstance(result, FedNNUNetError):
-            faults.append(_named(result, name))
+        if isinstance(result, _Failed):
+            faults += [_named(fault, name) for fault in result.faults]
         else:
             results[name] = result
         report(done, len(jobs), what)
@@ -78,13 +78,24 @@ def _here(work: Callable[[Job], Result], jobs: Mapping[str, Job]) -> Iterator[tu
         yield name, _attempt(work, job)
 
 
-def _attempt(work: Callable[[Job], Result], job: Job) -> Result | FedNNUNetError:
+@dataclass(frozen=True, slots=True)
+class _Failed:
+    """Why a job gave no result."""
+
+    faults: tuple[FedNNUNetError, ...]
+
+
+def _attempt(work: Callable[[Job], Result], job: Job) -> Result | _Failed:
     try:
         return work(job)
+    except ManyFaults as many:
+        return _Failed(many.faults)
     except FedNNUNetError as fault:
-        return fault
+        return _Failed((fault,))
     except MemoryError:
-        return DataError("not enough memory for this case", mend="use fewer workers")
+        return _Failed((DataError("not enough memory for this case", mend="use fewer workers"),))
+    except OSError as error:
+        return _Failed((DataError(f"a file could not be read or written: {error}"),))
 
 
 @dataclass(slots=True)
@@ -155,7 +166,7 @@ def _take(worker: _Worker) -> tuple[str, Any, bool]:
             f"the worker was killed (exit code {code}) while it had this case",
             mend="perhaps memory ran out: use fewer workers or a smaller memory_gib",
         )
-        return worker.name, fault, False
+        return worker.name, _Failed((fault,)), False
 
 
 def _stop(worker: _Worker) -> None:
