@@ -1,0 +1,116 @@
+"""`dataset.json` of nnU-Net's raw layout: what it says of channels and labels."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from fednnunet.errors import DataError, FedNNUNetError, InputError
+from fednnunet.task import Task
+
+FILE = "dataset.json"
+
+
+def read_header(
+    folder: Path, task: Task, site: str = ""
+) -> tuple[dict[str, Any], list[FedNNUNetError]]:
+    """`dataset.json` where there is one (else nothing), and how it differs from the task."""
+    path = folder / FILE
+    if not path.is_file():
+        return {}, []
+    where = f"site {site}, {path}" if site else str(path)
+    try:
+        header = _load(path)
+    except InputError as fault:
+        return {}, [DataError(fault.what, where=where, mend=fault.mend)]
+    return header, _differences(header, task, where)
+
+
+def task_of(folder: Path) -> Task:
+    """The task that a site's `dataset.json` describes; raises InputError where it does not."""
+    path = folder / FILE
+    if not path.is_file():
+        raise InputError(
+            f"{FILE} is missing, so the task is not known",
+            where=str(path),
+            mend="add it, or name the federation file",
+        )
+    header = _load(path)
+    channels, labels = channel_names(header), header.get("labels")
+    if not channels or not isinstance(labels, dict):
+        raise InputError(
+            f"{FILE} names no channels or no labels",
+            where=str(path),
+            mend='e.g. "channel_names": {"0": "MRI"}, "labels": {"background": 0, "tumour": 1}',
+        )
+    pairs = {key: _values(key, value) for key, value in labels.items()}
+    ignore = next((v[0] for k, v in pairs.items() if k == "ignore"), None)
+    names = {v[0]: _name(k, labels[k]) for k, v in pairs.items() if len(v) == 1 and v[0] != ignore}
+    regions = {k: v for k, v in pairs.items() if v not in ((0,), (ignore,))}
+    overlapping = any(len(values) > 1 for values in regions.values())
+    highest = max((value for v in pairs.values() for value in v if value != ignore), default=0)
+    return Task(
+        name=str(header.get("name", folder.name)),
+        channels=tuple(channels),
+        labels=tuple(names.get(value, f"label {value}") for value in range(highest + 1)),
+        regions=regions if overlapping else {},
+        ignore=ignore,
+    )
+
+
+def channel_names(header: dict[str, Any]) -> list[str]:
+    """Channel names in order; empty where the header has none."""
+    named = header.get("channel_names", header.get("modality"))
+    if not isinstance(named, dict):
+        return []
+    return [str(named[key]) for key in sorted(named, key=_number)]
+
+
+def _load(path: Path) -> dict[str, Any]:
+    try:
+        header = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise InputError(
+            f"{FILE} is not JSON: {error}", where=str(path), mend="correct it"
+        ) from None
+    if not isinstance(header, dict):
+        raise InputError(f"{FILE} must be a table of fields", where=str(path), mend="correct it")
+    return header
+
+
+def _differences(header: dict[str, Any], task: Task, where: str) -> list[FedNNUNetError]:
+    faults: list[FedNNUNetError] = []
+    channels = channel_names(header)
+    if channels and [c.lower() for c in channels] != [c.lower() for c in task.channels]:
+        what = f"the site has the channels {channels}, the task has {list(task.channels)}"
+        mend = "the same channels in the same order at every site"
+        faults.append(DataError(what, where=where, mend=mend))
+    labels = header.get("labels")
+    values = (
+        {v for k, e in labels.items() for v in _values(k, e)} if isinstance(labels, dict) else ()
+    )
+    unknown = sorted(set(values) - set(task.values))
+    if unknown:
+        what = f"{FILE} has the label values {unknown}, the task has {list(task.values)}"
+        mend = f"correct {FILE}, or add the labels to the task"
+        faults.append(DataError(what, where=where, mend=mend))
+    return faults
+
+
+def _values(key: str, entry: Any) -> tuple[int, ...]:
+    """The values of one entry of `labels`; files of nnU-Net v1 map the value to the name."""
+    if isinstance(entry, list):
+        return tuple(_number(item) for item in entry)
+    return (_number(key if isinstance(entry, str) else entry),)
+
+
+def _name(key: str, entry: Any) -> str:
+    return entry if isinstance(entry, str) else key
+
+
+def _number(value: Any) -> int:
+    try:
+        return int(value)
+    except (TypeError, ValueError):
+        return -1

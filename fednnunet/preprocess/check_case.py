@@ -1,0 +1,96 @@
+"""One case held against its task: its faults, and the traits by which cases are compared."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+
+from fednnunet.dataset import Case
+from fednnunet.errors import FedNNUNetError
+from fednnunet.preprocess.load import label_counts, try_case
+from fednnunet.task import Task
+from fednnunet.volume import Geometry, Volume
+
+_AIR_HU = -200  # what is below is air; only CT has much of it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Traits:
+    """What a case is compared by. `files` and the entries after it have one entry per channel."""
+
+    case: str
+    shape_vox: tuple[int, int, int]
+    spacing_mm: tuple[float, float, float]
+    orientation: str
+    files: tuple[str, ...]
+    digests: tuple[str, ...]
+    range: tuple[float, ...]  # between the 1st and the 99th percentile
+    lowest: tuple[float, ...]
+    air: tuple[float, ...]  # share of voxels that would be air in CT
+    voxels: dict[str, int]  # of each label value; empty without a readable label map
+
+
+def examine(case: Case, task: Task) -> tuple[Traits | None, list[tuple[str, str, str, str]]]:
+    """Traits of a case (`None` if no image can be read) and its faults: kind, what, where, mend."""
+    volume, label, faults = try_case(case, task)
+    problems = [(_kind(fault), fault.what, fault.where, fault.mend) for fault in faults]
+    if volume is None:
+        return None, problems
+    counts = label_counts(label.array[0]) if label else {}
+    return _traits(case, volume, {str(value): n for value, n in counts.items()}), problems
+
+
+def _traits(case: Case, volume: Volume, voxels: dict[str, int]) -> Traits:
+    samples = [_sample(channel) for channel in volume.array]
+    return Traits(
+        case=case.name,
+        shape_vox=volume.shape_vox,
+        spacing_mm=volume.spacing_mm,
+        orientation=orientation(volume.geometry),
+        files=tuple(path.name for path in case.images),
+        digests=tuple(_digest(channel) for channel in volume.array),
+        range=tuple(float(np.subtract(*np.quantile(s, [0.99, 0.01]))) for s in samples),
+        lowest=tuple(float(s.min()) for s in samples),
+        air=tuple(float((s < _AIR_HU).mean()) for s in samples),
+        voxels=voxels,
+    )
+
+
+def _sample(channel: np.ndarray, most: int = 1 << 18) -> np.ndarray:
+    """Finite voxels of a channel, evenly spread, at most about `most`; [0] where there is none."""
+    flat = channel.ravel()
+    sample = flat[:: max(1, flat.size // most)]
+    finite = sample[np.isfinite(sample)]
+    return finite if len(finite) else np.zeros(1)
+
+
+def _digest(channel: np.ndarray) -> str:
+    shape = "x".join(map(str, channel.shape)).encode()
+    return hashlib.blake2b(np.ascontiguousarray(channel), digest_size=16, key=shape).hexdigest()
+
+
+def orientation(geometry: Geometry) -> str:
+    """Where the axes x, y, z of a volume point to, e.g. LPS: left, posterior, superior."""
+    matrix = np.reshape(geometry.direction, (3, 3))
+    letters = ("LR", "PA", "SI")
+    axes = [int(np.abs(column).argmax()) for column in matrix.T]
+    return "".join(letters[a][0 if matrix[a, i] > 0 else 1] for i, a in enumerate(axes))
+
+
+_WORDS = {
+    "cannot be read": "unreadable",
+    "is missing": "unreadable",
+    "no image format": "unreadable",
+    "not one 3D image": "not 3D",
+    "grid": "grid",
+    "NaN": "NaN or infinite",
+    "not whole numbers": "label values",
+    "not one of the task's labels": "label values",
+    "label values up to": "label values",
+}
+
+
+def _kind(fault: FedNNUNetError) -> str:
+    return next((kind for words, kind in _WORDS.items() if words in fault.what), "other")

@@ -1,0 +1,99 @@
+"""Read a case with everything about it checked that would spoil statistics or training."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fednnunet import io
+from fednnunet.dataset import Case
+from fednnunet.errors import DataError, FedNNUNetError, ManyFaults, raise_all
+from fednnunet.task import Task
+from fednnunet.volume import Volume
+
+
+def load_case(case: Case, task: Task) -> tuple[Volume, np.ndarray | None]:
+    """The image float32 (c, z, y, x) and the label map int16 (z, y, x) of a case.
+
+    Raises every fault of its files at once: unreadable, different grids, NaN, unknown labels.
+    """
+    volume, label, faults = try_case(case, task)
+    raise_all(f"case {case.name} cannot be used", faults)
+    if volume is None:
+        raise DataError(f"case {case.name} has no image", mend="add it")
+    return volume, None if label is None else label.array[0]
+
+
+def try_case(
+    case: Case, task: Task
+) -> tuple[Volume | None, Volume | None, tuple[FedNNUNetError, ...]]:
+    """Image and label map as far as they can be read, and all faults of the case."""
+    faults: list[FedNNUNetError] = []
+    volume = label = None
+    try:
+        volume = io.read_volume(case.images)
+        faults += image_faults(volume, case)
+    except ManyFaults as many:
+        faults += many.faults
+    except FedNNUNetError as fault:
+        faults.append(fault)
+    if case.label is None:
+        return volume, None, tuple(faults)
+    try:
+        label = io.read_label(case.label)
+        faults += label_faults(label, case, task)
+    except FedNNUNetError as fault:
+        faults.append(fault)
+    if volume and label and (difference := io.grid_difference(volume, label)):
+        faults.append(
+            DataError(
+                f"label map {case.label.name} is not on its image's grid: {difference}",
+                where=str(case.label),
+                mend="resample the label map onto the image, nearest neighbour",
+            )
+        )
+    return volume, label, tuple(faults)
+
+
+def image_faults(volume: Volume, case: Case) -> list[FedNNUNetError]:
+    """NaN and infinite values, counted per channel file."""
+    faults: list[FedNNUNetError] = []
+    for path, channel in zip(case.images, volume.array, strict=True):
+        if np.isfinite(channel.sum(dtype=np.float64)):
+            continue
+        count = channel.size - int(np.isfinite(channel).sum())
+        faults.append(
+            DataError(
+                f"{path.name} has {count:,} voxels that are NaN or infinite",
+                where=str(path),
+                mend="replace them in the source, e.g. by the background's value",
+            )
+        )
+    return faults
+
+
+def label_faults(label: Volume, case: Case, task: Task) -> list[FedNNUNetError]:
+    """Label values that the task does not have, with their number of voxels."""
+    counts = label_counts(label.array[0])
+    path = case.label
+    return [
+        DataError(
+            f"label {value} in {path.name if path else case.name} is not one of the task's labels "
+            + ", ".join(map(str, task.values)),
+            where=f"{path}, {count:,} voxels",
+            mend="correct the label map, or add the label to dataset.json and to the task",
+        )
+        for value, count in sorted(counts.items())
+        if value not in task.values
+    ]
+
+
+def label_counts(label: np.ndarray) -> dict[int, int]:
+    """Voxels of every value in a label map (z, y, x), a slice at a time to spare memory."""
+    counts: dict[int, int] = {}
+    for plane in label:
+        low = int(plane.min(initial=0))
+        found = np.bincount((plane.astype(np.int32) - low).ravel())
+        for offset in np.flatnonzero(found):
+            value = low + int(offset)
+            counts[value] = counts.get(value, 0) + int(found[offset])
+    return counts
