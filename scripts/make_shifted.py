@@ -65,10 +65,10 @@ def contrast_and_bias(image: Volume, label: Volume, rng: np.random.Generator) ->
 
 
 def inverted_with_noise(image: Volume, label: Volume, rng: np.random.Generator) -> Pair:
-    """What was bright becomes dark; Gaussian noise of 4 to 8 per cent of the range."""
+    """What was bright becomes dark; Gaussian noise of 3 to 6 per cent of the range."""
     array = image.array.astype(np.float32)
     low, high = float(array.min()), float(array.max())
-    noise = rng.normal(0.0, rng.uniform(0.04, 0.08) * (high - low), array.shape)
+    noise = rng.normal(0.0, rng.uniform(0.03, 0.06) * (high - low), array.shape)
     return Volume(
         array=(low + high - array + noise).astype(np.float32), geometry=image.geometry
     ), label

@@ -1,0 +1,91 @@
+"""Scores of sites are sums: they merge in any order and survive the way as a vector."""
+
+from __future__ import annotations
+
+import math
+import random
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fednnunet.errors import ReplyError
+from fednnunet.evaluation.metrics import CaseScores, TargetScore
+from fednnunet.evaluation.scores import MetricSum, SiteScores
+
+TARGETS = ("organ", "nodule")
+
+
+def _score(dice: float, hd95: float = 2.0, *, missed: bool = False) -> TargetScore:
+    return TargetScore(
+        dice=dice,
+        iou=dice / 2,
+        hd95_mm=math.nan if missed else hd95,
+        assd_mm=math.nan if missed else hd95 / 3,
+        reference_vox=10,
+        predicted_vox=0 if missed else 10,
+    )
+
+
+def _case(number: int, *dice: float) -> CaseScores:
+    targets = {name: _score(value) for name, value in zip(TARGETS, dice, strict=True)}
+    return CaseScores(case=f"case_{number}", targets=targets)
+
+
+@given(
+    st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=1, max_size=12),
+    st.integers(0, 99),
+)
+def test_sums_do_not_depend_on_order_or_partition(
+    values: list[tuple[float, float]], seed: int
+) -> None:
+    cases = [_case(i, *pair) for i, pair in enumerate(values)]
+    whole = SiteScores.of(TARGETS, cases)
+    rng = random.Random(seed)
+    rng.shuffle(cases)
+    cut = rng.randint(0, len(cases))
+    parts = SiteScores.of(TARGETS, cases[cut:]) + SiteScores.of(TARGETS, cases[:cut])
+    assert parts == whole
+    assert whole + SiteScores.empty(TARGETS) == whole
+
+
+def test_mean_and_std_are_those_of_the_cases() -> None:
+    dice = [0.5, 0.7, 0.95]
+    sums = SiteScores.of(TARGETS, [_case(i, value, 0.2) for i, value in enumerate(dice)])
+    assert sums.cases == 3
+    assert sums.mean("dice", "organ") == pytest.approx(np.mean(dice))
+    assert sums.targets["organ"].dice.std == pytest.approx(np.std(dice, ddof=1), abs=1e-6)
+    assert sums.mean("dice") == pytest.approx((np.mean(dice) + 0.2) / 2)
+
+
+def test_undefined_values_do_not_count_and_misses_do() -> None:
+    scores = {"organ": _score(0.8), "nodule": _score(0.0, missed=True)}
+    absent = {"organ": _score(0.6), "nodule": _score(math.nan, missed=True)}
+    cases = [CaseScores(case="a", targets=scores), CaseScores(case="b", targets=absent)]
+    sums = SiteScores.of(TARGETS, cases)
+    assert sums.targets["nodule"].dice == MetricSum(count=1, total=0.0, squares=0.0)
+    assert math.isnan(sums.mean("hd95_mm", "nodule"))
+    assert sums.targets["nodule"].missed == 2
+    assert sums.mean("hd95_mm") == pytest.approx(2.0)
+
+
+def test_a_vector_brings_the_sums_back() -> None:
+    sums = SiteScores.of(TARGETS, [_case(0, 0.3, 0.4), _case(1, 0.9, 0.1)])
+    assert SiteScores.from_vector(TARGETS, sums.to_vector()) == sums
+
+
+@pytest.mark.parametrize("spoil", ["short", "nan", "negative"])
+def test_a_bad_vector_is_refused(spoil: str) -> None:
+    vector = SiteScores.of(TARGETS, [_case(0, 0.3, 0.4)]).to_vector()
+    if spoil == "short":
+        vector = vector[:-1]
+    else:
+        vector[3] = math.nan if spoil == "nan" else -1.0
+    with pytest.raises(ReplyError):
+        SiteScores.from_vector(TARGETS, vector)
+
+
+def test_scores_of_other_targets_do_not_add() -> None:
+    with pytest.raises(ReplyError, match="cannot be added"):
+        SiteScores.empty(TARGETS) + SiteScores.empty(("liver",))
