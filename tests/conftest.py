@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -25,3 +28,20 @@ def golden_folder() -> Path:
     if not folder.is_dir():
         pytest.skip(f"nnU-Net's own plans are not here ({folder})")
     return folder
+
+
+def load_script(name: str) -> ModuleType:
+    """A program of `scripts/` as a module."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "scripts" / f"{name}.py")
+    if spec is None or spec.loader is None:
+        raise FileNotFoundError(name)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def phantoms() -> ModuleType:
+    """`scripts/make_phantoms.py`: hospitals, `make_case`, `make_federation`."""
+    return load_script("make_phantoms")

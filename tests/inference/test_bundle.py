@@ -1,0 +1,94 @@
+"""Bundles come back whole, and anything else is refused with its reason."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from fednnunet.errors import FedNNUNetError, InputError
+from fednnunet.inference.bundle import Bundle, read_bundle, write_bundle
+from fednnunet.planning.plan import Plan
+
+NewPlan = Callable[..., Plan]
+NewBundle = Callable[..., Bundle]
+
+
+def test_a_bundle_comes_back(tmp_path: Path, new_plan: NewPlan, new_bundle: NewBundle) -> None:
+    written = new_bundle(tmp_path / "b", new_plan())
+    found = read_bundle(tmp_path / "b")
+    assert (found.plan, found.configuration, found.note) == (
+        written.plan,
+        written.configuration,
+        {"method": "test"},
+    )
+    assert found.digest == written.digest
+    assert found.weights.keys() == written.weights.keys()
+    x = torch.randn(1, 1, 8, 8, 8)
+    with torch.inference_mode():
+        assert torch.equal(found.network()(x), written.network()(x))
+
+
+def test_other_weights_have_another_digest(
+    tmp_path: Path, new_plan: NewPlan, new_bundle: NewBundle
+) -> None:
+    digests = {new_bundle(tmp_path / str(s), new_plan(), seed=s).digest for s in (0, 0, 1)}
+    assert len(digests) == 2
+
+
+@pytest.mark.parametrize("file", ["bundle.json", "plan.json", "weights.safetensors"])
+def test_a_missing_file_is_named(
+    tmp_path: Path, new_plan: NewPlan, new_bundle: NewBundle, file: str
+) -> None:
+    new_bundle(tmp_path / "b", new_plan())
+    (tmp_path / "b" / file).unlink()
+    with pytest.raises(InputError, match=rf"{file} is missing"):
+        read_bundle(tmp_path / "b")
+
+
+def test_no_folder_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no bundle"):
+        read_bundle(tmp_path / "nowhere")
+
+
+def test_truncated_weights_are_an_error(
+    tmp_path: Path, new_plan: NewPlan, new_bundle: NewBundle
+) -> None:
+    new_bundle(tmp_path / "b", new_plan())
+    path = tmp_path / "b" / "weights.safetensors"
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(InputError, match="cannot be read"):
+        read_bundle(tmp_path / "b")
+
+
+def test_changed_weights_are_an_error(
+    tmp_path: Path, new_plan: NewPlan, new_bundle: NewBundle
+) -> None:
+    new_bundle(tmp_path / "b", new_plan())
+    path = tmp_path / "b" / "weights.safetensors"
+    save_file({name: tensor + 1 for name, tensor in load_file(path).items()}, path)
+    with pytest.raises(InputError, match="not those that it was written with"):
+        read_bundle(tmp_path / "b")
+
+
+@pytest.mark.parametrize("spoil", ["missing", "unknown", "shape", "nan"])
+def test_weights_that_do_not_fit_are_an_error(
+    tmp_path: Path, new_plan: NewPlan, new_bundle: NewBundle, spoil: str
+) -> None:
+    good = new_bundle(tmp_path / "a", new_plan())
+    weights = dict(good.weights)
+    name = "heads.0.weight"
+    if spoil == "missing":
+        del weights[name]
+    elif spoil == "unknown":
+        weights["extra.weight"] = torch.zeros(1)
+    elif spoil == "shape":
+        weights[name] = weights[name][:1]
+    else:
+        weights[name] = torch.full_like(weights[name], torch.nan)
+    write_bundle(tmp_path / "b", plan=good.plan, configuration=good.configuration, weights=weights)
+    with pytest.raises(FedNNUNetError, match=r"heads\.0\.weight|extra\.weight"):
+        read_bundle(tmp_path / "b")

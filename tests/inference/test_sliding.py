@@ -1,0 +1,142 @@
+"""The sliding window: tile places, weights, blending, padding, mirroring."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from scipy import ndimage
+from torch import nn
+
+from fednnunet.errors import DataError
+from fednnunet.inference.compute import Compute
+from fednnunet.inference.sliding import PEAK, gaussian, predict_logits, tile_starts
+
+
+class Pointwise(nn.Module):
+    """Two logits that depend on each voxel alone, so that tiling must not show."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.cat([x[:, :1] * 2, 1 - x[:, :1]], 1)
+
+
+class Position(nn.Module):
+    """A logit that depends on where a voxel lies in its tile, and on the image."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        ramp = torch.arange(x.shape[-1], dtype=x.dtype).expand_as(x[:, :1])
+        return x[:, :1] + ramp
+
+
+class Broken(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x / 0
+
+
+def _data(*shape: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("size", "patch", "starts"),
+    [
+        (8, 8, (0,)),
+        (9, 8, (0, 1)),
+        (12, 8, (0, 4)),
+        (13, 8, (0, 2, 5)),
+        (20, 8, (0, 4, 8, 12)),
+    ],
+)
+def test_tiles_are_evenly_spread(size: int, patch: int, starts: tuple[int, ...]) -> None:
+    assert tile_starts(size, patch, 0.5) == starts
+
+
+@pytest.mark.parametrize("size", range(8, 60))
+def test_tiles_cover_and_never_step_further_than_half(size: int) -> None:
+    starts = tile_starts(size, 8, 0.5)
+    assert starts[0] == 0
+    assert starts[-1] == size - 8 if size > 8 else len(starts) == 1
+    assert all(0 < b - a <= 4 + 1 for a, b in itertools.pairwise(starts))
+
+
+@pytest.mark.parametrize("patch", [(8, 16, 12), (40, 56, 40), (7, 9)])
+def test_weight_is_a_blurred_point(patch: tuple[int, ...]) -> None:
+    point = np.zeros(patch)
+    point[tuple(p // 2 for p in patch)] = 1
+    blurred = ndimage.gaussian_filter(point, [p / 8 for p in patch], mode="constant", cval=0)
+    expected = blurred / blurred.max() * PEAK
+    ours = gaussian(patch)
+    assert (ours > 0).all()
+    np.testing.assert_allclose(ours, expected, rtol=1e-4, atol=1e-9)
+
+
+@pytest.mark.parametrize("tiles", [1, 3])
+@pytest.mark.parametrize("shape", [(8, 8, 8), (11, 20, 9), (3, 5, 30)])
+def test_tiling_does_not_show(shape: tuple[int, int, int], tiles: int) -> None:
+    data = _data(1, *shape)
+    compute = Compute(device=torch.device("cpu"), tiles=tiles)
+    logits = predict_logits(Pointwise(), data, (8, 8, 8), compute=compute)
+    assert logits.dtype == np.float32
+    np.testing.assert_allclose(logits, np.stack([data[0] * 2, 1 - data[0]]), atol=1e-5)
+
+
+def test_tiles_are_blended_by_their_weights(compute: Compute) -> None:
+    data = _data(1, 8, 8, 13)
+    logits = predict_logits(Position(), data, (8, 8, 8), compute=compute)
+    weight = gaussian((8,)).astype(np.float64)
+    total, weights = np.zeros(13), np.zeros(13)
+    for start in (0, 2, 5):
+        total[start : start + 8] += weight * np.arange(8)
+        weights[start : start + 8] += weight
+    np.testing.assert_allclose(
+        logits[0] - data[0], np.broadcast_to(total / weights, (8, 8, 13)), atol=1e-4
+    )
+
+
+def test_small_volumes_are_padded_about_their_middle(compute: Compute) -> None:
+    seen = []
+
+    class Spy(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            seen.append(x.clone())
+            return x
+
+    data = np.ones((1, 3, 8, 4), np.float32)
+    logits = predict_logits(Spy(), data, (8, 8, 8), compute=compute)
+    assert logits.shape == (1, 3, 8, 4)
+    (tile,) = seen
+    assert tile[0, 0, 2:5, :, 2:6].min() == 1
+    assert tile.sum() == data.sum()
+
+
+def test_2d_goes_slice_by_slice(compute: Compute) -> None:
+    data = _data(2, 5, 11, 9)
+    logits = predict_logits(Pointwise(), data, (8, 8), compute=compute)
+    np.testing.assert_allclose(logits[0], data[0] * 2, atol=1e-5)
+
+
+@pytest.mark.parametrize("patch", [(8, 8, 8), (8, 8)])
+def test_mirrors_are_averaged_as_logits(patch: tuple[int, ...], compute: Compute) -> None:
+    data = _data(1, 8, 8, 8)
+    axes = tuple(range(len(patch)))
+    logits = predict_logits(Position(), data, patch, compute=compute, mirror_axes=axes)
+    np.testing.assert_allclose(logits[0], data[0] + 3.5, atol=1e-5)
+
+
+def test_channels_last_changes_nothing(compute: Compute) -> None:
+    torch.manual_seed(0)
+    network = nn.Conv3d(2, 3, 3, padding=1).eval()
+    data = _data(2, 10, 9, 12)
+    plain = predict_logits(network, data, (8, 8, 8), compute=compute)
+    fast = Compute(device=torch.device("cpu"), channels_last=True)
+    placed = fast.place(network, 3)
+    np.testing.assert_allclose(
+        predict_logits(placed, data, (8, 8, 8), compute=fast), plain, atol=1e-5
+    )
+
+
+def test_values_that_are_not_finite_are_an_error(compute: Compute) -> None:
+    with pytest.raises(DataError, match="not finite"):
+        predict_logits(Broken(), _data(1, 8, 8, 8), (8, 8, 8), compute=compute)
