@@ -45,6 +45,9 @@ def cleanse(fingerprint: Fingerprint, policy: SitePolicy, *, site: str = "") -> 
     least = policy.min_bin_count
     if least == 1:
         return result
+    annotated = result.block("cases_with_foreground")
+    if annotated[0] < least:
+        annotated[:] = 0
     for name in Layout.of(result.task).blocks:
         block = result.block(name)
         if name.startswith("spacing_"):
@@ -54,7 +57,7 @@ def cleanse(fingerprint: Fingerprint, policy: SitePolicy, *, site: str = "") -> 
         elif name.startswith("shape_"):
             block[:] = _fold_integers(block, least)
         elif name.startswith("foreground_"):
-            block[:] = _fold_foreground(block, least)
+            block[:] = _fold_foreground(block, least, annotated[0])
         elif name.endswith("_per_label"):
             rare = result.block("cases_per_label") < least
             block[rare] = 0
@@ -72,11 +75,12 @@ def cleanse_shapes(shapes: ShapeSketch, policy: SitePolicy, *, site: str = "") -
 
 def check_cases(cases: int, policy: SitePolicy, *, site: str = "") -> None:
     """Raise RefusalError if a site has fewer cases than its policy asks for."""
-    if cases < policy.min_cases:
+    least = max(policy.min_cases, policy.min_bin_count)
+    if cases < least:
         raise RefusalError(
-            f"{cases} cases are fewer than the {policy.min_cases} that this site asks for",
+            f"{cases} cases are fewer than the {least} that this site asks for",
             where=f"site {site}" if site else "",
-            mend="add cases, or let the site's owner lower min_cases in its own policy file",
+            mend="add cases, or let the site lower min_cases or min_bin_count in its own policy",
         )
 
 
@@ -131,9 +135,14 @@ def _fold_integers(counts: np.ndarray, least: int) -> np.ndarray:
     return result
 
 
-def _fold_foreground(table: np.ndarray, least: int) -> np.ndarray:
-    """Join intensity bins that few cases have voxels in; weight, mean and variance are kept."""
+def _fold_foreground(table: np.ndarray, least: int, annotated: float) -> np.ndarray:
+    """Join intensity bins that few cases have voxels in; weight, mean and variance are kept.
+
+    Nothing is left of fewer `annotated` cases than the least.
+    """
     result = np.zeros_like(table)
+    if annotated < least:
+        return result
     width = np.diff(INTENSITY_EDGES)
     for group in _groups_by_cases(table[0], least):
         cases, weight = table[0, group].max(), table[1, group].sum()
@@ -146,7 +155,7 @@ def _fold_foreground(table: np.ndarray, least: int) -> np.ndarray:
         )
         shift, scale = (low - INTENSITY_EDGES[target]) / width[target], width[group] / width[target]
         w, p, q = table[1:, group]
-        result[0, target] += cases
+        result[0, target] += cases if cases >= least else annotated  # then all are in one group
         result[1, target] += weight
         result[2, target] += _exact((w * shift + scale * p).sum())
         result[3, target] += _exact((w * shift**2 + 2 * shift * scale * p + scale**2 * q).sum())

@@ -25,7 +25,8 @@ _PART = 2**24
 class Grid:
     """Half-open bins `[edges[i], edges[i + 1])`; values in bin i are rounded to multiples of
     `10**-decimals[i]`, and offsets are counted from `centre[i]` such units. Where values are
-    `single` precision, nine digits tell them apart, and `value` returns the very number.
+    `single` precision, nine digits tell them apart, and `value` returns the very number wherever
+    nine digits tell it from a decimal.
     """
 
     name: str

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 
 FOREGROUND_COLUMNS = 4  # cases, weight, weighted position, weighted squared position
-_SMALLEST, _LARGEST, _WIDTH = 1e-6, 1e7, 0.004
+_SMALLEST, _LARGEST, _WIDTH = 1e-6, 1e9, 0.004
 _QUANTUM = 2.0**40
 
 
@@ -99,9 +99,7 @@ def quantile(table: np.ndarray, share: float) -> float:
     goal = share * total[-1]
     i = min(int(np.searchsorted(total, goal, side="left")), len(bins) - 1)
     within = (goal - (total[i] - weight[i])) / weight[i]
-    value = mean[i] + math.sqrt(3) * deviation[i] * (2 * within - 1)  # evenly spread about the mean
     if deviation[i] == 0:
-        return float(mean[i])
-    low, high = INTENSITY_EDGES[bins[i]], INTENSITY_EDGES[bins[i] + 1]
-    inside = 0 < bins[i] < INTENSITY_BINS - 1
-    return float(np.clip(value, low, high) if inside else value)
+        return float(f"{mean[i]:.10g}")  # the one value in the bin, without rounding noise
+    value = mean[i] + math.sqrt(3) * deviation[i] * (2 * within - 1)  # evenly spread about the mean
+    return float(np.clip(value, INTENSITY_EDGES[bins[i]], INTENSITY_EDGES[bins[i] + 1]))

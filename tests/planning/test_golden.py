@@ -4,10 +4,9 @@ import json
 from pathlib import Path
 
 import pytest
+from golden_files import as_expected, expectations, merged, plan_of
 
 from fednnunet.interop.case_list import read_case_list
-
-from golden_files import as_expected, expectations, merged, plan_of
 
 SHIPPED = Path(__file__).resolve().parents[2] / "plans" / "examples"
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "golden"
@@ -62,7 +61,9 @@ def test_the_cascade_is_the_full_resolution_with_a_previous_stage(path: Path) ->
         assert cascade.architecture == full.architecture and cascade.batch_dice
 
 
-@pytest.mark.parametrize("path", [f for f in FILES if ".default." in f.name and f.parent == SHIPPED])
+@pytest.mark.parametrize(
+    "path", [f for f in FILES if ".default." in f.name and f.parent == SHIPPED]
+)
 def test_splits_give_the_same_bits(path: Path) -> None:
     whole, shapes = merged(path, 1, 1)
     for sites in (2, 5):

@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+from cases import make_cases, plan_of_cases
+
+from fednnunet import records
+from fednnunet.planning.plan import (
+    Architecture,
+    Configuration,
+    Intensity,
+    Plan,
+    Resampling,
+    Stage,
+)
+from fednnunet.planning.record import FingerprintRecord
+from fednnunet.schema import json_schema
+from fednnunet.task import Task
+
+PLANS = Path(__file__).resolve().parents[2] / "plans"
+KINDS = {"plan": Plan, "fingerprint": FingerprintRecord}
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_the_shipped_schema_is_in_step_with_the_code(name: str) -> None:
+    shipped = json.loads((PLANS / f"{name}.schema.json").read_text())
+    assert shipped == json_schema(KINDS[name], title=name), "run scripts/write_schemas.py"
+
+
+def test_the_schema_lists_what_reading_asks_for() -> None:
+    schema = json_schema(Plan, title="plan")
+    definition = schema["$defs"]["Plan"]
+    data = records.encode(plan_of_cases(make_cases(3)))
+    assert set(data) == set(definition["properties"])
+    assert "schema" not in definition["required"] and "task" in definition["required"]
+    assert schema["$defs"]["Configuration"]["properties"]["previous"] == {
+        "anyOf": [{"type": "string"}, {"type": "null"}]
+    }
+    assert schema["$defs"]["Plan"]["properties"]["transpose"]["minItems"] == 3
+
+
+@pytest.mark.parametrize(
+    "kind", [Plan, Task, Configuration, Architecture, Stage, Resampling, Intensity]
+)
+def test_every_field_of_a_plan_is_explained_in_the_readme(kind: type) -> None:
+    text = (PLANS / "README.md").read_text()
+    for field in dataclasses.fields(kind):
+        assert f"`{field.name}`" in text, f"{kind.__name__}.{field.name}"
