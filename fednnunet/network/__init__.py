@@ -1,1 +1,1 @@
-"""From an architecture to a torch module: plain and residual-encoder U-Nets."""
+"""A plan's architecture as a torch module."""

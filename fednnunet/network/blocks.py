@@ -6,7 +6,7 @@ Tensors are (b, c, z, y, x), or (b, c, y, x) in 2D.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -70,7 +70,8 @@ class ConvNorm(nn.Module):
         super().__init__()
         axes = len(kernel)
         padding = tuple(k // 2 for k in kernel)
-        self.conv = CONV[axes](inputs, outputs, tuple(kernel), tuple(stride), padding, bias=bias)
+        conv: Any = CONV[axes]
+        self.conv = conv(inputs, outputs, tuple(kernel), tuple(stride), padding, bias=bias)
         self.norm = make_norm(norm, outputs, axes)
         self.linear = linear
 

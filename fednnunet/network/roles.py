@@ -22,5 +22,5 @@ def role(name: str) -> Role:
 
 
 def is_norm(name: str) -> bool:
-    """Whether the tensor belongs to a normalisation layer: its affine part or running statistics."""
+    """Whether the tensor belongs to a normalisation layer: affine or running."""
     return "norm" in name.split(".")

@@ -7,8 +7,8 @@ Every tensor stands under exactly one name, so what is kept local by name stays 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -52,7 +52,7 @@ class DecoderStage(nn.Module):
     def __init__(self, below: Stage, stage: Stage, norm: Norm) -> None:
         super().__init__()
         ones = (1,) * len(stage.kernel)
-        up = UP[len(stage.kernel)]
+        up: Any = UP[len(stage.kernel)]
         self.up = up(below.features, stage.features, below.stride, below.stride)
         widths = [2 * stage.features, *[stage.features] * stage.decoder_convs]
         self.blocks = nn.Sequential(
@@ -61,7 +61,10 @@ class DecoderStage(nn.Module):
 
     def forward(self, below: Tensor, skip: Tensor) -> Tensor:
         """Features from below and of the encoder at this resolution, to this stage's features."""
-        out: Tensor = self.blocks(torch.cat((self.up(below), skip), 1))
+        up = self.up(below)
+        if up.shape[2:] != skip.shape[2:]:
+            raise _uneven(skip)
+        out: Tensor = self.blocks(torch.cat((up, skip), 1))
         return out
 
 
@@ -97,7 +100,6 @@ class UNet(nn.Module):
             skips.append(x)
         logits = []
         for i in reversed(range(len(self.decoder))):
-            _check_edges(x, skips[i], self.decoder[i].up.stride)
             x = self.decoder[i](x, skips[i])
             if self.training or i == 0:
                 logits.append(self.heads[i](x))
@@ -127,19 +129,17 @@ def initialise(network: nn.Module) -> None:
     He et al., Delving deep into rectifiers, 2015.
     """
     for module in network.modules():
-        if isinstance(module, (*CONV.values(), *UP.values())):
+        if isinstance(module, (nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.ConvTranspose3d)):
             nn.init.kaiming_normal_(module.weight, a=SLOPE)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
     for module in network.modules():
         if isinstance(module, Residual):
-            nn.init.zeros_(module.second.norm.weight)
+            nn.init.zeros_(module.second.norm.get_parameter("weight"))
 
 
-def _check_edges(below: Tensor, skip: Tensor, stride: Sequence[int]) -> None:
-    got = tuple(edge * step for edge, step in zip(below.shape[2:], stride, strict=True))
-    if got != tuple(skip.shape[2:]):
-        raise PlanError(
-            f"feature maps of {list(skip.shape[2:])} voxels cannot be halved and doubled evenly",
-            mend="give the network patches divisible by Architecture.divisor",
-        )
+def _uneven(skip: Tensor) -> PlanError:
+    return PlanError(
+        f"feature maps of {list(skip.shape[2:])} voxels cannot be halved and doubled evenly",
+        mend="give the network patches divisible by Architecture.divisor",
+    )

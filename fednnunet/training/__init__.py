@@ -1,1 +1,1 @@
-"""What a site runs between two rounds: patches, augmentation, losses, schedule, loop, state."""
+"""Training at one site: patches, augmentation, losses, schedule, loop and state."""

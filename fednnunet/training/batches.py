@@ -1,0 +1,119 @@
+"""Batches of patches, each a function of the seed and the iteration alone.
+
+No generator is carried along: sample `position` of iteration `step` has its own, so a restart, the
+number of worker processes and the number of GPUs cannot change what is drawn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fednnunet.errors import InputError
+from fednnunet.task import Task
+from fednnunet.training.augment import Augmenter
+from fednnunet.training.patches import (
+    PatchCase,
+    PatchStore,
+    draw_corner,
+    forced_foreground,
+    read_padded,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """`image` float32 (b, c, z, y, x), `labels` int16 (b, z, y, x) with -1 outside; no z in 2D."""
+
+    image: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.image)
+
+    def part(self, start: int, stop: int) -> Batch:
+        """Samples from `start` to before `stop`."""
+        return Batch(self.image[start:stop], self.labels[start:stop])
+
+    def to(self, device: torch.device) -> Batch:
+        """The batch on a device; from pinned memory the copy does not wait."""
+        wait = not self.image.is_pinned() if device.type == "cuda" else True
+        return Batch(
+            self.image.to(device, non_blocking=not wait),
+            self.labels.to(device, non_blocking=not wait),
+        )
+
+    def pin_memory(self) -> Batch:
+        """The batch in page-locked memory."""
+        return Batch(self.image.pin_memory(), self.labels.pin_memory())
+
+
+@dataclass(slots=True, kw_only=True)
+class BatchSource:
+    """Makes the batch of any iteration: `source[step]`.
+
+    `share` = (rank, ranks) picks every `ranks`-th sample of a batch, for training on several GPUs.
+    """
+
+    store: PatchStore
+    names: Sequence[str]
+    task: Task
+    augmenter: Augmenter
+    size: int
+    foreground: float
+    seed: int
+    share: tuple[int, int] = (0, 1)
+    _open: dict[str, PatchCase] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.names:
+            raise InputError("there is no case to train on", mend="give the site training cases")
+
+    def __getitem__(self, step: int) -> Batch:
+        rank, ranks = self.share
+        samples = [self._sample(step, position) for position in range(rank, self.size, ranks)]
+        images, labels = zip(*samples, strict=True)
+        return Batch(torch.stack(images), torch.stack(labels))
+
+    def _sample(self, step: int, position: int) -> tuple[Tensor, Tensor]:
+        rng = np.random.default_rng([self.seed, step, position])
+        case = self._case(self.names[int(rng.integers(len(self.names)))])
+        forced = forced_foreground(self.size, self.foreground)[position]
+        size = self.augmenter.size
+        corner = draw_corner(case, size, self.task, forced=forced, rng=rng)
+        image, labels = read_padded(case, corner, size.read_vox)
+        return self.augmenter(image, labels, int(rng.integers(2**63)))
+
+    def _case(self, name: str) -> PatchCase:
+        if name not in self._open:
+            if len(self._open) >= 256:  # open files
+                self._open.clear()
+            self._open[name] = self.store.case(name)
+        return self._open[name]
+
+
+def batches(
+    source: BatchSource, start: int, stop: int, *, workers: int, pin: bool
+) -> Iterator[Batch]:
+    """The batches of iterations `start` to before `stop`, in order.
+
+    With `workers` they are made ahead in that many processes, at most two waiting in each; a
+    worker that is killed raises an error here.
+    """
+    if workers == 0:
+        for step in range(start, stop):
+            yield source[step].pin_memory() if pin else source[step]
+        return
+    loader: torch.utils.data.DataLoader[Batch] = torch.utils.data.DataLoader(
+        source,  # type: ignore[arg-type]
+        batch_size=None,
+        sampler=range(start, stop),
+        num_workers=min(workers, stop - start),
+        prefetch_factor=2,
+        pin_memory=pin,
+    )
+    yield from loader

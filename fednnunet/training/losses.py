@@ -1,0 +1,111 @@
+"""Dice and cross-entropy by nnU-Net's rules, with ignored voxels, regions and partial labels.
+
+Logits are (b, k, z, y, x), labels integers (b, z, y, x) with -1 outside; in 2D without z.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from fednnunet.training.targets import Targets
+
+_SMOOTH = 1e-5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loss:
+    """Soft Dice plus cross-entropy of every resolution, weighted.
+
+    With `batch_dice` overlaps are summed over the batch before the ratio. `level_weights` has one
+    weight per resolution, finest first; those that are missing or zero are left out.
+    """
+
+    targets: Targets
+    batch_dice: bool
+    level_weights: tuple[float, ...]
+    dice_weight: float = 1.0
+    entropy_weight: float = 1.0
+
+    def __call__(self, logits: Sequence[Tensor], labels: Tensor) -> Tensor:
+        """Scalar loss of logits, finest first."""
+        levels = zip(self.level_weights, logits, strict=False)
+        terms = [w * self.level(x, shrink(labels, x.shape[2:])) for w, x in levels if w]
+        return torch.stack(terms).sum()
+
+    def level(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Loss at one resolution."""
+        logits = logits.float()
+        valid = self.targets.valid(labels)
+        if self.targets.regions:
+            return self._regions(logits, labels, valid)
+        log_p = merged(F.log_softmax(logits, 1), self.targets.outputs)
+        classes = self.targets.classes(labels)
+        entropy = _mean(F.nll_loss(log_p, classes, reduction="none"), valid)
+        truth = torch.stack([classes == i for i in range(1, log_p.shape[1])], 1)
+        return self._sum(entropy, log_p[:, 1:].exp(), truth, valid)
+
+    def _regions(self, logits: Tensor, labels: Tensor, valid: Tensor | None) -> Tensor:
+        logits = logits[:, [output for (output,) in self.targets.outputs]]
+        truth = self.targets.indicators(labels)
+        there = truth.to(logits.dtype)
+        voxels = F.binary_cross_entropy_with_logits(logits, there, reduction="none")
+        entropy = _mean(voxels.mean(1), valid)
+        return self._sum(entropy, logits.sigmoid(), truth, valid)
+
+    def _sum(self, entropy: Tensor, p: Tensor, truth: Tensor, valid: Tensor | None) -> Tensor:
+        dice = soft_dice(p, truth, valid, batch_dice=self.batch_dice)
+        return self.entropy_weight * entropy - self.dice_weight * dice
+
+
+def soft_dice(p: Tensor, truth: Tensor, valid: Tensor | None, *, batch_dice: bool) -> Tensor:
+    """Mean soft Dice (1 is best) of probabilities and booleans (b, g, z, y, x).
+
+    (2 I + s) / (P + G + s) per sample and group, or per group of the whole batch; voxels outside
+    `valid` (b, z, y, x) count nowhere. Drozdzal et al. 2016.
+    """
+    if valid is not None:
+        p, truth = p * valid[:, None], truth & valid[:, None]
+    axes = tuple(range(2, p.ndim))
+    overlap = (p * truth).sum(axes)
+    size = p.sum(axes) + truth.sum(axes)
+    if batch_dice:
+        overlap, size = overlap.sum(0), size.sum(0)
+    return ((2 * overlap + _SMOOTH) / (size + _SMOOTH).clamp_min(1e-8)).mean()
+
+
+def merged(log_p: Tensor, outputs: Sequence[Sequence[int]]) -> Tensor:
+    """Log-probabilities (b, k, ...) of groups of outputs: probabilities are added."""
+    if all(len(group) == 1 for group in outputs):
+        return log_p
+    planes = [
+        log_p[:, group[0]] if len(group) == 1 else torch.logsumexp(log_p[:, list(group)], 1)
+        for group in outputs
+    ]
+    return torch.stack(planes, 1)
+
+
+def shrink(labels: Tensor, size: Sequence[int]) -> Tensor:
+    """Labels at a coarser resolution, by the nearest voxel."""
+    if tuple(labels.shape[1:]) == tuple(size):
+        return labels
+    small = F.interpolate(labels[:, None].float(), tuple(size), mode="nearest-exact")
+    return small[:, 0].to(labels.dtype)
+
+
+def level_weights(levels: int, *, deep_supervision: bool) -> tuple[float, ...]:
+    """Weight of each decoder level's loss: halved at each, none at the lowest, sum 1."""
+    if not deep_supervision or levels == 1:
+        return (1.0,)
+    raw = [2.0**-i for i in range(levels - 1)]
+    return tuple(weight / sum(raw) for weight in raw)
+
+
+def _mean(voxels: Tensor, valid: Tensor | None) -> Tensor:
+    if valid is None:
+        return voxels.mean()
+    return (voxels * valid).sum() / valid.sum().clamp_min(1)

@@ -1,0 +1,136 @@
+"""Which part of which case a training patch shows, drawn by nnU-Net's rules, and read padded."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from fednnunet.task import Task
+
+OUTSIDE = -1  # the label value beyond the volume and outside the patient
+ANNOTATED = -1  # the class under which a store keeps voxels that are not to be ignored
+
+
+class PatchCase(Protocol):
+    """What patches need of a stored case; axes (z, y, x)."""
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Number of voxels."""
+
+    @property
+    def channels(self) -> int:
+        """Number of image channels."""
+
+    @property
+    def locations(self) -> Mapping[int, np.ndarray]:
+        """Voxels (n, 3) of each class there is."""
+
+    def read(self, low: Sequence[int], high: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+        """Image (c, z, y, x) and labels (z, y, x) of a box, cut off at the edges."""
+
+
+class PatchStore(Protocol):
+    """What training needs of a store."""
+
+    def case(self, name: str) -> PatchCase:
+        """One case by its name."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PatchSize:
+    """`final_vox` goes into the network, `read_vox` is read so that it can be turned; (z, y, x)."""
+
+    final_vox: tuple[int, int, int]
+    read_vox: tuple[int, int, int]
+
+
+def forced_foreground(batch: int, share: float) -> tuple[bool, ...]:
+    """Which samples of a batch must show foreground: the last `share`, rounded as nnU-Net does."""
+    return tuple(index >= round(batch * (1 - share)) for index in range(batch))
+
+
+def draw_corner(
+    case: PatchCase, size: PatchSize, task: Task, *, forced: bool, rng: np.random.Generator
+) -> tuple[int, int, int]:
+    """Lower corner (z, y, x) of the box to read, which may reach beyond the volume.
+
+    A forced patch is centred on a voxel of a class (or region) drawn uniformly among those that the
+    case has; its corner is clamped from below only. Others are uniform, reaching outside by up to
+    half of what is read beyond the final patch. With an ignore label they are centred on a voxel
+    that is annotated.
+    """
+    lows, highs = [], []
+    for edge, read, final in zip(case.shape, size.read_vox, size.final_vox, strict=True):
+        pad = max(read - final, read - edge)
+        lows.append(-(pad // 2) - pad % 2)
+        highs.append(edge + pad // 2 + pad % 2 - read)
+    centre = _foreground(case.locations, task, rng) if forced else None
+    if centre is None and task.ignore is not None:
+        centre = _pick(case.locations.get(ANNOTATED), rng)
+    if centre is None:
+        corner = [int(rng.integers(a, b + 1)) for a, b in zip(lows, highs, strict=True)]
+    else:
+        corner = [
+            max(low, int(c) - read // 2)
+            for low, c, read in zip(lows, centre, size.read_vox, strict=True)
+        ]
+    return corner[0], corner[1], corner[2]
+
+
+def read_padded(
+    case: PatchCase, corner: Sequence[int], size_vox: Sequence[int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """The box at `corner`: image float32 (c, z, y, x) padded by 0, labels int16 padded by -1."""
+    image = np.zeros((case.channels, *size_vox), np.float32)
+    labels = np.full(tuple(size_vox), OUTSIDE, np.int16)
+    high = [c + n for c, n in zip(corner, size_vox, strict=True)]
+    inside = [max(c, 0) for c in corner]
+    if all(a < min(b, edge) for a, b, edge in zip(inside, high, case.shape, strict=True)):
+        data, seg = case.read(inside, high)
+        starts = [i - c for i, c in zip(inside, corner, strict=True)]
+        place = tuple(slice(s, s + n) for s, n in zip(starts, seg.shape, strict=True))
+        image[(slice(None), *place)] = data
+        labels[place] = seg
+    return image, labels
+
+
+def enlarged(patch_vox: Sequence[int], degrees: float) -> tuple[int, ...]:
+    """Patch that still fills `patch_vox` after any turn up to `degrees` and shrinking by 0.85."""
+    angle = math.radians(min(degrees, 90.0))
+    cos, sin = math.cos(angle), math.sin(angle)
+    if len(patch_vox) == 2:
+        y, x = patch_vox
+        wide = [max(y, abs(y * cos + x * sin)), max(x, abs(x * cos - y * sin))]
+    else:
+        z, y, x = patch_vox
+        wide = [
+            max(z, abs(z * cos - x * sin), abs(z * cos + y * sin)),
+            max(y, abs(y * cos + x * sin), abs(y * cos - z * sin)),
+            max(x, abs(x * cos - y * sin), abs(x * cos + z * sin)),
+        ]
+    return tuple(int(edge / 0.85) for edge in wide)
+
+
+def _foreground(
+    locations: Mapping[int, np.ndarray], task: Task, rng: np.random.Generator
+) -> np.ndarray | None:
+    groups = task.regions.values() or [(value,) for value in range(1, len(task.labels))]
+    present = [
+        tables
+        for values in groups
+        if (tables := [locations[v] for v in values if len(locations.get(v, ()))])
+    ]
+    if not present:
+        return None
+    return _pick(np.concatenate(present[int(rng.integers(len(present)))]), rng)
+
+
+def _pick(table: np.ndarray | None, rng: np.random.Generator) -> np.ndarray | None:
+    if table is None or not len(table):
+        return None
+    return np.asarray(table[int(rng.integers(len(table)))])
