@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from fednnunet import records
 from fednnunet.errors import InputError
@@ -106,8 +108,8 @@ def write_history(found: tuple[RoundRecord, ...], targets: tuple[str, ...], path
     write_text(path, out.getvalue())
 
 
-def _split(number: int, tensors: dict) -> State:  # type: ignore[type-arg]
-    def part(prefix: str) -> dict:  # type: ignore[type-arg]
+def _split(number: int, tensors: Mapping[str, Tensor]) -> State:
+    def part(prefix: str) -> dict[str, Tensor]:
         return {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
 
     return State(round=number, shared=part(_SHARED), memory=part(_MEMORY))

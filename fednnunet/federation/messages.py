@@ -89,7 +89,7 @@ class TrainInvite(Message):
     """One round: shared tensors, and how long to train on from them.
 
     `run` tells the main training ("") from a reference beside it. `total` is the number of
-    iterations of the whole training, from which the learning rate follows.
+    iterations of all rounds of this phase, from which the learning rate follows.
     In the `closing` phase the body is frozen and the public copy of private tensors is trained.
     """
 

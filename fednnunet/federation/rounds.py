@@ -53,11 +53,6 @@ class Run:
         content = json.dumps([records.encode(self.plan), records.encode(training)], sort_keys=True)
         return hashlib.sha256(content.encode()).hexdigest()[:16]
 
-    @property
-    def iterations(self) -> int:
-        """Iterations at each site over all rounds, from which the learning rate follows."""
-        return self.training.rounds * self.training.iterations_per_round
-
 
 def run_rounds(
     engine: Engine,
@@ -97,13 +92,14 @@ def _has_two_parts(method: Method, tensors: Mapping[str, Tensor]) -> bool:
 def _one_round(
     engine: Engine, run: Run, state: State, sites: Sequence[str], closing: bool
 ) -> tuple[State, RoundRecord]:
+    phase_rounds = run.training.closing_rounds if closing else run.training.rounds
     invite = TrainInvite(
         tensors=state.shared,
         run=run.name,
         method=run.method_name,
         round=state.round,
         iterations=run.training.iterations_per_round,
-        total=run.iterations,
+        total=phase_rounds * run.training.iterations_per_round,
         closing=closing,
     )
     method = run.method

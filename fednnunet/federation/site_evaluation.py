@@ -1,4 +1,4 @@
-"""Scores of a model on a site's held-out cases; masks, pictures and case scores stay at the site."""
+"""Scores of a model on a site's held-out cases. Masks, pictures and case scores stay there."""
 
 from __future__ import annotations
 

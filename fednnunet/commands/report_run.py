@@ -1,0 +1,86 @@
+"""The report of a run folder whose sites are folders on this machine."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+from fednnunet import records
+from fednnunet.commands.plan_federation import policy_notes
+from fednnunet.evaluation.charts import RoundPoint
+from fednnunet.evaluation.report import Report, write_report
+from fednnunet.federation.embedded import SITES
+from fednnunet.federation.history import RoundRecord, load_records
+from fednnunet.federation.methods.catalogue import METHODS
+from fednnunet.federation.site_evaluation import read_pictures
+from fednnunet.federation.spec import Federation
+from fednnunet.federation.train_together import SCORES, TrainingScores
+from fednnunet.planning.plan import read_plan
+
+REPORT = "report.html"
+
+
+def report_run(folder: Path) -> Path:
+    """Write `report.html` from what a training left in its run folder; returns its path."""
+    federation = records.read(Federation, folder / "federation.json")
+    scores = records.read(TrainingScores, folder / SCORES)
+    history = load_records(folder / "rounds")
+    shown = next((m.model for m in reversed(scores.models) if m.model == "personal"), "global")
+    pictures = [
+        picture
+        for site in federation.sites
+        for picture in read_pictures(folder / SITES / site / "held_out" / shown, site=site)
+    ]
+    report = Report(
+        title=f"{federation.task.name}: {len(federation.sites)} sites",
+        plan=read_plan(folder / "plan.json"),
+        configuration=federation.training.configuration,
+        facts=_facts(federation, scores, history),
+        notes=_notes(federation, history),
+        history=_points(history),
+        models={model.model: dict(model.sites) for model in scores.models},
+        detailed=shown if any(model.model == shown for model in scores.models) else "",
+        pictures=tuple(pictures),
+    )
+    write_report(folder / REPORT, report)
+    return folder / REPORT
+
+
+def _facts(
+    federation: Federation, scores: TrainingScores, history: tuple[RoundRecord, ...]
+) -> tuple[tuple[str, str], ...]:
+    training = federation.training
+    cases = ", ".join(f"{site} {count}" for site, count in scores.training_cases.items())
+    sent = sum(site.bytes_from_site for record in history for site in record.sites.values())
+    return (
+        ("method", f"{training.method}: {METHODS[training.method].about}"),
+        ("rounds", f"{training.rounds} of {training.iterations_per_round} iterations"),
+        ("recipe", f"{training.recipe}, seed {training.seed}"),
+        ("training cases", cases),
+        ("sent by the sites", f"{sent / 2**20:,.1f} MiB in all rounds"),
+    )
+
+
+def _notes(federation: Federation, history: tuple[RoundRecord, ...]) -> tuple[str, ...]:
+    outside = [name for name, site in federation.sites.items() if not site.trains]
+    notes = list(policy_notes(federation))
+    if outside:
+        notes.append(f"did not train and only judges the global model: {', '.join(outside)}")
+    for record in history:
+        for site, reason in record.refused.items():
+            notes.append(f"round {record.round}: {site} gave no acceptable reply: {reason}")
+    return tuple(notes)
+
+
+def _points(history: tuple[RoundRecord, ...]) -> tuple[RoundPoint, ...]:
+    return tuple(
+        RoundPoint(
+            round=record.round,
+            site=name,
+            loss=site.loss,
+            dice=sum(site.dice) / len(site.dice) if site.dice else math.nan,
+            phase="closing" if record.closing else "",
+        )
+        for record in history
+        for name, site in record.sites.items()
+    )
