@@ -43,7 +43,7 @@ def test_the_schema_lists_what_reading_asks_for() -> None:
 
 
 @pytest.mark.parametrize(
-    "kind", [Plan, Task, Configuration, Architecture, Stage, Resampling, Intensity]
+    "kind", [Plan, Task, Configuration, Architecture, Stage, Resampling, Intensity, Reason]
 )
 def test_every_field_of_a_plan_is_explained_in_the_readme(kind: type) -> None:
     text = (PLANS / "README.md").read_text()
