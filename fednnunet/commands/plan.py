@@ -73,11 +73,11 @@ def _plan(options: Options, console: Console) -> Plan:
     if options.from_nnunet:
         return _from_nnunet(options)
     if options.from_cases:
-        return _from_cases(options, options.from_cases)
+        return _from_cases(options, options.from_cases, console)
     return _from_federation(options, console)
 
 
-def _from_cases(options: Options, path: Path) -> Plan:
+def _from_cases(options: Options, path: Path, console: Console) -> Plan:
     from fednnunet.interop.case_list import plan_what_if, read_case_list
 
     made = plan_what_if(
@@ -88,6 +88,8 @@ def _from_cases(options: Options, path: Path) -> Plan:
         memory_gib=options.memory_gib or None,
     )
     write_planned(made.plan, made.fingerprint, made.shapes, options.output)
+    size = (made.fingerprint.vector.nbytes + made.shapes.counts.nbytes) / 2**20
+    console.print(f"each of {options.sites} sites sends {size:.2f} MiB, however many its cases")
     return made.plan
 
 

@@ -16,8 +16,8 @@ class Planner:
     """A named set of choices.
 
     `budget_3d` and `budget_2d` say what a sample may take. `dataset_share` caps the voxels of a
-    batch as a share of all voxels. `shrink_at` is the batch for which the patch must fit: plain
-    nnU-Net needs room for two samples, its residual planners for the reference batch.
+    batch as a share of all voxels. The patch shrinks until `budget.batch` samples fit, or with
+    `shrink_to_two` until two do (plain nnU-Net differs from its residual planners here).
     `convs` and `decoder_convs` are per stage, the last repeated. `largest_batch_3d` and
     `largest_batch_2d` cap the batch; `fixed` keeps the budget whatever the memory.
     """
@@ -97,7 +97,6 @@ PLANNERS = {
         most_features_3d=128,
         most_features_2d=128,
         dataset_share=1.0,
-        shrink_to_two=False,
         largest_batch_3d=4,
         largest_batch_2d=8,
         fixed=True,

@@ -13,6 +13,7 @@ from fednnunet.planning.plan import (
     Configuration,
     Intensity,
     Plan,
+    Reason,
     Resampling,
     Stage,
 )
