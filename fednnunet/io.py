@@ -168,6 +168,8 @@ def _read(path: Path, dtype: type[np.floating] | None) -> Volume:
             where=str(path),
             mend=f"convert it to one of {', '.join(ENDINGS)}",
         )
+    if _is_nifti(path):
+        return _read_nifti(path, dtype)
     import SimpleITK
 
     reader = SimpleITK.ImageFileReader()
@@ -175,8 +177,6 @@ def _read(path: Path, dtype: type[np.floating] | None) -> Volume:
     try:
         image = reader.Execute()
     except RuntimeError as error:
-        if _is_nifti(path) and "orthonormal" in str(error):
-            return _read_nibabel(path, dtype)
         raise _unreadable(path, str(error)) from None
     return _from_itk(image, path, dtype)
 
@@ -199,26 +199,75 @@ def _from_itk(image: SimpleITK.Image, path: Path, dtype: type[np.floating] | Non
     return Volume(array=array[None], geometry=geometry)
 
 
-def _read_nibabel(path: Path, dtype: type[np.floating] | None) -> Volume:
-    """A NIfTI file with a sheared affine, which ITK refuses."""
+def _read_nifti(path: Path, dtype: type[np.floating] | None) -> Volume:
+    """Voxels by nibabel, the grid by ITK, or by nibabel where ITK refuses it (shear).
+
+    ITK would read a truncated NIfTI file, and turn NaN into 0, without a word.
+    """
+    image = _load_nifti(path)
+    shape = image.shape[:3] if image.shape[3:] == (1,) else image.shape
+    if len(shape) != 3 or image.get_data_dtype().fields:
+        raise _not_3d(path, image.shape)
+    voxels = np.asanyarray(image.dataobj).reshape(shape, order="F").transpose(2, 1, 0)
+    array = np.ascontiguousarray(voxels if dtype is None else voxels.astype(dtype, copy=False))
+    return Volume(array=array[None], geometry=_itk_grid(path) or _affine_grid(image.affine))
+
+
+def _load_nifti(path: Path) -> Any:
+    """The image whole in memory: its length, and its checksum if compressed, are right."""
+    import gzip
+    import zlib
+
     import nibabel
 
     try:
-        image: Any = nibabel.load(path)
-        if len(image.shape) != 3:
-            raise _not_3d(path, image.shape)
-        array = np.asanyarray(image.dataobj).transpose(2, 1, 0)
-    except (OSError, EOFError, ValueError, nibabel.filebasedimages.ImageFileError) as error:
+        content = path.read_bytes()
+        if path.name.lower().endswith(".gz"):
+            content = gzip.decompress(content)
+        kind: Any = type(nibabel.load(path))
+        image = kind.from_bytes(content)
+        np.asanyarray(image.dataobj.get_unscaled())
+    except (
+        OSError,
+        EOFError,
+        ValueError,
+        zlib.error,
+        nibabel.filebasedimages.ImageFileError,
+        nibabel.spatialimages.HeaderDataError,
+    ) as error:
         raise _unreadable(path, str(error)) from None
-    affine = np.diag([-1.0, -1.0, 1.0, 1.0]) @ image.affine  # RAS to LPS
+    return image
+
+
+def _itk_grid(path: Path) -> Geometry | None:
+    """The grid of a 3D NIfTI file as ITK understands it; None where it refuses to."""
+    import SimpleITK
+
+    reader = SimpleITK.ImageFileReader()
+    reader.SetFileName(str(path))
+    try:
+        reader.ReadImageInformation()
+    except RuntimeError as error:
+        if "orthonormal" in str(error):
+            return None
+        raise _unreadable(path, str(error)) from None
+    if reader.GetDimension() != 3:
+        return None
+    return Geometry(
+        spacing_mm=tuple(abs(float(v)) for v in reader.GetSpacing()[::-1]),  # type: ignore[arg-type]
+        origin_mm=tuple(float(v) for v in reader.GetOrigin()),  # type: ignore[arg-type]
+        direction=tuple(float(v) for v in reader.GetDirection()),
+    )
+
+
+def _affine_grid(ras: np.ndarray) -> Geometry:
+    affine = np.diag([-1.0, -1.0, 1.0, 1.0]) @ ras  # RAS to LPS
     spacing = np.linalg.norm(affine[:3, :3], axis=0)
-    geometry = Geometry(
+    return Geometry(
         spacing_mm=tuple(float(v) for v in spacing[::-1]),  # type: ignore[arg-type]
         origin_mm=tuple(float(v) for v in affine[:3, 3]),  # type: ignore[arg-type]
         direction=tuple(float(v) for v in (affine[:3, :3] / spacing).ravel()),
     )
-    array = np.ascontiguousarray(array if dtype is None else array.astype(dtype))
-    return Volume(array=array[None], geometry=geometry)
 
 
 def _write_nibabel(mask: np.ndarray, like: Path, path: Path) -> None:
