@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -30,18 +31,23 @@ def golden_folder() -> Path:
     return folder
 
 
-def load_script(name: str) -> ModuleType:
-    """A program of `scripts/` as a module."""
-    spec = importlib.util.spec_from_file_location(name, ROOT / "scripts" / f"{name}.py")
-    if spec is None or spec.loader is None:
-        raise FileNotFoundError(name)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
+@pytest.fixture(scope="session")
+def script() -> Callable[[str], ModuleType]:
+    """Load a program of `scripts/` as a module, by its name."""
+
+    def load(name: str) -> ModuleType:
+        spec = importlib.util.spec_from_file_location(name, ROOT / "scripts" / f"{name}.py")
+        if spec is None or spec.loader is None:
+            raise FileNotFoundError(name)
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module
+        spec.loader.exec_module(module)
+        return module
+
+    return load
 
 
 @pytest.fixture(scope="session")
-def phantoms() -> ModuleType:
+def phantoms(script: Callable[[str], ModuleType]) -> ModuleType:
     """`scripts/make_phantoms.py`: hospitals, `make_case`, `make_federation`."""
-    return load_script("make_phantoms")
+    return script("make_phantoms")

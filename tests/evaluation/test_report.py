@@ -1,0 +1,175 @@
+"""The report stands alone, says what it must, and shows cases in true proportions."""
+
+from __future__ import annotations
+
+import io
+import math
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.image import imread
+
+from fednnunet.evaluation.charts import RoundPoint
+from fednnunet.evaluation.metrics import CaseScores, TargetScore
+from fednnunet.evaluation.pictures import CasePicture, draw_case, pick_cases
+from fednnunet.evaluation.report import Report, summarise, write_report
+from fednnunet.evaluation.scores import SiteScores
+from fednnunet.planning.plan import (
+    Architecture,
+    Configuration,
+    Intensity,
+    Plan,
+    Reason,
+    Stage,
+)
+from fednnunet.task import Task
+from fednnunet.volume import Geometry, Volume
+
+TASK = Task(name="t", channels=("MRI",), labels=("background", "organ", "nodule"))
+
+
+def _plan() -> Plan:
+    stages = (
+        Stage(features=8, kernel=(3, 3, 3), stride=(1, 1, 1), convs=2, decoder_convs=2),
+        Stage(features=16, kernel=(3, 3, 3), stride=(2, 2, 2), convs=2, decoder_convs=0),
+    )
+    configuration = Configuration(
+        name="3d_fullres",
+        spacing_mm=(1.5, 1.0, 1.0),
+        patch_vox=(8, 16, 16),
+        batch=2,
+        median_shape_vox=(10.0, 20.0, 20.0),
+        normalisation=("zscore",),
+        use_mask=(False,),
+        architecture=Architecture(kind="plain", stages=stages),
+        batch_dice=False,
+    )
+    intensity = Intensity(
+        mean=0.0, median=0.0, std=1.0, min=0.0, max=1.0, percentile_00_5=0.0, percentile_99_5=1.0
+    )
+    return Plan(
+        task=TASK,
+        planner="plain",
+        configurations=(configuration,),
+        intensity=(intensity,),
+        cases=12,
+        reasons=(Reason(decision="patch", because="it fits <8 GiB>"),),
+    )
+
+
+def _case(name: str, dice: float) -> CaseScores:
+    score = TargetScore(
+        dice=dice, iou=dice, hd95_mm=1.0, assd_mm=0.5, reference_vox=4, predicted_vox=4
+    )
+    return CaseScores(case=name, targets={"organ": score, "nodule": score})
+
+
+def _scores(*dice: float) -> SiteScores:
+    return SiteScores.of(TASK.targets, [_case(str(i), value) for i, value in enumerate(dice)])
+
+
+def _scene() -> tuple[Volume, np.ndarray]:
+    label = np.zeros((9, 30, 30), np.uint8)
+    label[2:7, 10:20, 8:18] = 1
+    label[4:6, 12:16, 16:22] = 2
+    noise = np.random.default_rng(0).normal(size=label.shape)
+    array = (label * 2 + noise).astype(np.float32)[None]
+    return Volume(array=array, geometry=Geometry(spacing_mm=(3.0, 1.0, 1.0))), label
+
+
+def test_the_report_stands_alone_and_says_everything(tmp_path: Path) -> None:
+    image, label = _scene()
+    png = draw_case(image, np.roll(label, 2, axis=1), label, TASK)
+    report = Report(
+        title="three <hospitals>",
+        plan=_plan(),
+        configuration="3d_fullres",
+        facts=(("method", "fedbn_head"),),
+        notes=("site ucl shares with min_cases lowered to 1",),
+        history=tuple(
+            RoundPoint(round=i, site=site, loss=1 / (i + 1), dice=i / 4)
+            for i in range(4)
+            for site in ("north", "south")
+        ),
+        models={
+            "local": {"north": _scores(0.5, 0.7), "south": _scores(0.8)},
+            "personal": {"north": _scores(0.75, 0.85), "south": _scores(0.7)},
+        },
+        pictures=(CasePicture(site="north", case="n1", rank="worst", dice=0.5, png=png),),
+    )
+    write_report(tmp_path / "report.html", report)
+    text = (tmp_path / "report.html").read_text()
+    assert "three &lt;hospitals&gt;" in text
+    assert "it fits &lt;8 GiB&gt;" in text
+    assert "min_cases lowered to 1" in text
+    for number in ("0.600", "0.750", "0.700"):
+        assert number in text
+    assert re.search(r'class="best">0\.800', text)
+    assert text.count("data:image/png") == 1
+    assert text.count("data:image/svg+xml") == 2
+    links = re.findall(r'(?:src|href)="([^"]{0,40})', text)
+    assert all(link.startswith("data:") for link in links)
+    assert "<script" not in text
+    write_report(tmp_path / "again.html", report)
+    assert (tmp_path / "again.html").read_text() == text
+
+
+def test_a_report_of_an_unfinished_run_is_written(tmp_path: Path) -> None:
+    write_report(
+        tmp_path / "report.html", Report(title="t", plan=_plan(), configuration="3d_fullres")
+    )
+    assert "The plan" in (tmp_path / "report.html").read_text()
+
+
+def test_a_model_over_sites() -> None:
+    summary = summarise({"a": 0.5, "b": 0.9, "c": math.nan})
+    assert summary.mean == pytest.approx(0.7)
+    assert summary.spread == pytest.approx(np.std([0.5, 0.9], ddof=1))
+    assert (summary.worst, summary.worst_site) == (0.5, "a")
+    assert math.isnan(summarise({"a": math.nan}).mean)
+
+
+def test_worst_median_and_best_are_picked() -> None:
+    cases = [_case(str(i), dice) for i, dice in enumerate([0.9, 0.1, 0.5, 0.7, math.nan])]
+    picked = [(rank, case.dice) for rank, case in pick_cases(cases)]
+    assert picked == [("worst", 0.1), ("median", 0.5), ("best", 0.9)]
+    assert [rank for rank, _ in pick_cases(cases[:2])] == ["worst", "best"]
+    assert [rank for rank, _ in pick_cases(cases[:1])] == ["only"]
+    assert pick_cases(cases[4:]) == ()
+
+
+def _outlined(png: bytes) -> tuple[np.ndarray, np.ndarray]:
+    """Where a picture is coloured like the reference, and like the prediction."""
+    image = imread(io.BytesIO(png))[..., :3]
+    red, blue = image[..., 0], image[..., 2]
+    return blue - red > 0.3, red - blue > 0.3
+
+
+def test_both_outlines_are_drawn_where_the_masks_are() -> None:
+    image, label = _scene()
+    reference, prediction = _outlined(draw_case(image, np.roll(label, 4, axis=1), label, TASK))
+    assert reference.sum() > 300
+    assert prediction.sum() > 300
+    rows = [np.flatnonzero(mask.any(axis=1)) for mask in (reference, prediction)]
+    assert rows[1].mean() > rows[0].mean() + 20
+
+
+def test_proportions_follow_the_spacing() -> None:
+    label = np.zeros((9, 20, 40), np.uint8)
+    label[4, 5:15, 10:30] = 1  # 10 mm x 20 voxels of 0.5 mm: a square
+    geometry = Geometry(spacing_mm=(3.0, 1.0, 0.5))
+    image = Volume(array=np.zeros((1, *label.shape), np.float32), geometry=geometry)
+    reference, _ = _outlined(draw_case(image, np.zeros_like(label), label, TASK))
+    height, width = (np.ptp(np.flatnonzero(reference.any(axis=1 - a))) for a in range(2))
+    assert height == pytest.approx(width, rel=0.06)
+
+
+@pytest.mark.parametrize("empty", ["prediction", "reference", "both"])
+def test_empty_masks_can_be_drawn(empty: str) -> None:
+    image, label = _scene()
+    nothing = np.zeros_like(label)
+    predicted = nothing if empty in ("prediction", "both") else label
+    reference = nothing if empty in ("reference", "both") else label
+    assert draw_case(image, predicted, reference, TASK).startswith(b"\x89PNG")
