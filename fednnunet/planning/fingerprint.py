@@ -6,8 +6,10 @@ sites': its length depends on the task alone, and any order of summation gives t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
@@ -45,22 +47,27 @@ class Layout:
     @classmethod
     def of(cls, task: Task) -> Layout:
         """The layout for a task: it depends on the numbers of labels and channels only."""
-        shapes: dict[str, tuple[int, ...]] = {
-            "cases": (1,),
-            "cases_with_foreground": (1,),
-            "cases_per_label": (len(task.labels),),
-            "voxels_per_label": (len(task.labels),),
-            "crop_ratio": (COLUMNS, CROP_RATIO.bins),
-        }
-        shapes |= {f"spacing_{axis}": (COLUMNS, SPACING_MM.bins) for axis in AXES}
-        shapes |= {f"shape_{axis}": (SHAPE_BINS,) for axis in AXES}
-        for channel in range(len(task.channels)):
-            shapes[f"foreground_{channel}"] = (FOREGROUND_COLUMNS, INTENSITY_BINS)
-        blocks, place = {}, 0
-        for name, shape in shapes.items():
-            blocks[name] = (shape, place)
-            place += int(np.prod(shape))
-        return cls(blocks, place)
+        return _layout(len(task.labels), len(task.channels))
+
+
+@cache
+def _layout(labels: int, channels: int) -> Layout:
+    shapes: dict[str, tuple[int, ...]] = {
+        "cases": (1,),
+        "cases_with_foreground": (1,),
+        "cases_per_label": (labels,),
+        "voxels_per_label": (labels,),
+        "crop_ratio": (COLUMNS, CROP_RATIO.bins),
+    }
+    shapes |= {f"spacing_{axis}": (COLUMNS, SPACING_MM.bins) for axis in AXES}
+    shapes |= {f"shape_{axis}": (SHAPE_BINS,) for axis in AXES}
+    for channel in range(channels):
+        shapes[f"foreground_{channel}"] = (FOREGROUND_COLUMNS, INTENSITY_BINS)
+    blocks, place = {}, 0
+    for name, shape in shapes.items():
+        blocks[name] = (shape, place)
+        place += math.prod(shape)
+    return Layout(blocks, place)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -91,7 +98,7 @@ class Fingerprint:
     def block(self, name: str) -> np.ndarray:
         """A view of one part of the sums, e.g. `spacing_z` (5, bins), `cases` (1,)."""
         shape, place = Layout.of(self.task).blocks[name]
-        return self.vector[place : place + int(np.prod(shape))].reshape(shape)
+        return self.vector[place : place + math.prod(shape)].reshape(shape)
 
     @property
     def cases(self) -> int:
@@ -109,7 +116,10 @@ class Fingerprint:
 
     @classmethod
     def from_vector(cls, task: Task, vector: np.ndarray, *, site: str = "") -> Fingerprint:
-        """The fingerprint in `vector`; raises ReplyError, naming the site, for another length."""
+        """The fingerprint over `vector`, which is not copied.
+
+        Raises ReplyError, naming the site, for another length.
+        """
         expected = Layout.of(task).length
         if vector.shape != (expected,):
             raise ReplyError(
@@ -118,7 +128,7 @@ class Fingerprint:
                 where=f"site {site}" if site else "",
                 mend="give every site the same version of the program and the same task",
             )
-        return cls(task=task, vector=vector.astype(np.float64))
+        return cls(task=task, vector=vector.astype(np.float64, copy=False))
 
 
 def _same_kind(a: Task, b: Task) -> None:

@@ -70,7 +70,7 @@ class ShapeSketch:
                 where=f"site {site}" if site else "",
                 mend="give every site the same version of the program",
             )
-        counts = vector.astype(np.float64).reshape(len(AXES), SHAPE_BINS)
+        counts = vector.astype(np.float64, copy=False).reshape(len(AXES), SHAPE_BINS)
         return cls(spacing_mm=spacing_mm, counts=counts)
 
 
