@@ -49,7 +49,7 @@ class TrainingState:
 
     Chance follows from `seed` and `step` (see `batches`), so these two are the random state.
     Give each site its own seed. Load shared tensors with `network.load_state_dict`; the optimiser's
-    moments stay as they are.
+    moments stay as they are. `runner` is the network as compiled or shared over GPUs, if it is.
     """
 
     network: nn.Module
@@ -58,7 +58,7 @@ class TrainingState:
     recipe: str
     seed: int
     step: int = 0
-    compiled: Callable[..., Any] | None = None
+    runner: Callable[..., Any] | None = None
 
     @property
     def parameters(self) -> dict[str, nn.Parameter]:

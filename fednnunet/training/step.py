@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -56,8 +56,14 @@ class Stepper:
         losses, counts = zip(*parts, strict=True)
         return torch.stack(losses).sum(), torch.stack(counts).sum(0)
 
+    def over_ranks(self, tensor: Tensor) -> Tensor:
+        """The sum over the processes that share the batch."""
+        if self.ranks > 1:
+            torch.distributed.all_reduce(tensor)
+        return tensor
+
     def _backward(self, state: TrainingState, part: Batch, last: bool) -> tuple[Tensor, Tensor]:
-        network = state.compiled or state.network
+        network = state.runner or state.network
         part = part.to(self.execution.torch_device)
         image = part.image.to(memory_format=self.execution.memory_format(self.axes))
         share = len(part) / self.batch
@@ -94,23 +100,16 @@ def step_with_fallback(
             if step.execution.torch_device.type == "cuda":
                 torch.cuda.empty_cache()
         size = min(step.micro_batch, len(batch))
-        if size <= 1:
+        if size <= 1 or step.ranks > 1:
             raise FedNNUNetError(
-                "one patch does not fit into the GPU's memory",
+                f"{size} patches at once do not fit into the GPU's memory",
                 where=f"device {step.execution.device}",
-                mend="plan with a smaller memory_gib, or train on a larger GPU",
+                mend="set a smaller micro_batch, or plan with a smaller memory_gib",
             )
         step = replace(step, micro_batch=size // 2)
-        warnings.warn(
-            f"out of GPU memory with {size} samples at once: going on with {size // 2}, "
-            "gradients are accumulated, the iteration is repeated",
-            stacklevel=2,
-        )
 
 
-def _accumulating(network: Any, last: bool) -> Any:
+def _accumulating(network: Any, last: bool) -> AbstractContextManager[None]:
     """DDP sums gradients over processes at the last micro-batch only."""
-    import contextlib
-
     no_sync = getattr(network, "no_sync", None)
-    return contextlib.nullcontext() if last or no_sync is None else no_sync()
+    return nullcontext() if last or no_sync is None else no_sync()

@@ -1,0 +1,208 @@
+"""A stretch of training in one process: what `loop.train` does on each device."""
+
+from __future__ import annotations
+
+import math
+import resource
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from fednnunet.errors import FedNNUNetError
+from fednnunet.planning.plan import Configuration, Plan
+from fednnunet.training.augment import make_augmenter
+from fednnunet.training.batches import BatchSource, batches
+from fednnunet.training.counts import DiceCounts, as_counts
+from fednnunet.training.device import Execution, compile_verdict
+from fednnunet.training.losses import Loss, level_weights
+from fednnunet.training.patches import PatchStore
+from fednnunet.training.recipe import Recipe, rate_at
+from fednnunet.training.state import TrainingState
+from fednnunet.training.step import LocalTerm, Stepper, set_rate, step_with_fallback
+from fednnunet.training.summary import TrainSummary
+from fednnunet.training.targets import make_targets
+
+Progress = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stretch:
+    """What to train on and how; the fields are the arguments of `loop.train`."""
+
+    store: PatchStore
+    names: Sequence[str]
+    plan: Plan
+    configuration: Configuration
+    recipe: Recipe
+    iterations: int
+    total_iterations: int
+    local_term: LocalTerm | None = None
+    labels_here: tuple[int, ...] | None = None
+    trains: Callable[[str], bool] | None = None
+    progress: Progress | None = None
+
+
+def run_stretch(
+    state: TrainingState, stretch: Stretch, execution: Execution, share: tuple[int, int] = (0, 1)
+) -> TrainSummary:
+    """Train `state` in place; `share` is (rank, ranks) where several processes share batches."""
+    source = _source(stretch, state.seed, share)
+    stepper = _stepper(stretch, execution, share[1])
+    state.network.train()
+    if execution.compile and (state.runner is None or share[1] > 1):
+        state.runner = torch.compile(state.runner or state.network)
+    with frozen(state.network, stretch.trains):
+        return _Run(state, stretch, execution).run(source, stepper)
+
+
+class _Run:
+    """Figures that gather while iterations pass."""
+
+    def __init__(self, state: TrainingState, stretch: Stretch, execution: Execution) -> None:
+        self.state, self.stretch, self.execution = state, stretch, execution
+        self.begin = time.perf_counter()
+        self.wait = 0.0
+        self.losses: list[Tensor] = []
+        self.counts: Tensor | None = None
+        self.notes: list[str] = []
+
+    def run(self, source: BatchSource, stepper: Stepper) -> TrainSummary:
+        state, stretch, execution = self.state, self.stretch, self.execution
+        stop = state.step + stretch.iterations
+        made = batches(source, state.step, stop, workers=execution.workers, pin=execution.pin)
+        for _ in range(stretch.iterations):
+            waiting = time.perf_counter()
+            batch = next(made)
+            self.wait += time.perf_counter() - waiting
+            rate = rate_at(stretch.recipe, state.step, stretch.total_iterations)
+            set_rate(state.optimiser, rate)
+            asked = stepper.micro_batch
+            stepper, (loss, counts) = step_with_fallback(stepper, state, batch)
+            if stepper.micro_batch < asked:
+                self.notes.append(
+                    f"out of GPU memory with {asked} samples at once: iteration {state.step} was "
+                    f"repeated with {stepper.micro_batch}, gradients are accumulated"
+                )
+            self.losses.append(loss)
+            self.counts = counts if self.counts is None else self.counts + counts
+            state.step += 1
+            self._tell()
+        return self._summary(stepper)
+
+    def _tell(self) -> None:
+        if self.stretch.progress is None:
+            return
+        done, seconds = len(self.losses), time.perf_counter() - self.begin
+        line = [
+            f"{seconds / done:.2f} s/iteration",
+            f"waiting {self.wait / max(seconds, 1e-9):.0%}",
+            f"{peak_memory_gib(self.execution):.1f} GiB",
+        ]
+        if self.execution.torch_device.type == "cpu":  # a GPU would have to be waited for
+            line.insert(0, f"loss {float(self.losses[-1]):.3f}")
+        self.stretch.progress(done, self.stretch.iterations, ", ".join(line))
+
+    def _summary(self, stepper: Stepper) -> TrainSummary:
+        stretch, targets = self.stretch, stepper.loss.targets
+        mean, counts = 0.0, DiceCounts.empty(targets.names)
+        if self.counts is not None:
+            mean = float(stepper.over_ranks(torch.stack(self.losses)).mean())
+            counts = as_counts(stepper.over_ranks(self.counts), targets.names)
+        if not math.isfinite(mean):
+            raise FedNNUNetError(
+                "the training loss is no longer finite",
+                mend="lower the recipe's rate, or check the intensities of this site's images",
+            )
+        seconds, last = time.perf_counter() - self.begin, max(self.state.step - 1, 0)
+        if self.execution.compile and self.losses:
+            left = stretch.total_iterations
+            self.notes.append(compile_verdict(left, seconds / len(self.losses)))
+        return TrainSummary(
+            iterations=len(self.losses),
+            loss=mean,
+            rate=rate_at(stretch.recipe, last, stretch.total_iterations),
+            seconds=seconds,
+            wait_seconds=self.wait,
+            memory_gib=peak_memory_gib(self.execution),
+            micro_batch=stepper.micro_batch,
+            dice=counts,
+            notes=tuple(self.notes),
+        )
+
+
+@contextmanager
+def frozen(network: nn.Module, trains: Callable[[str], bool] | None) -> Iterator[None]:
+    """Keep every parameter that `trains` refuses from changing, for a while."""
+    kept = [p for name, p in network.named_parameters() if trains and not trains(name)]
+    for parameter in kept:
+        parameter.requires_grad_(False)
+        parameter.grad = None
+    try:
+        yield
+    finally:
+        for parameter in kept:
+            parameter.requires_grad_(True)
+
+
+def peak_memory_gib(execution: Execution) -> float:
+    """The most memory used so far: of the GPU, or of this process."""
+    if execution.torch_device.type == "cuda":
+        return torch.cuda.max_memory_allocated(execution.torch_device) / 2**30
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+
+def samples_at_once(configuration: Configuration, norm: str, execution: Execution) -> int:
+    """Samples that go through the network together.
+
+    On a CPU two at a time are faster than a whole batch, since their feature maps stay nearer to
+    the cache, and take a fraction of the memory. It is done where it computes the same: with
+    instance normalisation and a Dice per sample. Otherwise the batch stays whole, unless the
+    execution bounds it.
+    """
+    if execution.micro_batch is not None:
+        return min(execution.micro_batch, configuration.batch)
+    alike = norm == "instance" and not configuration.batch_dice
+    whole = configuration.batch
+    return min(2, whole) if alike and execution.torch_device.type == "cpu" else whole
+
+
+def _source(stretch: Stretch, seed: int, share: tuple[int, int]) -> BatchSource:
+    configuration, recipe = stretch.configuration, stretch.recipe
+    return BatchSource(
+        store=stretch.store,
+        names=tuple(sorted(stretch.names)),
+        task=stretch.plan.task,
+        augmenter=make_augmenter(
+            configuration.patch_vox, configuration.use_mask, recipe.augmentation
+        ),
+        size=configuration.batch,
+        foreground=recipe.foreground,
+        seed=seed,
+        share=share,
+    )
+
+
+def _stepper(stretch: Stretch, execution: Execution, ranks: int) -> Stepper:
+    configuration, recipe = stretch.configuration, stretch.recipe
+    levels = len(configuration.architecture.stages) - 1
+    loss = Loss(
+        targets=make_targets(stretch.plan.task, stretch.labels_here),
+        batch_dice=configuration.batch_dice,
+        level_weights=level_weights(levels, deep_supervision=recipe.deep_supervision),
+        dice_weight=recipe.dice_weight,
+        entropy_weight=recipe.entropy_weight,
+    )
+    return Stepper(
+        loss=loss,
+        execution=execution,
+        micro_batch=samples_at_once(configuration, stretch.plan.norm, execution),
+        batch=configuration.batch,
+        clip=recipe.clip,
+        axes=len(configuration.patch_vox),
+        local_term=stretch.local_term,
+        ranks=ranks,
+    )

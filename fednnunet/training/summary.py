@@ -1,0 +1,37 @@
+"""What a stretch of training was like, for the history and the progress line."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fednnunet.training.counts import DiceCounts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainSummary:
+    """Figures of `iterations`; `dice` is over the training's own (augmented) patches.
+
+    `loss` is the mean, `rate` the last one. `wait_seconds` were spent waiting for batches, of
+    `seconds` in all. `memory_gib` is the peak, of the GPU or of this process. `micro_batch` is the
+    number of samples that went through the network at once. `notes` say what a user should know.
+    """
+
+    iterations: int
+    loss: float
+    rate: float
+    seconds: float
+    wait_seconds: float
+    memory_gib: float
+    micro_batch: int
+    dice: DiceCounts
+    notes: tuple[str, ...] = ()
+
+    @property
+    def wait_share(self) -> float:
+        """Share of the time in which the network waited for data."""
+        return self.wait_seconds / self.seconds if self.seconds else 0.0
+
+    @property
+    def seconds_per_iteration(self) -> float:
+        """Mean time of an iteration."""
+        return self.seconds / self.iterations if self.iterations else 0.0
