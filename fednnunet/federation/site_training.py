@@ -58,7 +58,7 @@ class SiteTrainer:
         tensors = _tensors(state.network)
         reply = method.private(tensors) if invite.closing else method.shared(tensors)
         save(state, self._folder(invite.run, invite.round + 1))
-        shutil.rmtree(self._folder(invite.run, invite.round - 1), ignore_errors=True)
+        self._forget(invite.run, invite.round - 1)
         return _reply(reply, invite, summary, len(self.cases))
 
     def bundle(self, invite: EvaluateInvite) -> Bundle:
@@ -133,6 +133,11 @@ class SiteTrainer:
             seed=seed,
             weights=weights,
         )
+
+    def _forget(self, run: str, number: int) -> None:
+        """Remove a state that no round can begin from any more; the last round's is the model."""
+        if number != self.training.rounds:
+            shutil.rmtree(self._folder(run, number), ignore_errors=True)
 
     def _folder(self, run: str, number: int) -> Path:
         """Where the state after `number` rounds lies; closing rounds have folders of their own."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fednnunet import records
-from fednnunet.errors import PlanError
+from fednnunet.errors import PlanError, raise_all
 from fednnunet.evaluation.scores import SiteScores
 from fednnunet.federation.asking import Progress, ask, ask_all
 from fednnunet.federation.engines.engine import Engine
@@ -159,6 +159,7 @@ def _scores(
         personal=personal,
     )
     answers = ask(engine, dict.fromkeys(sites, invite), EvaluateReply, progress=progress)
+    raise_all("not all sites can be evaluated", answers.errors.values())
     kind = "personal" if personal else "global"
     return ModelScores(
         model=run.method_name if run.name else kind,
