@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fednnunet.errors import InputError
+from fednnunet.errors import FedNNUNetError, InputError
 from fednnunet.task import Task
 from fednnunet.training.augment import Augmenter
 from fednnunet.training.patches import (
@@ -116,4 +116,12 @@ def batches(
         prefetch_factor=2,
         pin_memory=pin,
     )
-    yield from loader
+    try:
+        yield from loader
+    except RuntimeError as error:
+        if "worker" not in str(error):
+            raise
+        raise FedNNUNetError(
+            f"a process that makes batches ended: {str(error).splitlines()[0]}",
+            mend="often memory ran out: use fewer workers, or none",
+        ) from None

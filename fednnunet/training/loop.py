@@ -43,8 +43,8 @@ def train(
     `names` are the store's cases to draw from. `local_term(network)` is added to the loss.
     `labels_here` are the label values this site has annotated (default: all). `trains(name)` says
     which parameters may change (default: all). `progress(done, iterations, figures)` is called
-    after each. With `execution.devices` above 1 a process per GPU is started; functions given here
-    must then be importable ones. Raises FedNNUNetError if the loss ceases to be finite.
+    after each. With `execution.devices` above 1 a process per GPU is started; `local_term` must then
+    be importable (a module's function, or a partial of one). Raises FedNNUNetError if the loss ceases to be finite.
     """
     stretch = Stretch(
         store=store,
@@ -56,7 +56,9 @@ def train(
         total_iterations=total_iterations,
         local_term=local_term,
         labels_here=None if labels_here is None else tuple(labels_here),
-        trains=trains,
+        frozen=frozenset(
+            n for n, _ in state.network.named_parameters() if trains and not trains(n)
+        ),
         progress=progress,
     )
     if execution.devices > 1:

@@ -31,7 +31,7 @@ Progress = Callable[[int, int, str], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stretch:
-    """What to train on and how; the fields are the arguments of `loop.train`."""
+    """What to train on and how: `loop.train`'s arguments; `frozen` names what must not change."""
 
     store: PatchStore
     names: Sequence[str]
@@ -42,7 +42,7 @@ class Stretch:
     total_iterations: int
     local_term: LocalTerm | None = None
     labels_here: tuple[int, ...] | None = None
-    trains: Callable[[str], bool] | None = None
+    frozen: frozenset[str] = frozenset()
     progress: Progress | None = None
 
 
@@ -55,7 +55,7 @@ def run_stretch(
     state.network.train()
     if execution.compile and (state.runner is None or share[1] > 1):
         state.runner = torch.compile(state.runner or state.network)
-    with frozen(state.network, stretch.trains):
+    with keeping(state.network, stretch.frozen):
         return _Run(state, stretch, execution).run(source, stepper)
 
 
@@ -135,9 +135,9 @@ class _Run:
 
 
 @contextmanager
-def frozen(network: nn.Module, trains: Callable[[str], bool] | None) -> Iterator[None]:
-    """Keep every parameter that `trains` refuses from changing, for a while."""
-    kept = [p for name, p in network.named_parameters() if trains and not trains(name)]
+def keeping(network: nn.Module, names: frozenset[str]) -> Iterator[None]:
+    """Keep the named parameters from changing, for a while."""
+    kept = [parameter for name, parameter in network.named_parameters() if name in names]
     for parameter in kept:
         parameter.requires_grad_(False)
         parameter.grad = None

@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+import torch
+
+from fednnunet.training.augment import make_augmenter, plain_augmenter, seeded
+from fednnunet.training.recipe import Augmentation
+
+ALL = Augmentation(
+    rotation=1, scaling=1, noise=1, blur=1, brightness=1, contrast=1, low_resolution=1,
+    gamma_inverted=1, gamma=1,
+)  # fmt: skip
+NONE = Augmentation(
+    rotation=0, scaling=0, noise=0, blur=0, brightness=0, contrast=0, low_resolution=0,
+    gamma_inverted=0, gamma=0, mirror=False,
+)  # fmt: skip
+
+
+def patch(augmenter, channels=1, seed=0):
+    rng = np.random.default_rng(seed)
+    size = augmenter.size.read_vox
+    image = rng.normal(size=(channels, *size)).astype(np.float32)
+    labels = np.full(size, -1, np.int16)
+    inner = tuple(slice(n // 4, n - n // 4) for n in size[-2:])
+    labels[(slice(None), *inner)] = rng.integers(0, 3, labels[(slice(None), *inner)].shape)
+    return image, labels
+
+
+@pytest.mark.parametrize("vox", [(8, 12, 10), (4, 16, 16), (12, 10), (8, 20)])
+def test_the_same_seed_gives_the_same_patch_of_the_final_size(vox):
+    augmenter = make_augmenter(vox, (True, False), ALL)
+    a = augmenter(*patch(augmenter, 2), 5)
+    b = augmenter(*patch(augmenter, 2), 5)
+    c = augmenter(*patch(augmenter, 2), 6)
+    assert a[0].shape == (2, *vox) and a[1].shape == vox
+    assert a[0].dtype == torch.float32 and a[1].dtype == torch.int16
+    assert torch.equal(a[0], b[0]) and torch.equal(a[1], b[1])
+    assert not torch.equal(a[0], c[0])
+    assert set(a[1].unique().tolist()) <= {-1, 0, 1, 2}
+    assert torch.isfinite(a[0]).all()
+
+
+def test_where_a_channel_is_masked_the_outside_stays_zero():
+    augmenter = make_augmenter((8, 8, 8), (True, False), ALL)
+    image, labels = augmenter(*patch(augmenter, 2), 1)
+    outside = labels < 0
+    assert outside.any()
+    assert not image[0][outside].any() and image[1][outside].any()
+
+
+def test_global_generators_are_left_alone():
+    augmenter = make_augmenter((8, 8, 8), (False,), ALL)
+    image, labels = patch(augmenter)
+    before = random.getstate(), np.random.get_state()[1].copy(), torch.get_rng_state()
+    augmenter(image, labels, 3)
+    assert random.getstate() == before[0]
+    np.testing.assert_array_equal(np.random.get_state()[1], before[1])
+    assert torch.equal(torch.get_rng_state(), before[2])
+
+
+def test_generators_come_back_after_an_error():
+    before = np.random.get_state()[1].copy()
+    with pytest.raises(ZeroDivisionError), seeded(1):
+        raise ZeroDivisionError
+    np.testing.assert_array_equal(np.random.get_state()[1], before)
+
+
+def test_without_turning_only_the_patch_is_read():
+    assert make_augmenter((8, 8, 8), (False,), NONE).size.read_vox == (8, 8, 8)
+    assert make_augmenter((8, 8, 8), (False,), ALL).size.read_vox > (8, 8, 8)
+    flat = make_augmenter((4, 16, 16), (False,), ALL).size
+    assert flat.read_vox[0] == 4 and flat.read_vox[1] > 16
+
+
+@pytest.mark.parametrize("vox", [(6, 7, 8), (6, 7)])
+def test_nothing_changes_where_nothing_may(vox):
+    for augmenter in (make_augmenter(vox, (False,), NONE), plain_augmenter(vox)):
+        image, labels = patch(augmenter)
+        got = augmenter(image.copy(), labels.copy(), 1)
+        np.testing.assert_array_equal(got[0].numpy().reshape(image.shape), image)
+        np.testing.assert_array_equal(got[1].numpy().reshape(labels.shape), labels)
+
+
+def test_image_and_labels_move_together():
+    only = Augmentation(
+        rotation=1, scaling=1, noise=0, blur=0, brightness=0, contrast=0, low_resolution=0,
+        gamma_inverted=0, gamma=0,
+    )  # fmt: skip
+    augmenter = make_augmenter((16, 16, 16), (False,), only)
+    size = augmenter.size.read_vox
+    labels = np.zeros(size, np.int16)
+    labels[size[0] // 2 :, : size[1] // 2] = 1
+    for seed in range(5):
+        image, moved = augmenter(labels[None].astype(np.float32), labels.copy(), seed)
+        agree = ((image[0] > 0.5) == (moved == 1)).float().mean()
+        assert agree > 0.97

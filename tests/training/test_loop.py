@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from fednnunet.errors import FedNNUNetError
+from fednnunet.network.roles import role
+from fednnunet.training.counts import DiceCounts, as_counts, count_dice
+from fednnunet.training.loop import train, validate_patches
+from fednnunet.training.recipe import RECIPES
+from fednnunet.training.state import new_state
+from fednnunet.training.stretch import samples_at_once
+from fednnunet.training.targets import make_targets
+from tests.training.fakes import CPU, blobs, small_plan, small_task
+
+
+def run(iterations=3, *, recipe="fast", store=None, seed=1, options=None, **changes):
+    plan, configuration = small_plan(**changes)
+    store = store or blobs(channels=len(plan.task.channels))
+    state = new_state(plan, configuration, RECIPES[recipe], CPU, seed=seed)
+    summary = train(
+        state,
+        store,
+        store.names,
+        plan=plan,
+        configuration=configuration,
+        recipe=RECIPES[recipe],
+        execution=CPU,
+        iterations=iterations,
+        total_iterations=iterations,
+        **(options or {}),
+    )
+    return state, summary, plan, configuration, store
+
+
+def test_it_learns_blobs():
+    state, summary, plan, configuration, store = run(60, features=(8, 16), batch=4)
+    counts = validate_patches(
+        state.network,
+        store,
+        store.names,
+        plan=plan,
+        configuration=configuration,
+        execution=CPU,
+        count=4,
+    )
+    assert counts.mean > 0.6
+    assert state.step == 60 and state.network.training
+    assert 0 < summary.wait_share < 1 and summary.memory_gib > 0
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"patch": (8, 8)},
+        {"kind": "residual"},
+        {"norm": "batch", "batch_dice": True},
+        {"task": small_task(channels=("T1", "T2"))},
+        {"task": small_task(regions={"whole": (1, 2), "core": (2,)})},
+        {"use_mask": True},
+    ],
+)
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_every_kind_of_plan_trains(changes, recipe):
+    _, summary, plan, *_ = run(2, recipe=recipe, **changes)
+    assert summary.iterations == 2 and np.isfinite(summary.loss)
+    assert summary.dice.names == plan.task.targets
+
+
+def test_only_what_may_change_changes():
+    state, *_ = run(2, options={"trains": lambda name: role(name) == "head"})
+    fresh, *_ = run(0)
+    after, before = state.network.state_dict(), fresh.network.state_dict()
+    changed = {name for name in after if not torch.equal(after[name], before[name])}
+    assert changed and {role(name) for name in changed} == {"head"}
+    assert all(p.requires_grad for p in state.network.parameters())
+
+
+def test_partial_labels_train_and_count_only_what_is_annotated():
+    _, summary, *_ = run(2, options={"labels_here": (0, 2)})
+    assert summary.dice.hit[0] == summary.dice.extra[0] == summary.dice.missed[0] == 0
+    assert summary.dice.missed[1] + summary.dice.hit[1] > 0
+
+
+def test_progress_tells_of_every_iteration():
+    told = []
+    run(3, options={"progress": lambda *figures: told.append(figures)})
+    assert [(done, total) for done, total, _ in told] == [(1, 3), (2, 3), (3, 3)]
+    assert "loss" in told[-1][2] and "s/iteration" in told[-1][2] and "waiting" in told[-1][2]
+
+
+def test_an_infinite_loss_is_an_error():
+    store = blobs()
+    for case in store.cases.values():
+        case.data[:] = np.inf
+    with pytest.raises(FedNNUNetError, match="finite"):
+        run(1, store=store)
+
+
+def test_samples_go_singly_only_where_it_computes_the_same():
+    _, plain = small_plan(batch=6)
+    _, batched = small_plan(batch=6, batch_dice=True)
+    assert samples_at_once(plain, "instance", CPU) < 6
+    assert samples_at_once(plain, "batch", CPU) == 6
+    assert samples_at_once(batched, "instance", CPU) == 6
+
+
+def test_validation_is_repeatable_and_leaves_the_network_alone():
+    state, _, plan, configuration, store = run(1)
+    before = {k: v.clone() for k, v in state.network.state_dict().items()}
+    kinds = {"plan": plan, "configuration": configuration, "execution": CPU, "count": 2}
+    a = validate_patches(state.network, store, store.names, **kinds)
+    b = validate_patches(state.network, store, store.names, **kinds)
+    assert a == b and a != validate_patches(state.network, store, store.names, **kinds, seed=1)
+    assert all(torch.equal(before[k], v) for k, v in state.network.state_dict().items())
+
+
+def test_counts_add_up_and_give_dice():
+    task = small_task(ignore=3)
+    labels = torch.tensor([[[0, 1, 1, 2, 3, -1]]])
+    found = torch.tensor([[[0, 1, 2, 2, 1, 0]]])
+    logits = torch.nn.functional.one_hot(found, 3).movedim(-1, 1).float()
+    counts = as_counts(count_dice(logits, labels, make_targets(task)), task.targets)
+    assert counts == DiceCounts(names=("outer", "inner"), hit=(1, 1), extra=(0, 1), missed=(1, 0))
+    assert counts.dice == pytest.approx({"outer": 2 / 3, "inner": 2 / 3})
+    assert counts + DiceCounts.empty(task.targets) == counts
+    assert (counts + counts).hit == (2, 2)
+    assert DiceCounts.empty(task.targets).mean is None

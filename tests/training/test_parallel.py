@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from fednnunet.errors import InputError
+from fednnunet.training.device import Execution
+from fednnunet.training.loop import train
+from fednnunet.training.parallel import rank_execution
+from fednnunet.training.recipe import RECIPES
+from fednnunet.training.state import new_state
+from tests.training.fakes import CPU, blobs, small_plan
+
+
+def pull(network):
+    return 1e-3 * sum(p.square().sum() for p in network.parameters())
+
+
+def run(execution):
+    plan, configuration = small_plan(batch=3, features=(4, 6, 8))
+    store, recipe = blobs(), RECIPES["nnunet"]
+    state = new_state(plan, configuration, recipe, CPU, seed=1)
+    summary = train(
+        state,
+        store,
+        store.names,
+        plan=plan,
+        configuration=configuration,
+        recipe=recipe,
+        execution=execution,
+        iterations=3,
+        total_iterations=4,
+        local_term=pull,
+        trains=lambda name: not name.startswith("heads"),
+    )
+    return state, summary
+
+
+def test_two_processes_train_like_one():
+    one, alone = run(CPU)
+    two, shared = run(replace(CPU, devices=2, backend="gloo"))
+    assert two.step == one.step == 3
+    assert shared.loss == pytest.approx(alone.loss, rel=1e-4)
+    assert shared.dice.hit == pytest.approx(alone.dice.hit, abs=5)
+    for p, q in zip(one.network.parameters(), two.network.parameters(), strict=True):
+        torch.testing.assert_close(p, q, rtol=1e-3, atol=1e-5)
+
+
+def test_each_process_has_its_own_gpu_and_workers():
+    whole = Execution(device="cuda", devices=4, workers=8, backend="nccl")
+    part = rank_execution(whole, 2)
+    assert (part.device, part.devices, part.workers) == ("cuda:2", 1, 2)
+
+
+def test_more_devices_than_samples_is_refused():
+    with pytest.raises(InputError, match="cannot share"):
+        run(replace(CPU, devices=4))

@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from fednnunet.errors import InputError
+from fednnunet.training.loop import train
+from fednnunet.training.recipe import RECIPES
+from fednnunet.training.state import CURRENT, PREVIOUS, load, new_state, save
+from tests.training.fakes import CPU, blobs, small_plan
+
+STORE = blobs()
+
+
+def fresh(recipe="fast", seed=1, **changes):
+    plan, configuration = small_plan(**changes)
+    return new_state(plan, configuration, RECIPES[recipe], CPU, seed=seed)
+
+
+def go_on(state, iterations, *, recipe="fast", execution=CPU, **changes):
+    plan, configuration = small_plan(**changes)
+    return train(
+        state,
+        STORE,
+        STORE.names,
+        plan=plan,
+        configuration=configuration,
+        recipe=RECIPES[recipe],
+        execution=execution,
+        iterations=iterations,
+        total_iterations=8,
+    )
+
+
+def equal(a, b):
+    one, two = a.network.state_dict(), b.network.state_dict()
+    return all(torch.equal(one[name], two[name]) for name in one)
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("norm", ["instance", "batch"])
+def test_a_restart_changes_no_bit(tmp_path, recipe, norm):
+    whole = fresh(recipe, norm=norm)
+    go_on(whole, 6, recipe=recipe, norm=norm)
+    first = fresh(recipe, norm=norm)
+    go_on(first, 2, recipe=recipe, norm=norm)
+    save(first, tmp_path)
+    second = fresh(recipe, seed=99, norm=norm)
+    assert load(second, tmp_path)
+    assert (second.step, second.seed) == (2, 1)
+    go_on(second, 4, recipe=recipe, norm=norm)
+    assert equal(whole, second)
+
+
+def test_fused_optimisers_restart_alike(tmp_path):
+    from dataclasses import replace
+
+    execution = replace(CPU, fused=True)
+    plan, configuration = small_plan()
+    states = []
+    for cut in (False, True):
+        state = new_state(plan, configuration, RECIPES["fast"], execution, seed=1)
+        go_on(state, 3, execution=execution)
+        if cut:
+            save(state, tmp_path)
+            state = new_state(plan, configuration, RECIPES["fast"], execution, seed=5)
+            load(state, tmp_path)
+        go_on(state, 3, execution=execution)
+        states.append(state)
+    assert equal(*states)
+
+
+def test_nothing_saved_is_nothing_loaded(tmp_path):
+    assert load(fresh(), tmp_path) is False
+
+
+def test_a_damaged_file_falls_back_on_the_one_before(tmp_path):
+    state = fresh()
+    save(state, tmp_path)
+    go_on(state, 1)
+    path = save(state, tmp_path)
+    data = bytearray(path.read_bytes())
+    data[-3] ^= 1
+    path.write_bytes(data)
+    other = fresh(seed=4)
+    with pytest.warns(UserWarning, match="damaged"):
+        assert load(other, tmp_path)
+    assert other.step == 0
+    path.write_bytes(bytes(data[:100]))
+    with pytest.warns(UserWarning, match="damaged"):
+        assert load(other, tmp_path)
+    (tmp_path / PREVIOUS).unlink()
+    with pytest.raises(InputError, match="damaged"):
+        load(other, tmp_path)
+
+
+def test_only_the_last_two_are_kept_and_no_half_file(tmp_path):
+    state = fresh()
+    for _ in range(3):
+        save(state, tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {CURRENT, PREVIOUS}
+
+
+def test_another_network_or_recipe_is_refused(tmp_path):
+    save(fresh(), tmp_path)
+    with pytest.raises(InputError, match="another network"):
+        load(fresh(features=(4, 6)), tmp_path)
+    with pytest.raises(InputError, match="recipe"):
+        load(fresh("nnunet"), tmp_path)
+
+
+def test_given_weights_are_taken():
+    plan, configuration = small_plan()
+    weights = {k: v + 1 for k, v in fresh().network.state_dict().items()}
+    state = new_state(plan, configuration, RECIPES["fast"], CPU, seed=2, weights=weights)
+    got = state.network.state_dict()
+    assert all(torch.equal(got[name], weights[name]) for name in weights)
+
+
+def test_tensors_swapped_between_rounds_keep_the_optimiser(tmp_path):
+    state = fresh()
+    go_on(state, 2)
+    before = [dict(s) for s in state.optimiser.state.values()]
+    state.network.load_state_dict(fresh(seed=8).network.state_dict())
+    after = list(state.optimiser.state.values())
+    assert all(a["exp_avg"] is b["exp_avg"] for a, b in zip(after, before, strict=True))
+    go_on(state, 1)
+    save(state, tmp_path)
+    assert load(fresh(), tmp_path)

@@ -1,0 +1,152 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from fednnunet.errors import FedNNUNetError
+from fednnunet.training.batches import Batch
+from fednnunet.training.device import Execution, Machine, choose_execution
+from fednnunet.training.losses import Loss
+from fednnunet.training.recipe import RECIPES
+from fednnunet.training.state import new_state
+from fednnunet.training.step import Stepper, step_with_fallback
+from fednnunet.training.targets import make_targets
+from tests.training.fakes import CPU, small_plan, small_task
+
+META = choose_execution("meta", machine=Machine())
+
+
+def batch(count=4, axes=3):
+    generator = torch.Generator().manual_seed(0)
+    image = torch.randn(count, 1, *(8,) * axes, generator=generator)
+    labels = torch.randint(-1, 3, (count, *(8,) * axes), generator=generator, dtype=torch.int16)
+    return Batch(image, labels)
+
+
+def stepper(execution=CPU, *, micro_batch=4, task=None, here=None, axes=3, **changes):
+    loss = Loss(
+        targets=make_targets(task or small_task(), here),
+        batch_dice=False,
+        level_weights=(2 / 3, 1 / 3),
+    )
+    values = {"loss": loss, "execution": execution, "micro_batch": micro_batch}
+    return Stepper(**{**values, "batch": 4, "clip": 12.0, "axes": axes, **changes})
+
+
+def state(execution=CPU, recipe="nnunet", **changes):
+    plan, configuration = small_plan(features=(4, 6, 8), **changes)
+    return new_state(plan, configuration, RECIPES[recipe], execution, seed=1)
+
+
+@pytest.mark.parametrize("micro_batch", [1, 2, 3])
+def test_micro_batches_add_up_to_the_whole(micro_batch):
+    whole, parts = state(), state()
+    a = stepper()(whole, batch())
+    b = stepper(micro_batch=micro_batch)(parts, batch())
+    torch.testing.assert_close(a[0], b[0])
+    assert torch.equal(a[1], b[1])
+    for p, q in zip(whole.network.parameters(), parts.network.parameters(), strict=True):
+        torch.testing.assert_close(p, q, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("axes", [2, 3])
+@pytest.mark.parametrize("regions", [{}, {"whole": (1, 2), "core": (2,)}])
+def test_a_whole_step_runs_on_the_meta_device(recipe, axes, regions):
+    """A tensor made on the CPU in the middle of the step would be refused there."""
+    task = small_task(regions=regions, ignore=3)
+    here = state(META, recipe, task=task, patch=(8,) * axes)
+    step = stepper(META, task=task, axes=axes, micro_batch=2)
+    for _ in range(2):
+        loss, counts = step(here, batch(axes=axes))
+    assert loss.device.type == "meta" and counts.device.type == "meta"
+    assert all(p.device.type == "meta" for p in here.network.parameters())
+    moments = [v for s in here.optimiser.state.values() for v in s.values() if v is not None]
+    assert any(m.device.type == "meta" for m in moments)
+
+
+def test_a_partial_label_set_runs_on_the_meta_device():
+    loss, _ = stepper(META, here=(0, 2))(state(META), batch())
+    assert loss.device.type == "meta"
+
+
+def test_a_prediction_runs_on_the_meta_device():
+    network = state(META).network.eval()
+    assert network(torch.empty(1, 1, 8, 8, 8, device="meta")).shape == (1, 3, 8, 8, 8)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no CUDA GPU here")
+def test_a_step_on_cuda_is_that_of_the_cpu():
+    execution = choose_execution("cuda:0")
+    there, here = state(execution), state()
+    loss, _ = stepper(execution)(there, batch())
+    want, _ = stepper()(here, batch())
+    torch.testing.assert_close(loss.cpu(), want, rtol=0.02, atol=0.02)
+
+
+def test_bfloat16_runs_on_a_cpu():
+    execution = Execution(device="cpu", precision="bfloat16", fused=False)
+    loss, _ = stepper(execution)(state(execution), batch())
+    want, _ = stepper()(state(), batch())
+    assert loss.dtype == torch.float32
+    torch.testing.assert_close(loss, want, rtol=0.02, atol=0.02)
+
+
+class TooSmall:
+    """A network on a device that holds `limit` samples."""
+
+    def __init__(self, network, limit):
+        self.network, self.limit = network, limit
+
+    def __call__(self, image):
+        if len(image) > self.limit:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return self.network(image)
+
+
+def test_out_of_memory_repeats_the_iteration_in_smaller_parts():
+    easy, hard = state(), state()
+    hard.runner = TooSmall(hard.network, 1)
+    step, (loss, _) = step_with_fallback(stepper(), hard, batch())
+    assert step.micro_batch == 1
+    want, _ = stepper(micro_batch=1)(easy, batch())
+    torch.testing.assert_close(loss, want, rtol=0, atol=0)
+    for p, q in zip(easy.network.parameters(), hard.network.parameters(), strict=True):
+        assert torch.equal(p, q)
+
+
+def test_one_sample_that_does_not_fit_is_an_error_and_changes_nothing():
+    here = state()
+    before = [p.clone() for p in here.network.parameters()]
+    here.runner = TooSmall(here.network, 0)
+    with pytest.raises(FedNNUNetError, match="do not fit"):
+        step_with_fallback(stepper(), here, batch())
+    assert all(torch.equal(a, b) for a, b in zip(before, here.network.parameters(), strict=True))
+
+
+def test_a_local_term_is_added_once():
+    def pull(network):
+        return sum(p.square().sum() for p in network.parameters())
+
+    whole, parts = state(), state()
+    stepper(local_term=pull)(whole, batch())
+    stepper(local_term=pull, micro_batch=1)(parts, batch())
+    plain = state()
+    stepper()(plain, batch())
+    pairs = list(zip(whole.network.parameters(), parts.network.parameters(), strict=True))
+    for p, q in pairs:
+        torch.testing.assert_close(p, q, rtol=1e-4, atol=1e-6)
+    moved = zip(whole.network.parameters(), plain.network.parameters(), strict=True)
+    assert any(not torch.allclose(p, q) for p, q in moved)
+
+
+def test_the_gradient_is_clipped():
+    here = state()
+    stepper(clip=1e-3)(here, batch())
+    total = sum(
+        float(p.grad.square().sum()) for p in here.network.parameters() if p.grad is not None
+    )
+    assert total**0.5 <= 1.01e-3
+    assert replace(CPU, fused=True) != CPU
