@@ -43,8 +43,9 @@ def train(
     `names` are the store's cases to draw from. `local_term(network)` is added to the loss.
     `labels_here` are the label values this site has annotated (default: all). `trains(name)` says
     which parameters may change (default: all). `progress(done, iterations, figures)` is called
-    after each. With `execution.devices` above 1 a process per GPU is started; `local_term` must then
-    be importable (a module's function, or a partial of one). Raises FedNNUNetError if the loss ceases to be finite.
+    after each. With `execution.devices` above 1 a process per GPU is started; `local_term` must
+    then be importable (a module's function, or a partial of one). Raises FedNNUNetError if the loss
+    ceases to be finite.
     """
     stretch = Stretch(
         store=store,
