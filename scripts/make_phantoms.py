@@ -49,8 +49,8 @@ _FLIPPED = (-1.0, 0.0, 0.0, 0.0, -1.0, 0.0, 0.0, 0.0, 1.0)
 HOSPITALS = (
     Hospital(
         name="north",
-        shape_vox=(48, 48, 48),
-        spacing_mm=(1.2, 1.2, 1.2),
+        shape_vox=(32, 32, 32),
+        spacing_mm=(1.8, 1.8, 1.8),
         contrast=(0.02, 0.35, 0.60, 0.85, 0.70),
         scale=900.0,
         bias=0.10,
@@ -58,8 +58,8 @@ HOSPITALS = (
     ),
     Hospital(
         name="south",
-        shape_vox=(40, 52, 52),
-        spacing_mm=(1.5, 1.1, 1.1),
+        shape_vox=(27, 35, 35),
+        spacing_mm=(2.2, 1.65, 1.65),
         contrast=(0.02, 0.62, 0.38, 0.80, 0.30),
         scale=240.0,
         bias=0.30,
@@ -68,8 +68,8 @@ HOSPITALS = (
     ),
     Hospital(
         name="west",
-        shape_vox=(44, 40, 40),
-        spacing_mm=(1.3, 1.5, 1.5),
+        shape_vox=(30, 27, 27),
+        spacing_mm=(1.9, 2.2, 2.2),
         contrast=(0.04, 0.45, 0.78, 0.22, 0.85),
         scale=4000.0,
         bias=0.18,
