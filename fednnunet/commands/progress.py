@@ -11,6 +11,7 @@ from rich.progress import (
     MofNCompleteColumn,
     Progress,
     SpinnerColumn,
+    TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
@@ -22,19 +23,17 @@ class Bars:
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
-        self._bars: dict[str, tuple[str, int]] = {}
+        self._bars: dict[str, TaskID] = {}
 
     def __call__(self, site: str, done: int, total: int, what: str) -> None:
         """Show that `site` has done so many of `total` steps of `what`."""
-        shown, bar = self._bars.get(site, ("", -1))
-        if shown != what or bar < 0:
-            if bar >= 0:
-                self._progress.remove_task(bar)
-            bar = self._progress.add_task(f"{site}  {what}", total=total)
-            self._bars[site] = (what, bar)
-        self._progress.update(bar, completed=done, total=total)  # type: ignore[arg-type]
+        text = f"{site}  {what}"
+        if site not in self._bars:
+            self._bars[site] = self._progress.add_task(text, total=total)
+        bar = self._bars[site]
+        self._progress.update(bar, completed=done, total=total, description=text)
         if done >= total:
-            self._progress.remove_task(bar)  # type: ignore[arg-type]
+            self._progress.remove_task(bar)
             del self._bars[site]
 
 

@@ -165,6 +165,7 @@ class Site:
             cases=tuple(case.name for case in ready.cases.training),
             annotated=self._federation.annotated_values(self.name),
             training=self._training,
+            memory_gib=self.spec.memory_gib,
             name=self.name,
         )
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from torch import Tensor, nn
@@ -17,12 +18,13 @@ from torch import Tensor, nn
 from fednnunet.errors import InputError
 from fednnunet.federation.messages import EvaluateInvite, TrainInvite, TrainReply
 from fednnunet.federation.methods.catalogue import METHODS
-from fednnunet.federation.methods.method import Method, Tensors
+from fednnunet.federation.methods.method import LocalTerm, Method, Tensors
 from fednnunet.federation.spec import Training
 from fednnunet.inference.bundle import Bundle, write_bundle
+from fednnunet.planning.memory import micro_batch
 from fednnunet.planning.plan import Configuration, Plan
 from fednnunet.preprocess.store import Store
-from fednnunet.training.device import choose_execution
+from fednnunet.training.device import Execution, choose_execution
 from fednnunet.training.initial import initial_tensors
 from fednnunet.training.loop import TrainSummary, train
 from fednnunet.training.recipe import recipe_named
@@ -43,6 +45,7 @@ class SiteTrainer:
     cases: tuple[str, ...]
     annotated: tuple[int, ...]
     training: Training
+    memory_gib: float | None = None
 
     @property
     def configuration(self) -> Configuration:
@@ -97,10 +100,10 @@ class SiteTrainer:
             plan=self.plan,
             configuration=self.configuration,
             recipe=recipe_named(self.training.recipe),
-            execution=choose_execution(self.training.device),
+            execution=self._execution(),
             iterations=invite.iterations,
             total_iterations=invite.total,
-            local_term=(lambda network: term(network, received)) if term else None,
+            local_term=partial(_apply, term, received) if term else None,
             labels_here=self.annotated,
             trains=(lambda name: not method.leaves(name)) if invite.closing else None,
             progress=progress,
@@ -129,10 +132,18 @@ class SiteTrainer:
             self.plan,
             self.configuration,
             recipe_named(self.training.recipe),
-            choose_execution(self.training.device),
+            self._execution(),
             seed=seed,
             weights=weights,
         )
+
+    def _execution(self) -> Execution:
+        """How to run here. On a GPU that the plan's batch does not fit, gradients accumulate."""
+        execution = choose_execution(self.training.device)
+        if self.memory_gib is None or execution.torch_device.type != "cuda":
+            return execution
+        fitting = micro_batch(self.configuration, self.plan.task, self.memory_gib)
+        return replace(execution, micro_batch=fitting)
 
     def _forget(self, run: str, number: int) -> None:
         """Remove a state that no round can begin from any more; the last round's is the model."""
@@ -143,6 +154,10 @@ class SiteTrainer:
         """Where the state after `number` rounds lies; closing rounds have folders of their own."""
         kind = "closing" if number > self.training.rounds else "round"
         return self.base / run / "state" / f"{kind}_{number:04d}"
+
+
+def _apply(term: LocalTerm, received: Tensors, network: nn.Module) -> Tensor:
+    return term(network, received)
 
 
 def _seed(seed: int, name: str) -> int:
