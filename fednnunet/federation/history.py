@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -77,7 +78,7 @@ def load_last(folder: Path, *, key: str) -> tuple[State | None, tuple[RoundRecor
         number = found[-1].round
         try:
             tensors = load_file(_tensors(folder, number))
-        except (OSError, ValueError):
+        except (OSError, SafetensorError):
             found = found[:-1]
             continue
         return _split(number, tensors), found

@@ -46,7 +46,9 @@ def test_sums_travel_in_double_precision():
     assert back.tensors["sums"].item() == 1 / 3
 
 
-@pytest.mark.parametrize("data", [b"", b"\x80\x04junk", b"\xff" * 40, pack(FingerprintReply())[:-9]])
+@pytest.mark.parametrize(
+    "data", [b"", b"\x80\x04junk", b"\xff" * 40, pack(FingerprintReply())[:-9]]
+)
 def test_foreign_bytes_are_refused(data):
     with pytest.raises(ReplyError, match="cannot be read"):
         unpack(data, sender="site berlin")

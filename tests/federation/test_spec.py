@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from fednnunet.errors import FedNNUNetError, InputError
+from fednnunet.federation.spec import read_federation
+
+TASK = """
+[task]
+name = "t"
+channels = ["MRI"]
+labels = ["background", "a", "b"]
+"""
+SITES = """
+[sites.one]
+folder = "one"
+[sites.two]
+folder = "two"
+"""
+
+
+@pytest.fixture
+def write(tmp_path):
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+
+    def write(text: str) -> Path:
+        path = tmp_path / "federation.toml"
+        path.write_text(text)
+        return path
+
+    return write
+
+
+def test_folders_are_relative_to_the_file(write, tmp_path):
+    federation = read_federation(write(TASK + SITES))
+    assert federation.sites["one"].folder == tmp_path / "one"
+    assert list(federation.sites) == ["one", "two"]
+    assert federation.training.method == "fedbn_head"
+
+
+def test_partial_sites_annotate_what_they_say(write):
+    text = TASK + SITES + 'labels = "partial"\nannotated = ["b"]\n'
+    federation = read_federation(write(text))
+    assert federation.annotated_values("two") == (0, 2)
+    assert federation.annotated_values("one") == (0, 1, 2)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (TASK, "sites"),
+        (TASK + SITES + "colour = 1\n", "unknown field 'colour'"),
+        (TASK + SITES + '[training]\nrounds = "ten"\n', "must be a whole number"),
+        (TASK + SITES + '[training]\nmethod = "magic"\n', "choose one of: fedavg"),
+        (TASK + SITES + '[training]\nrecipe = "magic"\n', "no recipe"),
+        (TASK + SITES + '[budget]\nplanner = "magic"\n', "no planner"),
+        (TASK + SITES + "[training]\nrounds = 0\n", "at least 1"),
+        (TASK + SITES + '[sites."../up"]\nfolder = "one"\n', "cannot be a site's name"),
+        (TASK + SITES + 'labels = "partial"\n', "lists what it annotates"),
+        (TASK + SITES + 'labels = "partial"\nannotated = ["c"]\n', "does not name"),
+        (TASK + SITES + 'patient = "(a"\n', "no regular expression"),
+        (TASK + SITES + 'patient = "abc"\n', "has no group"),
+        (TASK + "[sites.three]\nfolder = 'three'\n", "site three is missing"),
+        (TASK.replace('["MRI"]', "[]") + SITES, "at least one channel"),
+        ("[task\n", "not readable TOML"),
+    ],
+)
+def test_what_is_wrong_with_a_federation_file_is_said(write, text, words):
+    with pytest.raises(FedNNUNetError) as caught:
+        read_federation(write(text))
+    assert words in str(caught.value)
+
+
+def test_all_faults_come_at_once(write):
+    text = TASK + SITES + "colour = 1\n[training]\nrounds = 'ten'\nmethod = 3\n"
+    with pytest.raises(FedNNUNetError) as caught:
+        read_federation(write(text))
+    message = str(caught.value)
+    assert "colour" in message
+    assert "$.training.rounds" in message
+    assert "$.training.method" in message
+
+
+def test_a_missing_file_says_so(tmp_path):
+    with pytest.raises(InputError, match="there is no federation file"):
+        read_federation(tmp_path / "none.toml")
