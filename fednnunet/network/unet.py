@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from fednnunet.errors import PlanError
+from fednnunet.network import cpu
 from fednnunet.network.blocks import CONV, SLOPE, UP, ConvNorm, Norm, Residual
 from fednnunet.planning.plan import Architecture, Stage
 
@@ -61,10 +62,16 @@ class DecoderStage(nn.Module):
 
     def forward(self, below: Tensor, skip: Tensor) -> Tensor:
         """Features from below and of the encoder at this resolution, to this stage's features."""
-        up = self.up(below)
+        up = self._upsample(below)
         if up.shape[2:] != skip.shape[2:]:
             raise _uneven(skip)
         out: Tensor = self.blocks(torch.cat((up, skip), 1))
+        return out
+
+    def _upsample(self, below: Tensor) -> Tensor:
+        if cpu.suits(below):
+            return cpu.upsample(below, self.up.weight, self.up.bias)
+        out: Tensor = self.up(below)
         return out
 
 
@@ -102,7 +109,7 @@ class UNet(nn.Module):
         for i in reversed(range(len(self.decoder))):
             x = self.decoder[i](x, skips[i])
             if self.training or i == 0:
-                logits.append(self.heads[i](x))
+                logits.append(_head(self.heads[i], x))
         return logits[::-1] if self.training else logits[-1]
 
 
@@ -136,6 +143,13 @@ def initialise(network: nn.Module) -> None:
     for module in network.modules():
         if isinstance(module, Residual):
             nn.init.zeros_(module.second.norm.get_parameter("weight"))
+
+
+def _head(layer: nn.Module, x: Tensor) -> Tensor:
+    if cpu.suits(x):
+        return cpu.pointwise(x, layer.get_parameter("weight"), layer.get_parameter("bias"))
+    out: Tensor = layer(x)
+    return out
 
 
 def _uneven(skip: Tensor) -> PlanError:

@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from fednnunet.network import cpu
+
+FORMATS = {2: torch.channels_last, 3: torch.channels_last_3d}
+
+
+def maps(axes, channels=3, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randn(2, channels, *(4, 6, 5)[:axes], generator=generator, dtype=torch.float32)
+    return (3 + 2 * x).contiguous(memory_format=FORMATS[axes])
+
+
+def compare(ours, theirs, x, *parameters):
+    """Values and all gradients of two functions."""
+    results = []
+    for function in (ours, theirs):
+        leaves = [
+            t.clone(memory_format=torch.preserve_format).requires_grad_() for t in (x, *parameters)
+        ]
+        out = function(*leaves)
+        weights = torch.arange(out.numel(), dtype=out.dtype).reshape(out.shape).sin()
+        (out * weights).sum().backward()
+        results.append((out.detach(), *(leaf.grad for leaf in leaves)))
+    for a, b in zip(*results, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("axes", [2, 3])
+def test_normalisation_and_rectifier_are_torchs(axes):
+    compare(
+        lambda x, w, b: cpu.norm_rectify(x, w, b, 1e-5, 0.01),
+        lambda x, w, b: F.leaky_relu(F.instance_norm(x, weight=w, bias=b), 0.01),
+        maps(axes),
+        torch.tensor([0.5, -1.5, 2.0]),
+        torch.tensor([0.1, 0.0, -0.3]),
+    )
+
+
+@pytest.mark.parametrize(("axes", "steps"), [(2, (2, 2)), (3, (2, 2, 2)), (3, (1, 2, 2))])
+def test_upsampling_is_a_transposed_convolution(axes, steps):
+    theirs = F.conv_transpose3d if axes == 3 else F.conv_transpose2d
+    compare(
+        cpu.upsample,
+        lambda x, w, b: theirs(x, w, b, stride=steps),
+        maps(axes),
+        torch.randn(3, 4, *steps),
+        torch.randn(4),
+    )
+
+
+@pytest.mark.parametrize("axes", [2, 3])
+def test_a_pointwise_convolution_is_torchs(axes):
+    theirs = F.conv3d if axes == 3 else F.conv2d
+    compare(cpu.pointwise, theirs, maps(axes), torch.randn(5, 3, *(1,) * axes), torch.randn(5))
+
+
+def test_they_are_used_for_channels_last_float32_on_a_cpu_alone():
+    x = maps(3)
+    assert cpu.suits(x)
+    assert not cpu.suits(x.contiguous())
+    assert not cpu.suits(x.bfloat16())
+    assert not cpu.suits(x.to("meta"))
+
+
+def test_results_stay_channels_last():
+    x = maps(3).requires_grad_()
+    y = cpu.norm_rectify(x, torch.ones(3), torch.zeros(3), 1e-5, 0.01)
+    up = cpu.upsample(y, torch.randn(3, 4, 2, 2, 2), None)
+    assert all(t.is_contiguous(memory_format=torch.channels_last_3d) for t in (y, up))
