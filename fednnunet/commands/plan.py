@@ -136,7 +136,7 @@ def write_planned(plan: Plan, fingerprint: Fingerprint, shapes: ShapeSketch, fol
 def _table(plan: Plan) -> Table:
     table = Table(title=f"Plan of {plan.task.name}: {plan.planner}, {plan.cases} cases")
     for column in ("configuration", "spacing, mm", "patch", "batch", "median shape", "features"):
-        table.add_column(column)
+        table.add_column(column, overflow="fold")
     for c in plan.configurations:
         features = "-".join(str(stage.features) for stage in c.architecture.stages)
         cells = [" x ".join(f"{v:.5g}" for v in vs) for vs in (c.spacing_mm, c.patch_vox)]
