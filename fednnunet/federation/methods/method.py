@@ -51,11 +51,34 @@ class LocalTerm(Protocol):
         ...
 
 
-def mean_by_cases(state: State, replies: Sequence[Reply]) -> State:
-    """FedAvg's merge: the mean weighted by training cases, summed in float64 by site name."""
-    ordered = sorted(replies, key=lambda reply: reply.site)
-    merged = weighted_mean([(reply.tensors, float(reply.cases)) for reply in ordered])
-    return State(round=state.round + 1, shared=merged, memory=state.memory)
+Weights = Callable[[Sequence[Reply]], Mapping[str, float]]
+"""A weight, not yet normalised, for the name of each site that replied."""
+
+
+def by_cases(replies: Sequence[Reply]) -> dict[str, float]:
+    """FedAvg's weights: each site counts by its training cases."""
+    return {reply.site: float(reply.cases) for reply in replies}
+
+
+@dataclass(frozen=True, slots=True)
+class MeanBy:
+    """A merge: the mean of the replies by `weights`, summed in float64 by site name.
+
+    `weights` sees the replies sorted by site too, so a sum over sites in it is in a fixed order.
+    Sites that all send the same keep it bit for bit (tensors of 32 bits or fewer).
+    """
+
+    weights: Weights
+
+    def __call__(self, state: State, replies: Sequence[Reply], /) -> State:
+        """The state after the round; raises ReplyError where the weights sum to nothing."""
+        ordered = sorted(replies, key=lambda reply: reply.site)
+        weights = self.weights(ordered)
+        merged = weighted_mean([(reply.tensors, weights[reply.site]) for reply in ordered])
+        return State(round=state.round + 1, shared=merged, memory=state.memory)
+
+
+mean_by_cases = MeanBy(by_cases)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,67 @@
+"""FedAdam: the coordinator's step is Adam's.
+
+Reddi et al., "Adaptive Federated Optimization", ICLR 2021. With D the change that FedAvg would make
+and x the shared tensors, per element
+
+    m = beta1 * m + (1 - beta1) * D
+    v = beta2 * v + (1 - beta2) * D^2
+    x = x + rate * m / (sqrt(v) + adaptivity).
+
+The paper leaves out Adam's correction of the bias towards zero of the first rounds, and so does the
+default; `correct_bias` divides m by 1 - beta1^t and v by 1 - beta2^t in round t, which makes
+it torch.optim.Adam on the gradient -D with eps = adaptivity. The paper begins v at adaptivity^2 or
+above; here it begins at 0, as m does, since the adaptivity in the denominator already bounds the
+step. Betas 0.9 and 0.99 and adaptivity 0.001 are the paper's; the rate it tunes for each task.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from torch import Tensor
+
+from fednnunet.errors import InputError
+from fednnunet.federation.methods.fedavg import fedavg
+from fednnunet.federation.methods.server_step import ServerStep
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Adam:
+    """Adam for one tensor, with `first` and `second` moment."""
+
+    moments: ClassVar[tuple[str, ...]] = ("first", "second")
+
+    rate: float = 0.01
+    beta1: float = 0.9
+    beta2: float = 0.99
+    adaptivity: float = 1e-3
+    correct_bias: bool = False
+
+    def __post_init__(self) -> None:
+        betas = 0 <= self.beta1 < 1 and 0 <= self.beta2 < 1
+        if not (self.rate > 0 and self.adaptivity > 0 and betas):
+            raise InputError(
+                f"rate is {self.rate}, beta1 {self.beta1}, beta2 {self.beta2} "
+                f"and adaptivity {self.adaptivity}",
+                mend="choose rate and adaptivity above 0, betas from 0 to below 1",
+            )
+
+    def __call__(
+        self, change: Tensor, moments: Mapping[str, Tensor], step: int, /
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """What to add to the tensor in round `step` (from 1), and its new moments."""
+        first = self.beta1 * moments["first"] + (1 - self.beta1) * change
+        second = self.beta2 * moments["second"] + (1 - self.beta2) * change.square()
+        of_first = 1 - self.beta1**step if self.correct_bias else 1.0
+        of_second = 1 - self.beta2**step if self.correct_bias else 1.0
+        size = (second / of_second).sqrt() + self.adaptivity
+        return self.rate * (first / of_first) / size, {"first": first, "second": second}
+
+
+fedadam = replace(
+    fedavg,
+    about="FedAvg whose server step is Adam's, without bias correction (FedAdam, Reddi 2021)",
+    merge=ServerStep(Adam()),
+)
