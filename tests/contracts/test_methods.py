@@ -1,0 +1,181 @@
+"""What every row of the table of methods keeps to. A new method gets these tests for nothing."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from itertools import permutations
+
+import pytest
+import torch
+from torch import nn
+
+from fednnunet.federation.history import RoundRecord, load_last, save_round
+from fednnunet.federation.methods.catalogue import METHODS
+from fednnunet.federation.methods.method import MeanBy, Method, Reply, State, by_cases
+from fednnunet.federation.methods.server_step import ServerStep
+from fednnunet.network.roles import is_norm, role
+
+NAMES = (
+    "encoder.0.blocks.0.conv.weight",
+    "encoder.0.blocks.0.norm.weight",
+    "encoder.0.blocks.0.norm.running_var",
+    "decoder.0.up.weight",
+    "decoder.0.blocks.0.norm.bias",
+    "heads.0.weight",
+)
+COUNTER = "encoder.0.blocks.0.norm.num_batches_tracked"
+NO_PAPER = {"fedavg_uniform", "fedbn_head", "local"}
+PRIVATE = {
+    "fedbn": is_norm,
+    "head": lambda name: role(name) == "head",
+    "fedbn_head": lambda name: is_norm(name) or role(name) == "head",
+    "fedprox_bn_head": lambda name: is_norm(name) or role(name) == "head",
+    "decoder": lambda name: role(name) != "encoder",
+    "local": lambda name: True,
+}
+
+every_method = pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
+
+
+def tensors(seed: int) -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    found = {name: torch.rand(3, 5, generator=generator) for name in NAMES}
+    return found | {COUNTER: torch.tensor(seed)}
+
+
+def start(method: Method) -> State:
+    return State(round=0, shared=method.shared(tensors(0)))
+
+
+def replies(method: Method, *, number: int = 0, count: int = 4) -> list[Reply]:
+    """Replies that differ in tensors, cases and loss, other ones each round."""
+    return [
+        Reply(
+            site=f"site_{i}",
+            tensors=method.shared(tensors(1 + i + 10 * number)),
+            cases=3 + 7 * i,
+            loss=-0.7 + 0.37 * i + 0.1 * number,
+        )
+        for i in range(count)
+    ]
+
+
+def record(number: int) -> RoundRecord:
+    return RoundRecord(key="k", round=number, closing=False, shift=0.0, sites={}, refused={})
+
+
+def assert_equal(one: State, other: State) -> None:
+    assert one.round == other.round
+    for left, right in ((one.shared, other.shared), (one.memory, other.memory)):
+        assert left.keys() == right.keys()
+        for name, tensor in left.items():
+            assert tensor.dtype == right[name].dtype, name
+            assert torch.equal(tensor, right[name]), name
+
+
+@every_method
+def test_the_order_of_replies_does_not_matter_to_the_last_bit(method):
+    first, second = replies(method), replies(method, number=1)
+    state = method.merge(method.merge(start(method), first), second)
+    for order in permutations(range(len(first))):
+        one = method.merge(start(method), [first[i] for i in order])
+        assert_equal(method.merge(one, [second[i] for i in order]), state)
+
+
+@every_method
+def test_a_merge_counts_the_round_and_keeps_names_shapes_and_kinds(method):
+    before = start(method)
+    after = method.merge(before, replies(method))
+    assert after.round == 1
+    assert after.shared.keys() == before.shared.keys()
+    for name, tensor in before.shared.items():
+        assert (after.shared[name].shape, after.shared[name].dtype) == (tensor.shape, tensor.dtype)
+        assert bool(torch.isfinite(after.shared[name]).all())
+
+
+@every_method
+def test_a_merge_leaves_the_state_that_it_was_given_as_it_was(method):
+    state = method.merge(start(method), replies(method))
+    shared = {name: tensor.clone() for name, tensor in state.shared.items()}
+    memory = {name: tensor.clone() for name, tensor in state.memory.items()}
+    given = replies(method, number=1)
+    method.merge(state, given)
+    assert_equal(state, replace(state, shared=shared, memory=memory))
+    for reply, fresh in zip(given, replies(method, number=1), strict=True):
+        assert all(torch.equal(t, fresh.tensors[name]) for name, t in reply.tensors.items())
+
+
+@every_method
+def test_equal_sites_keep_what_they_sent(method):
+    """The mean of equal replies is the reply; a server optimiser stays only at its fixed point."""
+    state = start(method)
+    steps = isinstance(method.merge, ServerStep) or not method.shared(tensors(0))
+    sent = state.shared if steps else method.shared(tensors(9))
+    equal = [replace(reply, tensors=sent) for reply in replies(method)]
+    assert_equal(replace(method.merge(state, equal), memory={}), State(round=1, shared=sent))
+
+
+@every_method
+def test_one_site_alone_is_followed(method):
+    """What is shared after the round is the site's reply, but for a server optimiser's own step."""
+    if isinstance(method.merge, ServerStep):
+        method = replace(method, merge=method.merge.mean)
+    alone = replies(method, count=1)
+    merged = method.merge(start(method), alone)
+    assert_equal(merged, State(round=1, shared=alone[0].tensors))
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_private_tensors_are_never_shared(name):
+    method, everything = METHODS[name], tensors(0)
+    shared, private = method.shared(everything), method.private(everything)
+    assert shared.keys() | private.keys() == everything.keys()
+    assert not shared.keys() & private.keys()
+    is_private = PRIVATE.get(name, lambda tensor: False)
+    assert private.keys() == {tensor for tensor in everything if is_private(tensor)}
+
+
+@every_method
+def test_two_rounds_a_restart_and_two_rounds_equal_four(method, tmp_path):
+    whole = start(method)
+    for number in range(4):
+        whole = method.merge(whole, replies(method, number=number))
+    state = start(method)
+    for number in range(4):
+        state = method.merge(state, replies(method, number=number))
+        save_round(tmp_path, state, record(number + 1))
+        loaded, _ = load_last(tmp_path, key="k")
+        assert loaded is not None
+        assert_equal(loaded, state)
+        state = loaded
+    assert_equal(state, whole)
+
+
+@every_method
+def test_a_local_term_is_zero_at_what_was_received_and_grows_away_from_it(method):
+    if method.local_term is None:
+        return
+    network = nn.ModuleDict({"encoder": nn.Linear(3, 2), "heads": nn.Linear(2, 1)})
+    received = {n: t.detach().clone() for n, t in network.state_dict().items()}
+    assert method.local_term(network, received).detach() == 0
+    assert method.local_term(network, {}).detach() == 0
+    with torch.no_grad():
+        network["encoder"].weight += 1
+    assert method.local_term(network, method.shared(received)).detach() > 0
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_row_says_what_it_is_and_names_its_paper(name):
+    about = METHODS[name].about
+    assert about and "\n" not in about
+    assert bool(re.search(r"\b(19|20)\d\d\b", about)) == (name not in NO_PAPER)
+
+
+def test_uniform_and_by_cases_differ_only_in_the_weights():
+    sent = [Reply(site="a", tensors={"w": torch.tensor(0.0)}, cases=3, loss=1.0)]
+    sent += [Reply(site="b", tensors={"w": torch.tensor(4.0)}, cases=1, loss=1.0)]
+    state = State(round=0, shared={"w": torch.tensor(7.0)})
+    assert MeanBy(by_cases)(state, sent).shared["w"] == 1
+    assert METHODS["fedavg"].merge(state, sent).shared["w"] == 1
+    assert METHODS["fedavg_uniform"].merge(state, sent).shared["w"] == 2
