@@ -92,7 +92,7 @@ class SiteTrainer:
         method: Method,
         progress: Progress | None,
     ) -> TrainSummary:
-        received, term = invite.tensors, method.local_term
+        received, term = invite.tensors, None if invite.closing else method.local_term
         return train(
             state,
             self.store,
