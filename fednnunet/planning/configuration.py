@@ -47,6 +47,7 @@ def size_configuration(
     """
     start = first_patch(spacing_mm, median_vox)
     topology = plan_topology(spacing_mm, start)
+    topology = _cut_padding(topology, spacing_mm, median_vox, means.planner.most_padding)
     architecture = means.planner.architecture(topology)
     need = estimate_elements(architecture, topology.patch_vox, means.outputs)
     budget = means.planner.budget(is_2d=len(spacing_mm) == 2)
@@ -63,7 +64,7 @@ def size_configuration(
     patch_why = (
         f"starts at {start_text} voxels, in proportion to 1 / spacing and as many as "
         f"{_START_VOXELS[len(start)]}^{len(start)}, but no axis longer than the median shape "
-        f"{_x(median_vox)}; padded to {_x(first)} to be divisible by the strides"
+        f"{_x(median_vox)}; brought to {_x(first)} to be divisible by the strides"
     )
     if steps:
         patch_why += (
@@ -92,6 +93,20 @@ def first_patch(spacing_mm: Sequence[float], median_vox: Sequence[float]) -> lis
     inverse = 1 / np.array(spacing_mm)
     scaled = inverse * (_START_VOXELS[axes] ** axes / np.prod(inverse)) ** (1 / axes)
     return [min(round(edge), most) for edge, most in zip(scaled.tolist(), median_vox, strict=True)]
+
+
+def _cut_padding(
+    topology: Topology,
+    spacing_mm: Sequence[float],
+    median_vox: Sequence[float],
+    most_padding: float | None,
+) -> Topology:
+    """Shorten axes on which divisibility would pad the median case by more than a share of it."""
+    if most_padding is None:
+        return topology
+    axes = zip(topology.patch_vox, topology.divisor, median_vox, strict=True)
+    patch = [edge - d if edge > m * (1 + most_padding) and edge > d else edge for edge, d, m in axes]
+    return plan_topology(spacing_mm, patch)
 
 
 def _shrink(

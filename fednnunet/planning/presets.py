@@ -19,7 +19,9 @@ class Planner:
     batch as a share of all voxels. The patch shrinks until `budget.batch` samples fit, or with
     `shrink_to_two` until two do (plain nnU-Net differs from its residual planners here).
     `convs` and `decoder_convs` are per stage, the last repeated. `largest_batch_3d` and
-    `largest_batch_2d` cap the batch; `fixed` keeps the budget whatever the memory.
+    `largest_batch_2d` cap the batch. `most_padding` is the share of the median shape by which a
+    patch may outgrow it to be divisible; beyond, it is cut and not padded (nnU-Net always pads).
+    `fixed` keeps the budget whatever the memory.
     """
 
     kind: Literal["plain", "residual"] = "plain"
@@ -35,6 +37,7 @@ class Planner:
     shrink_to_two: bool = True
     largest_batch_3d: int | None = None
     largest_batch_2d: int | None = None
+    most_padding: float | None = None
     fixed: bool = False
 
     def budget(self, *, is_2d: bool) -> Budget:
@@ -101,6 +104,7 @@ PLANNERS = {
         dataset_share=1.0,
         largest_batch_3d=2,
         largest_batch_2d=8,
+        most_padding=0.1,
         fixed=True,
     ),
 }
