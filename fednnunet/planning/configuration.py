@@ -104,8 +104,10 @@ def _cut_padding(
     """Shorten axes on which divisibility would pad the median case by more than a share of it."""
     if most_padding is None:
         return topology
-    axes = zip(topology.patch_vox, topology.divisor, median_vox, strict=True)
-    patch = [edge - d if edge > m * (1 + most_padding) and edge > d else edge for edge, d, m in axes]
+    patch = []
+    for edge, step, median in zip(topology.patch_vox, topology.divisor, median_vox, strict=True):
+        too_long = edge > median * (1 + most_padding) and edge > step
+        patch.append(edge - step if too_long else edge)
     return plan_topology(spacing_mm, patch)
 
 

@@ -51,7 +51,7 @@ def test_every_planner_makes_a_plan_that_can_be_read_back(name: str, tmp_path: P
 
 def test_the_cpu_planner_is_small() -> None:
     small = plan_of_cases(HIPPOCAMPI, planner="cpu").configuration("3d_fullres")
-    assert small.patch_vox == (40, 56, 40) and 2 <= small.batch <= 4
+    assert small.patch_vox == (32, 48, 32) and 2 <= small.batch <= 4
     assert [stage.features for stage in small.architecture.stages] == [16, 32, 64, 128]
     large = plan_of_cases(make_cases(4, shape=LARGE), planner="cpu").configuration("3d_fullres")
     assert 2 <= large.batch <= 4
