@@ -79,7 +79,10 @@ class ConvNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(b, inputs, ...) to (b, outputs, ...), smaller by the stride."""
-        x = self.conv(x)
+        return self.finish(self.conv(x))
+
+    def finish(self, x: Tensor) -> Tensor:
+        """What follows the convolution: normalisation and rectifier, of (b, outputs, ...)."""
         if isinstance(self.norm, InstanceNorm) and not self.linear and cpu.suits(x):
             return cpu.norm_rectify(x, self.norm.weight, self.norm.bias, EPS, SLOPE)
         x = self.norm(x)

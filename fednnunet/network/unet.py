@@ -7,14 +7,14 @@ Every tensor stands under exactly one name, so what is kept local by name stays 
 
 from __future__ import annotations
 
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from fednnunet.errors import PlanError
-from fednnunet.network import cpu
+from fednnunet.network import cpu, merged
 from fednnunet.network.blocks import CONV, SLOPE, UP, ConvNorm, Norm, Residual
 from fednnunet.planning.plan import Architecture, Stage
 
@@ -56,17 +56,25 @@ class DecoderStage(nn.Module):
         up: Any = UP[len(stage.kernel)]
         self.up = up(below.features, stage.features, below.stride, below.stride)
         widths = [2 * stage.features, *[stage.features] * stage.decoder_convs]
-        self.blocks = nn.Sequential(
-            *(ConvNorm(a, b, stage.kernel, ones, norm) for a, b in pairwise(widths))
+        self.blocks = nn.ModuleList(
+            ConvNorm(a, b, stage.kernel, ones, norm) for a, b in pairwise(widths)
         )
 
     def forward(self, below: Tensor, skip: Tensor) -> Tensor:
         """Features from below and of the encoder at this resolution, to this stage's features."""
-        up = self._upsample(below)
-        if up.shape[2:] != skip.shape[2:]:
+        edges = zip(below.shape[2:], self.up.stride, strict=True)
+        if tuple(edge * step for edge, step in edges) != tuple(skip.shape[2:]):
             raise _uneven(skip)
-        out: Tensor = self.blocks(torch.cat((up, skip), 1))
-        return out
+        first: Any = self.blocks[0]
+        up, up_bias, conv = self.up.weight, self.up.bias, first.conv
+        if cpu.suits(skip) and merged.pays(below, up, conv.weight):
+            joined = merged.upsample_convolve(below, skip, up, up_bias, conv.weight, conv.bias)
+            x: Tensor = first.finish(joined)
+        else:
+            x = first(torch.cat((self._upsample(below), skip), 1))
+        for block in islice(self.blocks, 1, None):
+            x = block(x)
+        return x
 
     def _upsample(self, below: Tensor) -> Tensor:
         if cpu.suits(below):
