@@ -41,8 +41,7 @@ class _Job:
 
 
 def _measure(job: _Job) -> CaseFingerprint:
-    case = job.case
-    volume, label = load_case(case, job.task)
+    volume, label = load_case(job.case, job.task)
     if label is None:
-        raise DataError(f"case {case.name} has no label", mend="add it to labelsTr")
+        raise DataError(f"case {job.case.name} has no label", mend="add it to labelsTr")
     return measure_case(volume, label, job.task)

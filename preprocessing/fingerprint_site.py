@@ -1,0 +1,80 @@
+"""Measure a hospital's cases offline, and show in words what would leave it for planning.
+
+    python preprocessing/fingerprint_site.py FOLDER -o fingerprint.json [--policy site.toml]
+
+Nothing is sent. The file holds the sums that a federation would ask for, after the site's own
+limits, and nothing about a single case.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from rich.console import Console
+
+from fednnunet.commands.cli import Opt, parse, run_command
+from fednnunet.commands.progress import bars
+from fednnunet.dataset import read_dataset
+from fednnunet.dataset_header import task_of
+from fednnunet.federation.messages import FingerprintReply, pack, sums
+from fednnunet.federation.policy import read_policy
+from fednnunet.planning.cleanse import check_cases, cleanse
+from fednnunet.planning.fingerprint import Fingerprint, Layout
+from fednnunet.planning.record import write_fingerprint
+from fednnunet.preprocess.measure_site import measure_cases
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """Which folder to measure."""
+
+    folder: Annotated[Path, Opt("a site's folder in nnU-Net raw layout", positional=True)]
+    output: Annotated[Path, Opt("where to write the fingerprint (JSON)", short="-o")]
+    policy: Annotated[Path | None, Opt("the site's limits; FOLDER/site.toml, if not given")] = None
+    workers: Annotated[int, Opt("cases measured at a time")] = 1
+    memory_gib: Annotated[float | None, Opt("bound on the memory of all workers")] = None
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure a folder, write its fingerprint, and say what it is."""
+    options = parse(Options, argv, prog="fingerprint_site.py", about=__doc__ or "")
+    return run_command(lambda: _measure(options))
+
+
+def _measure(options: Options) -> None:
+    task, site = task_of(options.folder), options.folder.resolve().name
+    policy = read_policy(options.policy, options.folder)
+    cases = read_dataset(options.folder, task, site=site).cases
+    check_cases(len(cases), policy, site=site)
+    console = Console(highlight=False)
+    with bars(console) as progress:
+        measured = measure_cases(
+            cases,
+            task,
+            workers=options.workers,
+            memory_gib=options.memory_gib,
+            progress=lambda done, total, what: progress(site, done, total, what),
+        )
+    fingerprint = cleanse(Fingerprint.of(task, measured), policy, site=site)
+    write_fingerprint(fingerprint, options.output)
+    _tell(fingerprint, options.output, console)
+
+
+def _tell(fingerprint: Fingerprint, path: Path, console: Console) -> None:
+    message = FingerprintReply(tensors=sums(fingerprint.to_vector()))
+    console.print(f"would be sent: {message.words}", markup=False)
+    for name, (shape, _) in Layout.of(fingerprint.task).blocks.items():
+        used = int((fingerprint.block(name) != 0).sum())
+        size = " x ".join(map(str, shape))
+        console.print(f"  {name}: {size} sums, {used} of them not 0", markup=False)
+    console.print(
+        f"{len(pack(message)):,} bytes, the same for any number of cases; written to {path}",
+        markup=False,
+    )
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
