@@ -31,7 +31,7 @@ def task_of(folder: Path) -> Task:
     """The task that a site's `dataset.json` describes; raises InputError where it does not."""
     path = folder / FILE
     if not folder.is_dir():
-        raise InputError(f"the folder {folder.name} is missing", where=str(folder), mend="correct it")
+        raise InputError("the site's folder is missing", where=str(folder), mend="correct the path")
     if not path.is_file():
         raise InputError(
             f"{FILE} is missing, so the task is not known",
