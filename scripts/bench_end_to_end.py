@@ -4,7 +4,7 @@
 
 Plans once, then trains each method from the same start on the same split, with 20 % of each site's
 patients held out, and prints the table that the README quotes. Times are also given as a ratio to
-`local`, the reference without any exchange.
+`fedavg`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ from fednnunet.federation.train_together import SCORES, TrainingScores
 from fednnunet.files import write_text
 
 ROOT = Path(__file__).resolve().parents[1]
-METHODS = ("fedbn_head", "fedavg", "local")
+METHODS = ("fedavg", "fedbn_head", "local")
+REFERENCE = "fedavg"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,8 +111,8 @@ def federation_text(data: Path, method: str, seed: int) -> str:
 def table(rows: Sequence[Row]) -> str:
     """Markdown: a line per method and model, means over seeds."""
     sites = sorted({site for row in rows for site in row.dice})
-    reference = [row.train_seconds for row in rows if row.method == "local"]
-    head = ["method", "model", *sites, "mean of sites", "training time / local's"]
+    reference = [row.train_seconds for row in rows if row.method == REFERENCE]
+    head = ["method", "model", *sites, "mean of sites", f"training time / {REFERENCE}'s"]
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     for method, model in dict.fromkeys((row.method, row.model) for row in rows):
         same = [row for row in rows if (row.method, row.model) == (method, model)]
