@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from fednnunet import io
+from fednnunet.dataset import Case
+from fednnunet.errors import DataError, FedNNUNetError
+from fednnunet.preprocess.store import Store, prepare_site
+from fednnunet.volume import Geometry, Volume
+from tests.training.fakes import small_plan
+
+
+@pytest.fixture
+def cases(tmp_path):
+    found = []
+    for number in range(3):
+        rng = np.random.default_rng(number)
+        image = rng.normal(50, 9, (1, 12, 13, 14)).astype(np.float32)
+        label = np.zeros((12, 13, 14), np.uint8)
+        label[4:8, 4:8, 4:8] = 1
+        label[5:7, 5:7, 5:7] = 2
+        geometry = Geometry(spacing_mm=(1.0, 1.0, 1.0))
+        paths = tmp_path / f"c{number}_0000.nii.gz", tmp_path / f"c{number}.nii.gz"
+        io.write_volume(Volume(array=image, geometry=geometry), paths[0])
+        io.write_mask(label, geometry, paths[1])
+        name = f"c{number}"
+        found.append(Case(name=name, images=(paths[0],), label=paths[1], group=name))
+    return tuple(found)
+
+
+def prepare(cases, folder, plan=None, **options):
+    return prepare_site(cases, plan or small_plan()[0], "3d_fullres", folder, **options)
+
+
+def times(folder):
+    return {p.parent.name: p.stat().st_mtime_ns for p in folder.glob("*/case.json")}
+
+
+def test_patches_are_read_as_they_were_prepared(cases, tmp_path):
+    store = prepare(cases, tmp_path / "store")
+    assert store.names == ("c0", "c1", "c2")
+    case = store.case("c1")
+    data, seg = case.read((0, 0, 0), case.shape)
+    assert data.shape == (1, *case.shape)
+    assert set(np.unique(seg)) == {0, 1, 2}
+    patch, _ = case.read((-2, 3, 4), (5, 9, 99))
+    assert np.array_equal(patch, data[:, 0:5, 3:9, 4:])
+
+
+def test_locations_lie_in_their_class(cases, tmp_path):
+    case = prepare(cases, tmp_path / "store").case("c0")
+    _, seg = case.read((0, 0, 0), case.shape)
+    assert set(case.locations) == {1, 2}
+    for value, places in case.locations.items():
+        assert np.all(seg[tuple(places.T)] == value)
+        assert len(places) == (seg == value).sum()
+
+
+def test_what_is_unchanged_is_kept_and_what_changed_is_made_anew(cases, tmp_path):
+    folder = tmp_path / "store"
+    prepare(cases, folder)
+    first = times(folder)
+    prepare(cases, folder)
+    assert times(folder) == first
+    volume = io.read_volume(cases[1].images)
+    changed = Volume(array=volume.array + 1, geometry=volume.geometry)
+    io.write_volume(changed, cases[1].images[0])
+    prepare(cases, folder)
+    again = times(folder)
+    assert [name for name in first if again[name] != first[name]] == ["c1"]
+
+
+def test_another_spacing_makes_all_anew(cases, tmp_path):
+    folder = tmp_path / "store"
+    prepare(cases, folder)
+    plan, configuration = small_plan()
+    coarse = dataclasses.replace(configuration, spacing_mm=(2.0, 2.0, 2.0))
+    store = prepare(cases, folder, dataclasses.replace(plan, configurations=(coarse,)))
+    assert store.case("c0").shape == (6, 6, 7)
+
+
+def test_a_half_written_case_is_made_anew(cases, tmp_path):
+    folder = tmp_path / "store"
+    prepare(cases, folder)
+    (folder / "c2" / "case.json").write_text("{")
+    (folder / ".tmp-1-c0").mkdir()
+    assert prepare(cases, folder).case("c2").channels == 1
+    assert not list(folder.glob(".tmp-*"))
+
+
+def test_two_workers_prepare_the_same(cases, tmp_path):
+    one = prepare(cases, tmp_path / "one")
+    two = prepare(cases, tmp_path / "two", workers=2)
+    for name in one.names:
+        for a, b in zip(*(s.case(name).read((0,) * 3, (99,) * 3) for s in (one, two)), strict=True):
+            assert np.array_equal(a, b)
+
+
+def test_faulty_cases_are_all_named_and_the_others_kept(cases, tmp_path):
+    for case in cases[:2]:
+        case.images[0].write_bytes(b"not an image")
+    with pytest.raises(FedNNUNetError) as caught:
+        prepare(cases, tmp_path / "store")
+    assert "c0" in str(caught.value)
+    assert "c1" in str(caught.value)
+    assert Store.open(tmp_path / "store").names == ("c2",)
+
+
+def test_a_missing_file_is_named(cases, tmp_path):
+    cases[0].images[0].unlink()
+    with pytest.raises(DataError, match="c0_0000.nii.gz is missing"):
+        prepare(cases[:1], tmp_path / "store")
