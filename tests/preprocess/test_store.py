@@ -111,5 +111,5 @@ def test_faulty_cases_are_all_named_and_the_others_kept(cases, tmp_path):
 
 def test_a_missing_file_is_named(cases, tmp_path):
     cases[0].images[0].unlink()
-    with pytest.raises(DataError, match="c0_0000.nii.gz is missing"):
+    with pytest.raises(DataError, match=r"c0_0000\.nii\.gz is missing"):
         prepare(cases[:1], tmp_path / "store")
