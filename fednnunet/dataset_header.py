@@ -85,7 +85,10 @@ def _differences(header: dict[str, Any], task: Task, where: str) -> list[FedNNUN
     faults: list[FedNNUNetError] = []
     channels = channel_names(header)
     if channels and [c.lower() for c in channels] != [c.lower() for c in task.channels]:
+        known = {c.lower() for c in channels}
+        lacking = [repr(c) for c in task.channels if c.lower() not in known]
         what = f"the site has the channels {channels}, the task has {list(task.channels)}"
+        what = f"the site lacks the channel {', '.join(lacking)}: {what}" if lacking else what
         mend = "the same channels in the same order at every site"
         faults.append(DataError(what, where=where, mend=mend))
     labels = header.get("labels")

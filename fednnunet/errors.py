@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 
 
 class FedNNUNetError(Exception):
@@ -46,7 +47,7 @@ class RefusalError(FedNNUNetError):
     """A site will not answer: its own policy forbids it."""
 
 
-class ManyFaults(InputError):
+class ManyFaults(InputError):  # noqa: N818 - it is several errors, not one
     """Several faults found in one pass, reported together."""
 
     def __init__(self, what: str, faults: Iterable[FedNNUNetError]) -> None:
@@ -54,12 +55,28 @@ class ManyFaults(InputError):
         super().__init__(what)
 
     def __str__(self) -> str:
-        return "\n".join([self.what, *(f"- {str(fault)}" for fault in self.faults)])
+        return "\n".join([self.what, *(f"- {fault!s}" for fault in self.faults)])
+
+
+def leaves(error: FedNNUNetError) -> tuple[FedNNUNetError, ...]:
+    """The single faults of an error: those of `ManyFaults`, at any depth, else the error itself."""
+    if isinstance(error, ManyFaults):
+        return tuple(leaf for fault in error.faults for leaf in leaves(fault))
+    return (error,)
+
+
+def name_site(error: FedNNUNetError, site: str, folder: Path) -> None:
+    """Make every fault name its site first, and its file as in the site's own folder."""
+    for fault in leaves(error):
+        place = fault.where.replace(f"{folder}/", "")
+        if place.split(",")[0] != f"site {site}":
+            place = f"site {site}, {place}" if place else f"site {site}"
+        fault.where = place
 
 
 def raise_all(what: str, faults: Iterable[FedNNUNetError]) -> None:
     """Raise nothing for no faults, the fault itself for one, `ManyFaults` for several."""
-    found = tuple(faults)
+    found = tuple(leaf for fault in faults for leaf in leaves(fault))
     if len(found) == 1:
         raise found[0]
     if found:

@@ -32,7 +32,7 @@ def plan_federation(
 
     Returns the federation as it was planned: with the options, and without the sites left out.
     """
-    federation = _with_options(read_federation(path), planner, memory_gib)
+    federation = _with_options(read_federation(path, without=without), planner, memory_gib)
     with bars(console) as progress:
         engine = embedded_engine(federation, out, without=without, progress=progress)
         kept = {name: site for name, site in federation.sites.items() if name not in without}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from pathlib import Path
 
-from fednnunet.errors import FedNNUNetError, InputError, raise_all
+from fednnunet.errors import FedNNUNetError, InputError, name_site, raise_all
 from fednnunet.federation.engines.local import LocalEngine
 from fednnunet.federation.site import Site
 from fednnunet.federation.spec import Federation
@@ -35,6 +35,7 @@ def embedded_engine(
         try:
             sites[name] = Site(name, federation, folder / SITES / name, progress=progress)
         except FedNNUNetError as error:
+            name_site(error, name, federation.sites[name].folder)
             faults.append(error)
     raise_all("not all sites can be opened", faults)
     return LocalEngine(sites)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fednnunet.errors import FedNNUNetError
+from fednnunet.errors import ReplyError
 from fednnunet.federation.asking import Progress, ask_all
 from fednnunet.federation.engines.engine import Engine
 from fednnunet.federation.messages import (
@@ -61,7 +61,7 @@ def _fingerprints(engine: Engine, task: Task, progress: Progress | None) -> dict
     found: dict[str, Fingerprint] = {}
 
     def accept(site: str, reply: Message) -> None:
-        found[site] = Fingerprint.from_vector(task, _vector(reply), site=site)
+        found[site] = Fingerprint.from_vector(task, _vector(reply, site), site=site)
         validate(found[site], site=site)
 
     what = "the federation cannot be planned"
@@ -79,7 +79,7 @@ def _merge_shapes(
     found: dict[str, ShapeSketch] = {}
 
     def accept(site: str, reply: Message) -> None:
-        found[site] = ShapeSketch.from_vector(spacing_mm, _vector(reply), site=site)
+        found[site] = ShapeSketch.from_vector(spacing_mm, _vector(reply, site), site=site)
         validate_shapes(found[site], site=site, cases=fingerprints[site].cases)
 
     invite = ShapesInvite(spacing_mm=spacing_mm)
@@ -88,10 +88,11 @@ def _merge_shapes(
     return sum((found[site] for site in sorted(found)), start=ShapeSketch.empty(spacing_mm))
 
 
-def _vector(reply: Message) -> np.ndarray:
+def _vector(reply: Message, site: str) -> np.ndarray:
     if set(reply.tensors) != {"sums"}:
-        raise FedNNUNetError(
-            f"a fingerprint holds the tensors {sorted(reply.tensors)}, not only its sums",
+        raise ReplyError(
+            f"a reply of sums holds the tensors {sorted(reply.tensors)}, not only its sums",
+            where=f"site {site}",
             mend="give every site the same version of the program",
         )
     return reply.tensors["sums"].numpy()

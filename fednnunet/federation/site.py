@@ -9,7 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from fednnunet.errors import FedNNUNetError, InputError, RefusalError, ReplyError
+from fednnunet.dataset import scan_dataset
+from fednnunet.errors import (
+    FedNNUNetError,
+    InputError,
+    RefusalError,
+    ReplyError,
+    name_site,
+    raise_all,
+)
 from fednnunet.federation import ledger
 from fednnunet.federation.messages import (
     EvaluateInvite,
@@ -77,8 +85,7 @@ class Site:
         try:
             reply = self._work(invite)
         except FedNNUNetError as error:
-            if self.name not in f"{error}":
-                error.where = f"site {self.name}" + (f", {error.where}" if error.where else "")
+            name_site(error, self.name, self.spec.folder)
             raise
         out = pack(reply)
         ledger.record(
@@ -104,6 +111,7 @@ class Site:
         )
 
     def _measure(self, task: Task) -> FingerprintReply:
+        self._check_layout(task)
         cases = training_folder(self.spec, task, site=self.name)
         check_cases(len(cases), self._policy, site=self.name)
         self._measured = measure_cases(
@@ -112,6 +120,19 @@ class Site:
         self._task = task
         whole = cleanse(Fingerprint.of(task, self._measured), self._policy, site=self.name)
         return FingerprintReply(tensors=sums(whole.to_vector()))
+
+    def _check_layout(self, task: Task) -> None:
+        """Raise what is wrong with the folder, together with what is wrong with its whole cases."""
+        dataset, faults = scan_dataset(self.spec.folder, task, site=self.name)
+        if not faults:
+            return
+        found: list[FedNNUNetError] = list(faults)
+        try:
+            workers = self._federation.budget.workers
+            measure_cases(dataset.cases, task, workers=workers, progress=self._tell)
+        except FedNNUNetError as error:
+            found.append(error)
+        raise_all(f"the folder of site {self.name} cannot be used", found)
 
     def _count_shapes(self, spacing_mm: tuple[float, float, float]) -> ShapesReply:
         if self._measured is None:
@@ -152,7 +173,12 @@ class Site:
         bundle = self._trainer(ready).bundle(invite)
         folder = self.base / invite.run / "held_out" / ("personal" if invite.personal else "global")
         scores = evaluate_at_site(
-            bundle, ready.cases.held_out, folder, device=self._training.device, progress=self._tell
+            bundle,
+            ready.cases.held_out,
+            folder,
+            device=self._training.device,
+            annotated=self._federation.annotated_values(self.name),
+            progress=self._tell,
         )
         return EvaluateReply(scores=scores)
 

@@ -144,8 +144,11 @@ class Federation:
         return (0, *(self.task.labels.index(name) for name in names))
 
 
-def read_federation(path: Path) -> Federation:
-    """Read a federation file; folders in it are relative to the file, and must be there."""
+def read_federation(path: Path, *, without: Collection[str] = ()) -> Federation:
+    """Read a federation file; folders in it are relative to the file.
+
+    They must be there, but for those of the sites in `without`.
+    """
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -157,18 +160,20 @@ def read_federation(path: Path) -> Federation:
             f"{path.name} is not readable TOML: {error}", where=str(path), mend="correct that line"
         ) from None
     federation = records.decode(Federation, data, source=str(path))
-    return _with_absolute_paths(federation, path.resolve().parent)
+    return _with_absolute_paths(federation, path.resolve().parent, without)
 
 
-def _with_absolute_paths(federation: Federation, base: Path) -> Federation:
+def _with_absolute_paths(
+    federation: Federation, base: Path, without: Collection[str]
+) -> Federation:
     faults: list[FedNNUNetError] = []
     sites = {}
     for name, site in sorted(federation.sites.items()):
         folder = (base / site.folder).resolve()
         policy = (base / site.policy).resolve() if site.policy else None
-        if not folder.is_dir():
+        if name not in without and not folder.is_dir():
             faults.append(_missing("folder", folder, name))
-        if policy and not policy.is_file():
+        if name not in without and policy and not policy.is_file():
             faults.append(_missing("policy file", policy, name))
         sites[name] = dataclasses.replace(site, folder=folder, policy=policy)
     raise_all("the federation's sites cannot be reached", faults)
