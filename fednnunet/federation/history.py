@@ -65,15 +65,20 @@ def save_round(folder: Path, state: State, record: RoundRecord) -> None:
     _tensors(folder, state.round - _KEPT_STATES).unlink(missing_ok=True)
 
 
-def load_last(folder: Path, *, key: str) -> tuple[State | None, tuple[RoundRecord, ...]]:
-    """The last whole checkpoint, or None, and the records of all rounds up to it."""
-    found = load_records(folder)
-    if any(record.key != key for record in found):
+def check_key(folder: Path, *, key: str) -> None:
+    """Raise InputError if the folder holds rounds of another training than `key` names."""
+    if any(record.key != key for record in load_records(folder)):
         raise InputError(
             "the folder holds rounds of another training (another plan, method or seed)",
             where=str(folder),
             mend="train in another run folder, or delete this one's rounds",
         )
+
+
+def load_last(folder: Path, *, key: str) -> tuple[State | None, tuple[RoundRecord, ...]]:
+    """The last whole checkpoint, or None, and the records of all rounds up to it."""
+    check_key(folder, key=key)
+    found = load_records(folder)
     while found:
         number = found[-1].round
         try:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from fednnunet import records
 from fednnunet.dataset import Case
 from fednnunet.errors import DataError, raise_all
-from fednnunet.evaluation.metrics import CaseScores, score_mask
+from fednnunet.evaluation.metrics import CaseScores, TargetScore, score_mask, target_values
 from fednnunet.evaluation.pictures import CasePicture, draw_case, pick_cases
 from fednnunet.evaluation.scores import SiteScores
 from fednnunet.evaluation.tables import write_cases_csv
@@ -22,6 +23,14 @@ from fednnunet.task import Task
 from fednnunet.volume import Volume
 
 _PICTURES = "pictures.json"
+_UNKNOWN = TargetScore(
+    dice=math.nan,
+    iou=math.nan,
+    hd95_mm=math.nan,
+    assd_mm=math.nan,
+    reference_vox=0,
+    predicted_vox=0,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,17 +51,21 @@ def evaluate_at_site(
     folder: Path,
     *,
     device: str,
+    annotated: Collection[int] | None = None,
     progress: Callable[[int, int, str], None] | None = None,
 ) -> SiteScores:
     """Predict the cases into `folder`, score and draw them there, and return sums over them.
 
-    Masks that stand already, made from the same bundle and images, are kept.
+    `annotated` are the label values that the site draws (default: all): targets of other values
+    are not scored, since the site's label maps say nothing of them. Masks that stand already, made
+    from the same bundle and images, are kept.
     """
     task = bundle.plan.task
     compute = choose_compute(device)
     outcome = predict_cases(bundle, cases, folder, compute=compute, progress=progress)
     raise_all("held-out cases could not be predicted", outcome.faults)
-    scores = [_score(case, folder, task) for case in cases]
+    drawn = set(task.values if annotated is None else annotated)
+    scores = [_known(_score(case, folder, task), task, drawn) for case in cases]
     write_cases_csv(folder / "scores.csv", {"": scores})
     _draw(scores, {case.name: case for case in cases}, folder, task)
     return SiteScores.of(task.targets, scores)
@@ -79,6 +92,15 @@ def _score(case: Case, folder: Path, task: Task) -> CaseScores:
     return score_mask(
         predicted.array[0], reference.array[0], reference.spacing_mm, task, case=case.name
     )
+
+
+def _known(score: CaseScores, task: Task, drawn: set[int]) -> CaseScores:
+    """The scores with NaN for every target that the site does not draw whole."""
+    targets = {
+        name: score.targets[name] if drawn.issuperset(values) else _UNKNOWN
+        for name, values in target_values(task).items()
+    }
+    return CaseScores(case=score.case, targets=targets)
 
 
 def _masks(case: Case, folder: Path) -> tuple[Volume, Volume]:

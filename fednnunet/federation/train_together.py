@@ -11,7 +11,7 @@ from fednnunet.errors import PlanError, raise_all
 from fednnunet.evaluation.scores import SiteScores
 from fednnunet.federation.asking import Progress, ask, ask_all
 from fednnunet.federation.engines.engine import Engine
-from fednnunet.federation.history import RoundRecord
+from fednnunet.federation.history import RoundRecord, check_key
 from fednnunet.federation.messages import (
     EvaluateInvite,
     EvaluateReply,
@@ -69,11 +69,14 @@ def train_together(
     training = federation.training
     invite = PrepareInvite(plan=plan, configuration=training.configuration)
     _check_configuration(plan, training.configuration)
+    runs = _runs(federation, plan, folder)
+    for run in runs:  # before any site prepares its cases anew
+        check_key(run.folder / "rounds", key=run.key)
     ready = ask_all(
         engine, invite, PrepareReply, what="not all sites can prepare", progress=progress
     )
     models: list[ModelScores] = []
-    for run in _runs(federation, plan, folder):
+    for run in runs:
         state = _train(engine, run, ready, observer)
         models += _evaluate(engine, run, state, ready, progress)
     scores = TrainingScores(

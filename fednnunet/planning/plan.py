@@ -203,7 +203,11 @@ class Plan:
             if configuration.name == name:
                 return configuration
         names = ", ".join(c.name for c in self.configurations)
-        raise PlanError(f"the plan has no configuration {name!r}", mend=f"choose one of: {names}")
+        raise PlanError(
+            f"the plan has no configuration {name!r}",
+            where="plan.json, $.configurations",
+            mend=f"choose one of: {names}",
+        )
 
 
 def read_plan(path: Path) -> Plan:

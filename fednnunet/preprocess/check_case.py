@@ -68,7 +68,9 @@ def _sample(channel: np.ndarray, most: int = 1 << 18) -> np.ndarray:
 
 def _digest(channel: np.ndarray) -> str:
     shape = "x".join(map(str, channel.shape)).encode()
-    return hashlib.blake2b(np.ascontiguousarray(channel), digest_size=16, key=shape).hexdigest()
+    return hashlib.blake2b(
+        np.ascontiguousarray(channel).data, digest_size=16, key=shape
+    ).hexdigest()
 
 
 def orientation(geometry: Geometry) -> str:
