@@ -1,0 +1,77 @@
+"""One tiny federation, planned and trained once for all tests of the folder."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+import torch
+
+from fednnunet.commands import train
+from fednnunet.federation.messages import Message, unpack
+from fednnunet.federation.site import Site
+from tests.end_to_end.tiny import make_federation, make_planned
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """A finished run, and what its sites sent while training: site, bytes, content."""
+
+    run: Path
+    federation: Path
+    sent: list[tuple[str, bytes, Message]] = field(default_factory=list)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Tiny convolutions are slower on many threads than on one."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session")
+def federation(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The federation file of three healthy sites. Tests that spoil data copy its folder."""
+    return make_federation(tmp_path_factory.mktemp("hospitals"))
+
+
+@pytest.fixture(scope="session")
+def planned(federation: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run folder after planning. Tests copy it."""
+    run = tmp_path_factory.mktemp("planned") / "run"
+    make_planned(federation, run)
+    return run
+
+
+@pytest.fixture(scope="session")
+def trained(planned: Path, federation: Path, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """A run trained without interruption, with all that left the sites."""
+    run = tmp_path_factory.mktemp("trained") / "run"
+    shutil.copytree(planned, run)
+    result = Trained(run, federation)
+    whole = Site.answer
+
+    def listened(site: Site, data: bytes) -> bytes:
+        reply = whole(site, data)
+        result.sent.append((site.name, reply, unpack(reply, sender=site.name)))
+        return reply
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Site, "answer", listened)
+        assert train.main([str(run)]) == 0
+    return result
+
+
+@pytest.fixture
+def copy_of(tmp_path: Path) -> Callable[[Path], Path]:
+    """Copy a folder, so that a test may spoil it."""
+
+    def copy(folder: Path) -> Path:
+        return Path(shutil.copytree(folder, tmp_path / folder.name))
+
+    return copy

@@ -1,0 +1,112 @@
+"""Federations of tiny volumes, planned and trained in seconds."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+
+from fednnunet import io, records
+from fednnunet.commands import plan
+from fednnunet.planning.plan import Architecture, Stage, read_plan
+from fednnunet.volume import Geometry, Volume
+
+LABELS = ("background", "ball", "core")
+SPACINGS = {"north": (1.0, 1.0, 1.0), "south": (1.2, 1.0, 1.0), "west": (1.0, 1.1, 1.1)}
+CASES = 5
+
+TOML = """\
+[task]
+name = "tiny"
+channels = ["MRI"]
+labels = ["background", "ball", "core"]
+
+[sites.north]
+folder = "north"
+
+[sites.south]
+folder = "south"
+
+[sites.west]
+folder = "west"
+trains = false
+
+[budget]
+planner = "cpu"
+
+[training]
+method = "fedbn_head"
+rounds = 2
+iterations_per_round = 2
+closing_rounds = 1
+held_out = 0.2
+device = "cpu"
+"""
+
+
+def make_federation(root: Path, *, toml: str = TOML, channels: int = 1) -> Path:
+    """Three sites of five cases under `root`; returns the path of the federation file."""
+    for site in SPACINGS:
+        make_site(root / site, site, channels=channels)
+    path = root / "federation.toml"
+    path.write_text(toml)
+    return path
+
+
+def make_site(folder: Path, site: str, *, channels: int = 1) -> None:
+    """A ball with a core in every volume, at a place and of a size of its own."""
+    for part in ("imagesTr", "labelsTr"):
+        (folder / part).mkdir(parents=True)
+    rng = np.random.default_rng(list(SPACINGS).index(site))
+    for number in range(CASES):
+        shape = tuple(int(n) for n in rng.integers(13, 17, 3))
+        centre, radius = rng.uniform(6, 8, 3), rng.uniform(4, 5)
+        places = np.stack(np.meshgrid(*map(np.arange, shape), indexing="ij"), -1)
+        distance = np.linalg.norm(places - centre, axis=-1)
+        label = (distance < radius).astype(np.uint8) + (distance < radius / 2)
+        geometry = Geometry(spacing_mm=SPACINGS[site], origin_mm=(float(number), 2.0, -3.0))
+        for channel in range(channels):
+            noise = rng.normal(0, 0.3, shape)
+            image = (100 * (label + noise) + 50).astype(np.float32)[None]
+            path = folder / "imagesTr" / f"case_{number}_{channel:04d}.nii.gz"
+            io.write_volume(Volume(array=image, geometry=geometry), path)
+        io.write_mask(label, geometry, folder / "labelsTr" / f"case_{number}.nii.gz")
+    header = {
+        "channel_names": {str(i): ("MRI", "T2")[i] for i in range(channels)},
+        "labels": {name: value for value, name in enumerate(LABELS)},
+    }
+    (folder / "dataset.json").write_text(json.dumps(header))
+
+
+def make_planned(federation: Path, run: Path) -> None:
+    """Plan into `run`, and put a network there whose training step takes milliseconds."""
+    assert plan.main([str(federation), "-o", str(run)]) == 0
+    shrink(run / "plan.json")
+
+
+def shrink(path: Path) -> None:
+    """Replace a plan's 3d_fullres by two stages of 4 and 8 features and patches of 8 voxels."""
+    whole = read_plan(path)
+    ones, twos, kernel = (1, 1, 1), (2, 2, 2), (3, 3, 3)
+    stages = (
+        Stage(features=4, kernel=kernel, stride=ones, convs=1, decoder_convs=1),
+        Stage(features=8, kernel=kernel, stride=twos, convs=1, decoder_convs=0),
+    )
+    small = dataclasses.replace(
+        whole.configuration("3d_fullres"),
+        patch_vox=(8, 8, 8),
+        batch=2,
+        architecture=Architecture(kind="plain", stages=stages),
+    )
+    records.write(dataclasses.replace(whole, configurations=(small,)), path)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every file under a folder and its bytes, but for the ledgers, which only ever grow."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name != "ledger.jsonl"
+    }
