@@ -94,7 +94,7 @@ class Training:
     configuration: str = "3d_fullres"
     held_out: float = 0.2
     seed: int = 0
-    closing_rounds: int = 3
+    closing_rounds: int = 2
     references: tuple[str, ...] = ()
     quorum: int = 0
     device: str = "auto"

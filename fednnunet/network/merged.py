@@ -42,6 +42,7 @@ def pays(below: Tensor, up: Tensor, weight: Tensor) -> bool:
     return merged + 2 * composing < 0.8 * apart
 
 
+@torch.compiler.disable  # torch 2.13 cannot compile it, and it has little to gain
 def upsample_convolve(
     below: Tensor, skip: Tensor, up: Tensor, up_bias: Tensor, weight: Tensor, bias: Tensor
 ) -> Tensor:
@@ -60,8 +61,6 @@ def upsample_convolve(
     coarse = convolve(below, kernels[:, :-1], padding=padding)
     inside = below.new_ones(1, 1, *below.shape[2:])  # where the bias of `up` is added
     coarse = coarse + convolve(inside, kernels[:, -1:], padding=padding)
-    if torch.compiler.is_compiling():
-        return direct + _spread(coarse, stride, direct)
     out: Tensor = _Interleave.apply(direct, coarse, tuple(stride))
     return out
 
@@ -122,14 +121,6 @@ def _parts(coarse: Tensor, fine: Tensor, stride: Sequence[int]) -> list[tuple[Te
             (coarse[(slice(None), channels, *there)], fine[(slice(None), slice(None), *here)])
         )
     return pairs
-
-
-def _spread(coarse: Tensor, stride: Sequence[int], like: Tensor) -> Tensor:
-    """The phases of `coarse` in their places, as torch's own differentiable steps."""
-    out = torch.zeros_like(like)
-    for part, place in _parts(coarse, out, stride):
-        place.copy_(part)
-    return out
 
 
 class _Interleave(torch.autograd.Function):

@@ -63,7 +63,7 @@ class Stepper:
         return tensor
 
     def _backward(self, state: TrainingState, part: Batch, last: bool) -> tuple[Tensor, Tensor]:
-        network = state.runner or state.network
+        network = state.network if state.runner is None else state.runner
         part = part.to(self.execution.torch_device)
         image = part.image.to(memory_format=self.execution.memory_format(self.axes))
         share = len(part) / self.batch
