@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 from fednnunet import records
@@ -78,9 +79,14 @@ def _points(history: tuple[RoundRecord, ...]) -> tuple[RoundPoint, ...]:
             round=record.round,
             site=name,
             loss=site.loss,
-            dice=sum(site.dice) / len(site.dice) if site.dice else math.nan,
+            dice=_mean(site.dice),
             phase="closing" if record.closing else "",
         )
         for record in history
         for name, site in record.sites.items()
     )
+
+
+def _mean(values: Sequence[float | None]) -> float:
+    defined = [value for value in values if value is not None]
+    return sum(defined) / len(defined) if defined else math.nan

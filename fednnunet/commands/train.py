@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,7 +54,7 @@ def _train(options: Options) -> None:
 def _round_line(method: str, record: RoundRecord, rounds: int) -> str:
     sites = record.sites.values()
     loss = sum(site.loss for site in sites) / max(len(sites), 1)
-    values = [value for site in sites for value in site.dice if not math.isnan(value)]
+    values = [value for site in sites for value in site.dice if value is not None]
     dice = f"{sum(values) / len(values):.3f}" if values else "-"
     seconds = sum(site.seconds for site in sites)
     phase = "closing" if record.closing else f"of {rounds}"

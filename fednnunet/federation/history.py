@@ -28,11 +28,14 @@ _KEPT_STATES = 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SiteRound:
-    """One site in one round. `dice` is on augmented training patches, one value a target."""
+    """One site in one round.
+
+    `dice` is on augmented training patches, one value a target; none where nothing was to be found.
+    """
 
     cases: int
     loss: float
-    dice: tuple[float, ...]
+    dice: tuple[float | None, ...]
     seconds: float
     wait_share: float
     bytes_to_site: int
@@ -104,7 +107,7 @@ def write_history(found: tuple[RoundRecord, ...], targets: tuple[str, ...], path
     writer.writerow(("round", "closing", "site", "cases", "loss", *dice, *figures, "refused"))
     for record in found:
         for site, row in record.sites.items():
-            scores = [f"{value:.4f}" for value in row.dice]
+            scores = ["" if value is None else f"{value:.4f}" for value in row.dice]
             numbers = [round(getattr(row, name), 4) for name in figures]
             head = (record.round, int(record.closing), site, row.cases, f"{row.loss:.5f}")
             writer.writerow((*head, *scores, *numbers, ""))

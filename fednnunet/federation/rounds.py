@@ -147,9 +147,14 @@ def _site_round(answer: Answer) -> SiteRound:
     return SiteRound(
         cases=reply.cases,
         loss=reply.loss,
-        dice=tuple(2 * tp / max(2 * tp + fp + fn, 1) for tp, fp, fn in reply.overlap),
+        dice=tuple(_dice(*counts) for counts in reply.overlap),
         seconds=reply.seconds,
         wait_share=reply.wait_share,
         bytes_to_site=answer.bytes_to_site,
         bytes_from_site=answer.bytes_from_site,
     )
+
+
+def _dice(hit: int, extra: int, missed: int) -> float | None:
+    voxels = 2 * hit + extra + missed
+    return 2 * hit / voxels if voxels else None
