@@ -60,7 +60,7 @@ HOSPITALS = (
         name="south",
         shape_vox=(27, 35, 35),
         spacing_mm=(2.2, 1.65, 1.65),
-        contrast=(0.02, 0.62, 0.38, 0.80, 0.30),
+        contrast=(0.02, 0.42, 0.62, 0.80, 0.52),
         scale=240.0,
         bias=0.30,
         noise=0.07,
@@ -70,7 +70,7 @@ HOSPITALS = (
         name="west",
         shape_vox=(30, 27, 27),
         spacing_mm=(1.9, 2.2, 2.2),
-        contrast=(0.04, 0.45, 0.78, 0.22, 0.85),
+        contrast=(0.04, 0.30, 0.50, 0.72, 0.62),
         scale=4000.0,
         bias=0.18,
         noise=0.10,
@@ -94,7 +94,7 @@ method = "fedbn_head"
 references = ["local"]
 recipe = "fast"
 rounds = 8
-iterations_per_round = 12
+iterations_per_round = 15
 """
 
 
@@ -172,7 +172,7 @@ def _scene(rng: np.random.Generator, points: np.ndarray) -> list[np.ndarray]:
     organ = _blob(rng, points, centre, radii, roughness_mm=2.2)
     towards = _direction(rng)
     reach = 1.0 / np.linalg.norm(towards / radii)
-    nodule_radii = rng.uniform(3.5, 6.5, 3)
+    nodule_radii = rng.uniform(6.0, 9.0, 3)
     nodule_centre = centre + towards * (reach + 0.35 * nodule_radii.mean())
     nodule = _blob(rng, points, nodule_centre, nodule_radii, roughness_mm=1.0)
     distractors = np.full(points.shape[1:], -np.inf)
