@@ -9,6 +9,10 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("no clock", deadline=None)  # a busy machine is no fault of the code
+settings.load_profile("no clock")
 
 ROOT = Path(__file__).resolve().parents[1]
 
