@@ -54,7 +54,8 @@ def run_stretch(
     stepper = _stepper(stretch, execution, share[1])
     state.network.train()
     if execution.compile and (state.runner is None or share[1] > 1):
-        state.runner = torch.compile(state.network if state.runner is None else state.runner)
+        network = state.network if state.runner is None else state.runner
+        state.runner = torch.compile(network, dynamic=False)
     with keeping(state.network, stretch.frozen):
         return _Run(state, stretch, execution).run(source, stepper)
 
