@@ -43,7 +43,7 @@ def test_two_distinct_values_come_back_exactly(values: list[float], n: int, m: i
     ranks = sorted({0, n - 1, n, len(everything) // 2, len(everything) - 1})
     for rank in (rank for rank in ranks if rank < len(everything)):
         found = order_statistic(table, SPACING_MM, rank)
-        # nine significant digits are kept: half a unit of the ninth, for a number that begins with 1
+        # nine significant digits are kept: half a unit of the ninth where the first is 1
         assert found == pytest.approx(sorted(everything)[rank], rel=5e-9)
 
 
