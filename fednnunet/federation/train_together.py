@@ -113,7 +113,7 @@ def _train(
     initial = initial_tensors(run.plan, training.configuration, seed=training.seed)
     trains = tuple(site for site, reply in ready.items() if reply.training_cases)
     state = run_rounds(engine, run, initial, trains, lambda record: observer(run, record))
-    if run.method.shared(initial):
+    if state.shared.keys() == initial.keys():  # without closing rounds some may be missing
         note = {"method": run.method_name, "rounds": str(state.round), "sites": ", ".join(trains)}
         write_bundle(
             run.folder / "global",
@@ -135,7 +135,7 @@ def _evaluate(
     """Scores of the global model at all sites, and of personal models where sites have them."""
     initial = initial_tensors(run.plan, run.training.configuration, seed=run.training.seed)
     models = []
-    if run.method.shared(initial):
+    if state.shared.keys() == initial.keys():
         sites = tuple(site for site, reply in ready.items() if reply.held_out_cases)
         models.append(_scores(engine, run, state, sites, personal=False, progress=progress))
     if run.method.private(initial):

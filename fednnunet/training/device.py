@@ -14,7 +14,7 @@ from fednnunet.errors import InputError
 Precision = Literal["float32", "bfloat16", "float16"]
 
 _COMPILE_SECONDS = 90.0  # what torch.compile takes for a training step on two cores
-_COMPILE_GAIN = 0.15  # of an iteration's time, at the least that was measured
+_COMPILE_GAIN = 0.15  # of an iteration's time; both are guesses, not measured
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
