@@ -57,6 +57,25 @@ def read_volume(paths: Sequence[Path]) -> Volume:
     return Volume(array=np.concatenate([v.array for v in volumes]), geometry=volumes[0].geometry)
 
 
+def read_raw(path: Path) -> Volume:
+    """Read one 3D file as (1, z, y, x) in the dtype that it is stored in."""
+    return _read(path, None)
+
+
+def read_4d(path: Path) -> tuple[Volume, ...]:
+    """The 3D volumes (1, z, y, x; float32) of a 4D file, in their order."""
+    import SimpleITK
+
+    try:
+        image = SimpleITK.ReadImage(str(path))
+    except RuntimeError as error:
+        raise _unreadable(path, str(error)) from None
+    if image.GetDimension() != 4:
+        return (_from_itk(image, path, np.float32),)
+    count = image.GetSize()[3]
+    return tuple(_from_itk(image[:, :, :, t], path, np.float32) for t in range(count))
+
+
 def read_label(path: Path) -> Volume:
     """Read a label map as int16 (1, z, y, x). Raises DataError for values that are not integers."""
     volume = _read(path, None)

@@ -8,11 +8,14 @@ from pathlib import Path
 from typing import Annotated
 
 from rich.console import Console
+from rich.table import Table
 
 from fednnunet import records
 from fednnunet.commands.cli import Opt, parse, run_command
 from fednnunet.commands.progress import bars
+from fednnunet.dataset_header import task_of
 from fednnunet.preprocess.check import SiteReport, check_site
+from fednnunet.preprocess.fix import Fixed, fix_site
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,31 +25,47 @@ class Options:
     folder: Annotated[Path, Opt("a site's folder in nnU-Net raw layout", positional=True)]
     site: Annotated[str, Opt("name of the site in messages; the folder's, if not given")] = ""
     output: Annotated[Path | None, Opt("also write the report here, as JSON", short="-o")] = None
+    fix: Annotated[
+        Path | None, Opt("write corrected copies into this new folder, and check those")
+    ] = None
     workers: Annotated[int, Opt("cases read at a time")] = 1
     memory_gib: Annotated[float | None, Opt("bound on the memory of all workers")] = None
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Check a folder; exit code 2 if the site is not fit to take part."""
+    """Check a folder; exit code 2 if the site (with --fix: the copy) is not fit to take part."""
     options = parse(Options, argv, prog="fednnunet_check", about=__doc__ or "")
-    return run_command(lambda: _check(options))
+    return run_command(lambda: _run(options))
 
 
-def _check(options: Options) -> None:
+def _run(options: Options) -> None:
     console = Console(highlight=False, soft_wrap=True)
-    site = options.site or options.folder.resolve().name
+    report = _check(options, options.folder, console)
+    if options.output:
+        records.write(report, options.output)
+    _show(report, console)
+    if options.fix is None:
+        report.raise_faults()
+        return
+    for fault in report.faults:
+        console.print(f"fault: {fault.error()}", markup=False)
+    fixed = fix_site(options.folder, options.fix, task_of(options.folder))
+    _tell(fixed, options.fix, console)
+    copy = _check(options, options.fix, console)
+    _show(copy, console)
+    copy.raise_faults()
+
+
+def _check(options: Options, folder: Path, console: Console) -> SiteReport:
+    site = options.site or folder.resolve().name
     with bars(console) as progress:
-        report = check_site(
-            options.folder,
+        return check_site(
+            folder,
             site=site,
             workers=options.workers,
             memory_gib=options.memory_gib,
             progress=lambda done, total, what: progress(site, done, total, what),
         )
-    if options.output:
-        records.write(report, options.output)
-    _show(report, console)
-    report.raise_faults()
 
 
 def _show(report: SiteReport, console: Console) -> None:
@@ -58,3 +77,16 @@ def _show(report: SiteReport, console: Console) -> None:
         console.print(f"  {kind}: {count}", markup=False)
     for warning in report.warnings:
         console.print(f"warning: {warning.error()}", markup=False)
+
+
+def _tell(fixed: Sequence[Fixed], folder: Path, console: Console) -> None:
+    """Say what was mended and what was left out of the copy."""
+    table = Table(title=f"copies in {folder}", title_justify="left")
+    for column in ("case", "mended", "left out because"):
+        table.add_column(column, overflow="fold")
+    for case in fixed:
+        if case.mended or case.left_out:
+            table.add_row(case.case, "\n".join(case.mended), case.left_out)
+    console.print(table)
+    copied = sum(not case.left_out for case in fixed)
+    console.print(f"{copied} of {len(fixed)} cases copied; the originals are as they were")

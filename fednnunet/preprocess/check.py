@@ -13,7 +13,7 @@ from fednnunet.dataset_header import read_header, task_of
 from fednnunet.errors import DataError, FedNNUNetError, raise_all
 from fednnunet.preprocess.check_case import Traits, examine
 from fednnunet.preprocess.odd_ones import odd_ones
-from fednnunet.preprocess.workers import Progress, affordable, run_jobs
+from fednnunet.preprocess.workers import Progress, affordable, try_jobs
 from fednnunet.task import Task
 
 _CHECK_BYTES = 16  # peak bytes a voxel
@@ -82,11 +82,8 @@ def check_site(
     warnings: list[Finding] = []
     jobs = {case.name: (case, task) for case in dataset.cases}
     count = affordable(dataset.cases, workers, memory_gib, bytes_per_voxel=_CHECK_BYTES)
-    try:
-        found = run_jobs(_examine, jobs, workers=count, progress=progress, what="check")
-    except FedNNUNetError as error:  # a killed worker
-        faults.append(Finding(kind="not checked", what=str(error), where=site, mend="see above"))
-        found = {}
+    found, failed = try_jobs(_examine, jobs, workers=count, progress=progress, what="check")
+    faults += [Finding(kind="not checked", what=f.what, where=f.where, mend=f.mend) for f in failed]
     traits = []
     for case in dataset.cases:
         if case.name in found:

@@ -50,7 +50,7 @@ def _traits(case: Case, volume: Volume, voxels: dict[str, int]) -> Traits:
         spacing_mm=volume.spacing_mm,
         orientation=orientation(volume.geometry),
         files=tuple(path.name for path in case.images),
-        digests=tuple(_digest(channel) for channel in volume.array),
+        digests=tuple(digest(channel) for channel in volume.array),
         range=tuple(float(np.subtract(*np.quantile(s, [0.99, 0.01]))) for s in samples),
         lowest=tuple(float(s.min()) for s in samples),
         air=tuple(float((s < _AIR_HU).mean()) for s in samples),
@@ -66,7 +66,8 @@ def _sample(channel: np.ndarray, most: int = 1 << 18) -> np.ndarray:
     return finite if len(finite) else np.zeros(1)
 
 
-def _digest(channel: np.ndarray) -> str:
+def digest(channel: np.ndarray) -> str:
+    """A hash of voxels (z, y, x) and shape, the same for equal images in any file format."""
     shape = "x".join(map(str, channel.shape)).encode()
     return hashlib.blake2b(
         np.ascontiguousarray(channel).data, digest_size=16, key=shape

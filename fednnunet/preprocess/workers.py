@@ -55,8 +55,24 @@ def run_jobs(
 ) -> dict[str, Result]:
     """Run `work` on every job (name to job) and return the results by name.
 
-    One worker works in this process. Faults of all jobs are raised together at the end, after
-    every other job is done; a worker that dies is a fault of the job it had.
+    Faults of all jobs are raised together at the end, after every other job is done.
+    """
+    results, faults = try_jobs(work, jobs, workers=workers, progress=progress, what=what)
+    raise_all(f"{what} failed for some of {len(jobs)} cases", faults)
+    return results
+
+
+def try_jobs(
+    work: Callable[[Job], Result],
+    jobs: Mapping[str, Job],
+    *,
+    workers: int,
+    progress: Progress | None,
+    what: str,
+) -> tuple[dict[str, Result], tuple[FedNNUNetError, ...]]:
+    """Results by name, and the faults of the jobs that gave none.
+
+    One worker works in this process. A worker that dies is a fault of the job it had.
     """
     report = progress or (lambda done, total, what: None)
     report(0, len(jobs), what)
@@ -69,8 +85,7 @@ def run_jobs(
         else:
             results[name] = result
         report(done, len(jobs), what)
-    raise_all(f"{what} failed for some of {len(jobs)} cases", faults)
-    return results
+    return results, tuple(faults)
 
 
 def _here(work: Callable[[Job], Result], jobs: Mapping[str, Job]) -> Iterator[tuple[str, Any]]:

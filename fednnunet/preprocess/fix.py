@@ -1,0 +1,198 @@
+"""Corrected copies of a site: only what can be mended without doubt; originals stay untouched."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from fednnunet import io
+from fednnunet.errors import DataError, FedNNUNetError, InputError
+from fednnunet.preprocess.check_case import digest
+from fednnunet.task import Task
+from fednnunet.volume import Volume
+
+_NUMBERED = re.compile(r"^(?P<case>.+)_(?P<channel>\d{4})$")
+_ROUNDING = 0.01  # of a label value: what scaling to integers and back leaves
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fixed:
+    """One case of the copy: what was mended, or why it was left out."""
+
+    case: str
+    mended: tuple[str, ...] = ()
+    left_out: str = ""
+
+
+@dataclass(slots=True)
+class _Copy:
+    """A case on its way into the copy: what to write, and what was done to it."""
+
+    channels: list[tuple[Path, Volume]] = field(default_factory=list)
+    changed: bool = False
+    mended: list[str] = field(default_factory=list)
+
+
+def fix_site(folder: Path, out: Path, task: Task) -> tuple[Fixed, ...]:
+    """Write a corrected copy of the site in `folder` to the new folder `out`.
+
+    Mended are: missing or shifted channel numbers, channels in one 4D file, NaN and infinity (they
+    become the lowest value), label maps whose header alone differs, label values off by rounding.
+    Duplicates and what cannot be mended are left out by name. Raises InputError if `out` is there.
+    """
+    if out.exists() or folder.resolve() in (out.resolve(), *out.resolve().parents):
+        raise InputError(
+            f"{out} is not a new folder outside {folder}",
+            where=str(out),
+            mend="name a folder that does not exist yet",
+        )
+    labels = {_stem(path): path for path in _images(folder / "labelsTr")}
+    seen: dict[str, str] = {}
+    fixed = []
+    for name, files in sorted(_cases(folder / "imagesTr").items()):
+        try:
+            mended = _fix_case(name, files, labels.get(name), out, task, seen)
+            fixed.append(Fixed(case=name, mended=mended))
+        except FedNNUNetError as fault:
+            fixed.append(Fixed(case=name, left_out=fault.what))
+    out.mkdir(parents=True, exist_ok=True)
+    if (folder / "dataset.json").is_file():
+        shutil.copy2(folder / "dataset.json", out / "dataset.json")
+    return tuple(fixed)
+
+
+def _fix_case(
+    name: str,
+    files: list[Path],
+    label: Path | None,
+    out: Path,
+    task: Task,
+    seen: dict[str, str],
+) -> tuple[str, ...]:
+    """Mend one case and write it; raises why it cannot be, before anything is written."""
+    if label is None:
+        raise DataError("it has no label map")
+    copy = _channels(files, len(task.channels))
+    _remove_nan(copy)
+    digests = [digest(volume.array[0]) for _, volume in copy.channels]
+    for found in digests:
+        if found in seen:
+            raise DataError(f"it has the same voxels as {seen[found]}")
+    mask = _fix_label(label, copy, task)
+    seen |= dict.fromkeys(digests, name)
+    for index, (path, volume) in enumerate(copy.channels):
+        target = out / "imagesTr" / f"{name}_{index:04d}{io.ending(path)}"
+        if copy.changed or io.ending(path) == ".mhd":
+            io.write_volume(volume, target)
+        else:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(path, target)
+    first, volume = copy.channels[0]
+    io.write_mask(mask, volume.geometry, out / "labelsTr" / label.name, like=first)
+    return tuple(copy.mended)
+
+
+def _channels(files: list[Path], count: int) -> _Copy:
+    """The channels of a case in order, out of one 4D file or renumbered where need be."""
+    copy = _Copy()
+    if len(files) == 1 and len(volumes := io.read_4d(files[0])) > 1:
+        if len(volumes) != count:
+            raise DataError(f"{files[0].name} holds {len(volumes)} volumes, not {count} channels")
+        copy.channels = [(files[0], volume) for volume in volumes]
+        copy.changed = True
+        copy.mended.append(f"{files[0].name} split into {count} channel files")
+        return copy
+    if len(files) != count:
+        raise DataError(f"it has {len(files)} channel files, the task needs {count}")
+    io.read_volume(files)  # all on one grid, or raises
+    copy.channels = [(path, io.read_volume([path])) for path in files]
+    numbers = [_number(path) for path in files]
+    if numbers != list(range(count)):
+        copy.mended.append(f"channel numbers of {', '.join(path.name for path in files)}")
+    return copy
+
+
+def _remove_nan(copy: _Copy) -> None:
+    for path, volume in copy.channels:
+        finite = np.isfinite(volume.array)
+        count = finite.size - int(finite.sum())
+        if count == finite.size:
+            raise DataError(f"{path.name} has no finite voxel")
+        if count:
+            volume.array[~finite] = volume.array[finite].min()
+            copy.changed = True
+            copy.mended.append(f"{count:,} NaN or infinite voxels of {path.name}")
+
+
+def _fix_label(path: Path, copy: _Copy, task: Task) -> np.ndarray:
+    """The label map (z, y, x) on its image's grid."""
+    raw, image = io.read_raw(path), copy.channels[0][1]
+    array = raw.array[0].astype(np.float64)
+    whole = np.rint(array)
+    if not np.isfinite(array).all() or np.abs(array - whole).max(initial=0) > _ROUNDING:
+        raise DataError(f"{path.name} has label values that are not whole numbers")
+    if (array != whole).any():
+        copy.mended.append(f"label values of {path.name} rounded to whole numbers")
+    unknown = sorted({int(value) for value in np.unique(whole)} - set(task.values))
+    if unknown:
+        raise DataError(f"{path.name} has the label values {unknown}, not in the task")
+    if raw.shape_vox != image.shape_vox:
+        raise DataError(f"{path.name} has another shape than its image")
+    if difference := io.grid_difference(image, raw):
+        if not (_lost_header(raw) or _shifted_a_little(raw, image)):
+            raise DataError(f"{path.name} lies elsewhere than its image: {difference}")
+        copy.mended.append(f"header of {path.name}: {difference}")
+    return whole.astype(np.int16)
+
+
+def _lost_header(volume: Volume) -> bool:
+    """Whether a geometry says nothing: spacing 1, origin 0, axes straight or as NIfTI has them."""
+    geometry = volume.geometry
+    plain = np.allclose(np.abs(geometry.direction), np.eye(3).ravel(), atol=1e-6)
+    return (
+        plain
+        and np.allclose(geometry.spacing_mm, 1, atol=1e-6)
+        and np.allclose(geometry.origin_mm, 0, atol=1e-6)
+    )
+
+
+def _shifted_a_little(volume: Volume, image: Volume) -> bool:
+    """Whether two grids lie within half a voxel of each other at all corners."""
+    corners = np.array(np.meshgrid(*[(0, n - 1) for n in image.shape_vox[::-1]])).reshape(3, -1)
+    places = [_to_mm(v, corners) for v in (volume, image)]
+    return bool(np.abs(places[0] - places[1]).max() <= 0.5 * min(image.spacing_mm))
+
+
+def _to_mm(volume: Volume, index: np.ndarray) -> np.ndarray:
+    """Physical places (3, n) of voxel indices (3, n) in the order x, y, z."""
+    geometry = volume.geometry
+    scaled = index * np.array(geometry.spacing_mm[::-1])[:, None]
+    return np.reshape(geometry.direction, (3, 3)) @ scaled + np.array(geometry.origin_mm)[:, None]
+
+
+def _cases(folder: Path) -> dict[str, list[Path]]:
+    """Image files by case, in the order of their numbers; a file without number is a case."""
+    cases: dict[str, list[Path]] = {}
+    for path in _images(folder):
+        match = _NUMBERED.match(_stem(path))
+        cases.setdefault(match["case"] if match else _stem(path), []).append(path)
+    return cases
+
+
+def _number(path: Path) -> int:
+    match = _NUMBERED.match(_stem(path))
+    return int(match["channel"]) if match else -1
+
+
+def _images(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    return sorted(path for path in folder.iterdir() if io.ending(path) and path.name[0] != ".")
+
+
+def _stem(path: Path) -> str:
+    return path.name[: -len(io.ending(path) or "")]
