@@ -76,6 +76,19 @@ def read_4d(path: Path) -> tuple[Volume, ...]:
     return tuple(_from_itk(image[:, :, :, t], path, np.float32) for t in range(count))
 
 
+def read_dicom_slices(paths: Sequence[Path]) -> Volume:
+    """Read DICOM slices, in the order given, as float32 (1, z, y, x), rescale slopes applied."""
+    import SimpleITK
+
+    reader = SimpleITK.ImageSeriesReader()
+    reader.SetFileNames([str(path) for path in paths])
+    reader.SetOutputPixelType(SimpleITK.sitkFloat32)
+    try:
+        return _from_itk(reader.Execute(), paths[0], np.float32)
+    except RuntimeError as error:
+        raise _unreadable(paths[0], str(error)) from None
+
+
 def read_label(path: Path) -> Volume:
     """Read a label map as int16 (1, z, y, x). Raises DataError for values that are not integers."""
     volume = _read(path, None)

@@ -1,0 +1,239 @@
+"""DICOM series and references into nnU-Net's raw layout, without the patient's name in any file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from fednnunet import io, records
+from fednnunet.errors import DataError, FedNNUNetError, InputError, ManyFaults
+from fednnunet.preprocess.dicom_cases import Channel, DicomCase, pair
+from fednnunet.preprocess.dicom_label import masks_of, names_in
+from fednnunet.preprocess.dicom_scan import Series, in_order, require_dicom, scan
+from fednnunet.preprocess.workers import Progress
+from fednnunet.volume import Geometry, Volume
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """Where a converted case came from. Tells who the patient is: stays at the site."""
+
+    patient: str
+    study: str
+    series: tuple[str, ...]
+    references: tuple[str, ...]
+    group: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mapping:
+    """The file by which the site finds a case's patient again."""
+
+    cases: dict[str, Origin]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Converted:
+    """What a conversion wrote, what it passed over and why, and what it refused."""
+
+    cases: tuple[str, ...]
+    labels: tuple[str, ...]
+    notes: tuple[str, ...]
+    faults: tuple[FedNNUNetError, ...]
+
+
+def convert_dicom(
+    folder: Path,
+    out: Path,
+    *,
+    mapping_path: Path,
+    channels: Sequence[Channel],
+    labels: Sequence[str] = (),
+    prefix: str = "case",
+    progress: Progress | None = None,
+) -> Converted:
+    """Convert every image series with a reference under `folder` into the raw layout in `out`.
+
+    `labels` names the structures in the order of their values, from 1 on; where structures
+    overlap the later one wins. Without it, all that are found, by name. Names of cases say nothing
+    of the patient; `mapping_path`, outside `out`, keeps who is who and is readable by its owner
+    alone. Run again, known cases keep their names. A series that is not one whole volume is a fault
+    of the result; the others are converted.
+    """
+    require_dicom()
+    if out.resolve() in mapping_path.resolve().parents:
+        raise InputError(
+            "the mapping file would lie in the folder that may be shared",
+            where=str(mapping_path),
+            mend=f"put it outside {out}",
+        )
+    found = pair(scan(folder), channels)
+    notes, faults = list(found.notes), list(found.faults)
+    known = records.read(Mapping, mapping_path).cases if mapping_path.is_file() else {}
+    wanted = tuple(labels) or _all_names(found.cases)
+    origins = _name_cases(found.cases, known, prefix)
+    converted = []
+    for name, case in origins:
+        try:
+            notes += [f"{name}: {note}" for note in _convert(case, name, out, wanted)]
+            known[name] = _origin(case, known)
+            converted.append(name)
+            _write_mapping(mapping_path, Mapping(cases=known))
+        except ManyFaults as many:
+            faults += many.faults
+        except FedNNUNetError as fault:
+            faults.append(fault)
+        if progress:
+            progress(len(converted), len(origins), "convert")
+    if known:
+        _write_header(out, channels, wanted, known)
+    return Converted(
+        cases=tuple(converted), labels=wanted, notes=tuple(notes), faults=tuple(faults)
+    )
+
+
+def read_series(series: Series) -> Volume:
+    """One image series as float32 (1, z, y, x), from single slices or one multi-frame file."""
+    if len(series.slices) == 1 and series.slices[0].frames > 1:
+        return _read_multiframe(series)
+    if any(s.frames > 1 for s in series.slices):
+        raise DataError(
+            f"a {series.modality} series is spread over several multi-frame files",
+            where=series.where,
+            mend="split it into one series a volume",
+        )
+    return io.read_dicom_slices(in_order(series))
+
+
+def _read_multiframe(series: Series) -> Volume:
+    import highdicom
+
+    try:
+        volume = highdicom.imread(series.slices[0].path).get_volume(dtype=np.float32)
+    except (RuntimeError, ValueError, AttributeError, KeyError) as error:
+        raise DataError(
+            f"a multi-frame {series.modality} series is not one whole volume: {error}",
+            where=series.where,
+            mend="split it into one series a volume, or export all of its slices",
+        ) from None
+    matrix = volume.affine  # of indices (z, y, x)
+    spacing = np.linalg.norm(matrix[:3, :3], axis=0)
+    geometry = Geometry(
+        spacing_mm=tuple(float(v) for v in spacing),  # type: ignore[arg-type]
+        origin_mm=tuple(float(v) for v in matrix[:3, 3]),  # type: ignore[arg-type]
+        direction=tuple(float(v) for v in (matrix[:3, :3] / spacing)[:, ::-1].ravel()),
+    )
+    return Volume(array=np.ascontiguousarray(volume.array)[None], geometry=geometry)
+
+
+def _convert(case: DicomCase, name: str, out: Path, labels: Sequence[str]) -> list[str]:
+    """Write one case; returns what is worth saying of it."""
+    images = [read_series(series) for series in case.channels]
+    for series, image in zip(case.channels[1:], images[1:], strict=True):
+        if difference := io.grid_difference(images[0], image):
+            raise DataError(
+                f"the channels of a study are not on one grid: {difference}",
+                where=series.where,
+                mend="register and resample them onto one grid first",
+            )
+    masks: dict[str, np.ndarray] = {}
+    for reference in case.references:
+        for structure, mask in masks_of(reference, images[0]).items():
+            if structure.lower() in masks and structure.lower() in _lower(labels):
+                raise DataError(
+                    f"two references draw {structure!r} on one image",
+                    where=reference.where,
+                    mend="keep the one that counts",
+                )
+            masks[structure.lower()] = mask
+    label, notes = _merge(masks, labels, images[0].shape_vox)
+    for index, image in enumerate(images):
+        io.write_volume(image, out / "imagesTr" / f"{name}_{index:04d}.nii.gz")
+    io.write_mask(label, images[0].geometry, out / "labelsTr" / f"{name}.nii.gz")
+    return notes
+
+
+def _merge(
+    masks: dict[str, np.ndarray], labels: Sequence[str], shape: tuple[int, int, int]
+) -> tuple[np.ndarray, list[str]]:
+    """One label map (z, y, x) of masks by name; later labels lie over earlier ones."""
+    label = np.zeros(shape, np.uint16)
+    notes = []
+    for value, name in enumerate(labels, start=1):
+        mask = masks.get(name.lower())
+        if mask is None:
+            notes.append(f"{name} was not drawn")
+            continue
+        if overlap := int((label[mask] > 0).sum()):
+            notes.append(f"{name} lies over {overlap:,} voxels of labels before it")
+        label[mask] = value
+    ignored = sorted(set(masks) - set(_lower(labels)))
+    if ignored:
+        notes.append(f"not taken over: {', '.join(ignored)}")
+    return label, notes
+
+
+def _lower(names: Sequence[str]) -> list[str]:
+    return [name.lower() for name in names]
+
+
+def _all_names(cases: Sequence[DicomCase]) -> tuple[str, ...]:
+    """Every structure drawn anywhere, sorted; spellings that differ in case are one."""
+    names: dict[str, str] = {}
+    for case in cases:
+        for reference in case.references:
+            for name in names_in(reference):
+                names.setdefault(name.lower(), name)
+    return tuple(names[key] for key in sorted(names))
+
+
+def _name_cases(
+    cases: Sequence[DicomCase], known: dict[str, Origin], prefix: str
+) -> list[tuple[str, DicomCase]]:
+    """Names that tell nothing: numbers in the order of a hash; known series keep theirs."""
+    by_series = {origin.series: name for name, origin in known.items()}
+    taken, number = set(known), 0
+    named = []
+    for case in cases:
+        name = by_series.get(tuple(series.uid for series in case.channels))
+        while name is None:
+            number += 1
+            candidate = f"{prefix}_{number:04d}"
+            name = candidate if candidate not in taken else None
+        taken.add(name)
+        named.append((name, case))
+    return named
+
+
+def _origin(case: DicomCase, known: dict[str, Origin]) -> Origin:
+    patient = case.channels[0].patient or f"study {case.channels[0].study}"
+    groups = {origin.patient: origin.group for origin in known.values()}
+    return Origin(
+        patient=patient,
+        study=case.channels[0].study,
+        series=tuple(series.uid for series in case.channels),
+        references=tuple(series.uid for series in case.references),
+        group=groups.get(patient) or f"patient_{len(set(groups.values())) + 1:04d}",
+    )
+
+
+def _write_mapping(path: Path, mapping: Mapping) -> None:
+    records.write(mapping, path)
+    os.chmod(path, 0o600)
+
+
+def _write_header(
+    out: Path, channels: Sequence[Channel], labels: Sequence[str], known: dict[str, Origin]
+) -> None:
+    header = {
+        "channel_names": {str(i): channel.name for i, channel in enumerate(channels)},
+        "labels": {name: value for value, name in enumerate(("background", *labels))},
+        "numTraining": len(known),
+        "file_ending": ".nii.gz",
+        "groups": {name: origin.group for name, origin in known.items()},
+    }
+    records.write(header, out / "dataset.json")
