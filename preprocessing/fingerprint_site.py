@@ -19,10 +19,9 @@ from fednnunet.commands.cli import Opt, parse, run_command
 from fednnunet.commands.progress import bars
 from fednnunet.dataset import read_dataset
 from fednnunet.dataset_header import task_of
-from fednnunet.federation.messages import FingerprintReply, pack, sums
 from fednnunet.federation.policy import read_policy
 from fednnunet.planning.cleanse import check_cases, cleanse
-from fednnunet.planning.fingerprint import Fingerprint, Layout
+from fednnunet.planning.fingerprint import WORDS, Fingerprint, Layout
 from fednnunet.planning.record import write_fingerprint
 from fednnunet.preprocess.measure_site import measure_cases
 
@@ -64,14 +63,15 @@ def _measure(options: Options) -> None:
 
 
 def _tell(fingerprint: Fingerprint, path: Path, console: Console) -> None:
-    message = FingerprintReply(tensors=sums(fingerprint.to_vector()))
-    console.print(f"would be sent: {message.words}", markup=False)
+    vector = fingerprint.to_vector()
+    console.print(f"would be sent: {WORDS}", markup=False)
     for name, (shape, _) in Layout.of(fingerprint.task).blocks.items():
         used = int((fingerprint.block(name) != 0).sum())
         size = " x ".join(map(str, shape))
         console.print(f"  {name}: {size} sums, {used} of them not 0", markup=False)
     console.print(
-        f"{len(pack(message)):,} bytes, the same for any number of cases; written to {path}",
+        f"{len(vector):,} sums, {vector.nbytes:,} bytes and a header, as many for any number of "
+        f"cases; written to {path}",
         markup=False,
     )
 

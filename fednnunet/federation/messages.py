@@ -19,6 +19,7 @@ from torch import Tensor
 from fednnunet import records
 from fednnunet.errors import ReplyError
 from fednnunet.evaluation.scores import SiteScores
+from fednnunet.planning.fingerprint import WORDS
 from fednnunet.planning.plan import Plan
 from fednnunet.task import Task
 
@@ -45,10 +46,7 @@ class MeasureInvite(Message):
 class FingerprintReply(Message):
     """First exchange: the site's fingerprint as one vector of sums, `tensors["sums"]`."""
 
-    words: ClassVar[str] = (
-        "sums over all cases: histograms of spacing, shape, crop ratio and foreground intensity, "
-        "moments, numbers of cases and voxels per label; no value of a single case"
-    )
+    words: ClassVar[str] = WORDS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,6 +19,10 @@ from fednnunet.planning.sketch import FOREGROUND_COLUMNS, INTENSITY_BINS, Foregr
 from fednnunet.task import Task
 
 AXES = ("z", "y", "x")
+WORDS = (  # what a fingerprint is, for whoever decides whether it may leave
+    "sums over all cases: histograms of spacing, shape, crop ratio and foreground intensity, "
+    "moments, numbers of cases and voxels per label; no value of a single case"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

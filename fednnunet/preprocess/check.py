@@ -13,10 +13,9 @@ from fednnunet.dataset_header import read_header, task_of
 from fednnunet.errors import DataError, FedNNUNetError, raise_all
 from fednnunet.preprocess.check_case import Traits, examine
 from fednnunet.preprocess.odd_ones import odd_ones
-from fednnunet.preprocess.workers import Progress, affordable, try_jobs
+from fednnunet.preprocess.workers import Progress, affordable, bytes_to_read, try_jobs
 from fednnunet.task import Task
 
-_CHECK_BYTES = 16  # peak bytes a voxel
 LOOKED_AT = "looked_at"  # in dataset.json: cases whose oddity a person has looked at
 
 
@@ -81,7 +80,7 @@ def check_site(
     faults = [_layout(fault) for fault in layout]
     warnings: list[Finding] = []
     jobs = {case.name: (case, task) for case in dataset.cases}
-    count = affordable(dataset.cases, workers, memory_gib, bytes_per_voxel=_CHECK_BYTES)
+    count = affordable(dataset.cases, workers, memory_gib, bytes_of=bytes_to_read)
     found, failed = try_jobs(_examine, jobs, workers=count, progress=progress, what="check")
     faults += [Finding(kind="not checked", what=f.what, where=f.where, mend=f.mend) for f in failed]
     traits = []

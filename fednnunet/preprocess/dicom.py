@@ -77,7 +77,7 @@ def convert_dicom(
     wanted = tuple(labels) or _all_names(found.cases)
     origins = _name_cases(found.cases, known, prefix)
     converted = []
-    for name, case in origins:
+    for done, (name, case) in enumerate(origins, start=1):
         try:
             notes += [f"{name}: {note}" for note in _convert(case, name, out, wanted)]
             known[name] = _origin(case, known)
@@ -88,7 +88,7 @@ def convert_dicom(
         except FedNNUNetError as fault:
             faults.append(fault)
         if progress:
-            progress(len(converted), len(origins), "convert")
+            progress(done, len(origins), "convert")
     if known:
         _write_header(out, channels, wanted, known)
     return Converted(

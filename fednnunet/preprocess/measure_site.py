@@ -10,10 +10,8 @@ from fednnunet.errors import DataError
 from fednnunet.planning.fingerprint import CaseFingerprint
 from fednnunet.preprocess.load import load_case
 from fednnunet.preprocess.measure import measure_case
-from fednnunet.preprocess.workers import Progress, affordable, run_jobs
+from fednnunet.preprocess.workers import Progress, affordable, bytes_to_read, run_jobs
 from fednnunet.task import Task
-
-_MEASURE_BYTES = 16  # peak bytes a voxel
 
 
 def measure_cases(
@@ -29,7 +27,7 @@ def measure_cases(
     `memory_gib` bounds all workers together. The faults of all cases are raised together.
     """
     jobs = {case.name: _Job(case, task) for case in cases}
-    count = affordable(cases, workers, memory_gib, bytes_per_voxel=_MEASURE_BYTES)
+    count = affordable(cases, workers, memory_gib, bytes_of=bytes_to_read)
     found = run_jobs(_measure, jobs, workers=count, progress=progress, what="measure")
     return tuple(found[case.name] for case in cases)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 from fednnunet import records
 from fednnunet.dataset import Case
 from fednnunet.errors import DataError, InputError
-from fednnunet.planning.plan import Plan
+from fednnunet.planning.plan import Configuration, Plan
 from fednnunet.preprocess.load import load_case
 from fednnunet.preprocess.locations import class_locations, no_locations
 from fednnunet.preprocess.pipeline import prepare_volume
@@ -22,10 +23,9 @@ from fednnunet.preprocess.stored_case import (
     stored_key,
     write_case,
 )
-from fednnunet.preprocess.workers import Progress, affordable, run_jobs
+from fednnunet.preprocess.workers import Header, Progress, affordable, run_jobs
 
 VERSION = 1  # of the way in which cases are prepared; raise it to have them made anew
-_PREPARE_BYTES = 22  # peak bytes a voxel, measured on CT of 512x512x200 in all steps
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,13 +70,24 @@ def prepare_site(
     `memory_gib` bounds all workers together: fewer are started where cases are large. Cases that
     fail, or whose worker is killed, are named in one error at the end; the others are kept.
     """
-    plan.configuration(configuration_name)
+    configuration = plan.configuration(configuration_name)
     folder.mkdir(parents=True, exist_ok=True)
     clear_leftovers(folder)
     jobs = {c.name: _Job(c, plan, configuration_name, folder) for c in cases}
-    count = affordable(cases, workers, memory_gib, bytes_per_voxel=_PREPARE_BYTES)
+    count = affordable(
+        cases, workers, memory_gib, bytes_of=lambda h: _peak_bytes(h, plan, configuration)
+    )
     run_jobs(_prepare, jobs, workers=count, progress=progress, what="prepare")
     return Store(folder, tuple(sorted(jobs)))
+
+
+def _peak_bytes(header: Header, plan: Plan, configuration: Configuration) -> float:
+    """Peak memory of preparing a case, as measured on CT: by its voxels before and after."""
+    spacing = [header.spacing_mm[axis] for axis in plan.transpose]
+    target = (*spacing[: 3 - len(configuration.spacing_mm)], *configuration.spacing_mm)
+    scale = math.prod(spacing) / math.prod(target)
+    before, after = 5 * header.channels + 7, 4 * header.channels + 6
+    return header.voxels * (before + scale * after)
 
 
 @dataclass(frozen=True, slots=True)

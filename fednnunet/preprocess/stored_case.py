@@ -86,11 +86,11 @@ class StoredCase:
 
     @cached_property
     def _data(self) -> Any:
-        return _open(self.folder / "data.b2nd")
+        return open_array(self.folder / "data.b2nd")
 
     @cached_property
     def _seg(self) -> Any:
-        return _open(self.folder / "seg.b2nd")
+        return open_array(self.folder / "seg.b2nd")
 
 
 def stored_key(folder: Path, name: str) -> str | None:
@@ -177,7 +177,8 @@ def _save(array: np.ndarray, path: Path, patch: Sequence[int]) -> None:
     )
 
 
-def _open(path: Path) -> Any:
+def open_array(path: Path) -> Any:
+    """A blosc2 array on disk, of which slices can be read."""
     import blosc2
 
     return blosc2.open(urlpath=str(path), mode="r", dparams={"nthreads": 1})

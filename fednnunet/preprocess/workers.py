@@ -5,9 +5,12 @@ Processes are spawned, not forked: a forked copy of a large parent would carry i
 
 from __future__ import annotations
 
+import math
 import multiprocessing
+import os
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -22,27 +25,53 @@ Job = TypeVar("Job")
 Result = TypeVar("Result")
 
 _BASE_GIB = 0.2  # a worker's own size: interpreter and libraries
+_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What a case's size is judged by, before any voxel is read."""
+
+    shape_vox: tuple[int, ...]
+    spacing_mm: tuple[float, ...]
+    channels: int
+
+    @property
+    def voxels(self) -> int:
+        """Voxels of one channel."""
+        return math.prod(self.shape_vox)
 
 
 def affordable(
-    cases: Sequence[Case], workers: int, memory_gib: float | None, *, bytes_per_voxel: float
+    cases: Sequence[Case],
+    workers: int,
+    memory_gib: float | None,
+    *,
+    bytes_of: Callable[[Header], float],
 ) -> int:
-    """How many workers fit `memory_gib`, judged by the largest case's header: at least one."""
+    """How many workers fit `memory_gib` if each had the largest case: at least one.
+
+    `bytes_of` gives the peak memory that a case takes.
+    """
     workers = max(1, min(workers, len(cases)))
     if memory_gib is None or workers == 1:
         return workers
-    largest = max((_voxels(case) for case in cases), default=0)
-    each = _BASE_GIB + largest * bytes_per_voxel / 2**30
-    return max(1, min(workers, int(memory_gib / each)))
+    largest = max((bytes_of(header) for case in cases if (header := _header(case))), default=0.0)
+    return max(1, min(workers, int(memory_gib / (_BASE_GIB + largest / 2**30))))
 
 
-def _voxels(case: Case) -> int:
-    """Voxels of all channels by the first channel's header; 0 if it cannot be read."""
+def bytes_to_read(header: Header) -> float:
+    """Peak memory of reading a case and looking at all of it."""
+    return header.voxels * (6 * header.channels + 6)
+
+
+def _header(case: Case) -> Header | None:
+    """By the first channel's file; `None` if it cannot be read, which is found out later."""
     try:
-        z, y, x = io.read_header(case.images[0])[0]
+        shape, spacing = io.read_header(case.images[0])
     except FedNNUNetError:
-        return 0
-    return z * y * x * len(case.images)
+        return None
+    return Header(shape, spacing, len(case.images))
 
 
 def run_jobs(
@@ -129,7 +158,7 @@ def _spawned(
     try:
         while waiting or active:
             while waiting and len(active) < workers:
-                active.append(_start(work))
+                active.append(_start(work, workers))
                 _give(active[-1], waiting.popleft(), jobs)
             ready = wait([worker.pipe for worker in active])
             for worker in [w for w in active if w.pipe in ready]:
@@ -146,13 +175,29 @@ def _spawned(
             _stop(worker)
 
 
-def _start(work: Callable[[Job], Result]) -> _Worker:
+def _start(work: Callable[[Job], Result], workers: int) -> _Worker:
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe()
     process = context.Process(target=_serve, args=(work, there), daemon=True)
-    process.start()
+    with _threads(max(1, (os.cpu_count() or 1) // workers)):
+        process.start()
     there.close()
     return _Worker(process, here)
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    """Let a process started here use `count` threads, unless the user has said how many.
+
+    The libraries read this once, on import; left to themselves, each worker would take all cores.
+    """
+    added = [name for name in _THREADS if name not in os.environ]
+    try:
+        os.environ.update(dict.fromkeys(added, str(count)))
+        yield
+    finally:
+        for name in added:
+            os.environ.pop(name, None)
 
 
 def _serve(work: Callable[[Job], Result], pipe: Connection) -> None:
@@ -191,7 +236,8 @@ def _stop(worker: _Worker) -> None:
 
 def _named(fault: FedNNUNetError, name: str) -> FedNNUNetError:
     """The fault with the case's name in `where`."""
-    if name in str(fault):
+    text = str(fault)
+    if any(form in text for form in (f"case {name}", f"{name}.", f"{name}_")):
         return fault
     where = f"case {name}, {fault.where}" if fault.where else f"case {name}"
     return DataError(fault.what, where=where, mend=fault.mend)
