@@ -12,7 +12,7 @@ from fednnunet.dataset import Case, scan_dataset
 from fednnunet.dataset_header import read_header, task_of
 from fednnunet.errors import DataError, FedNNUNetError, raise_all
 from fednnunet.preprocess.check_case import Traits, examine
-from fednnunet.preprocess.odd_ones import odd_ones
+from fednnunet.preprocess.odd_ones import Odd, odd_ones
 from fednnunet.preprocess.workers import Progress, affordable, bytes_to_read, try_jobs
 from fednnunet.task import Task
 
@@ -91,9 +91,10 @@ def check_site(
             traits += [seen] if seen else []
     faults += _duplicates(traits)
     header, _ = read_header(folder, task, site)
-    known = {str(name) for name in header.get(LOOKED_AT, ())}
+    known = header.get(LOOKED_AT, ())
     odd = odd_ones([t for t in traits if t.case not in known], task)
-    faults += [_odd(t, reason, dataset.cases) for t, reason in odd]
+    faults += [_odd(one, dataset.cases) for one in odd if one.plainly]
+    warnings += [_odd(one, dataset.cases) for one in odd if not one.plainly]
     warnings += _empty_labels(traits, dataset.cases) + _orientations(traits, dataset.cases)
     return _report(site, folder, traits, task, faults, warnings)
 
@@ -144,11 +145,14 @@ def _duplicates(traits: Sequence[Traits]) -> list[Finding]:
     return findings
 
 
-def _odd(traits: Traits, reason: str, cases: Sequence[Case]) -> Finding:
+def _odd(odd: Odd, cases: Sequence[Case]) -> Finding:
+    case = odd.traits.case
     return Finding(
-        kind="another task",
-        what=f"{traits.case} looks like another task's: {reason}",
-        where=_place(traits, cases),
+        kind="another task" if odd.plainly else "another scale",
+        what=f"{case} looks like another task's: {odd.reasons}"
+        if odd.plainly
+        else f"{case} stands apart: {odd.reasons}",
+        where=_place(odd.traits, cases),
         mend=f'move it out, or if it belongs add its name to "{LOOKED_AT}" in dataset.json',
     )
 

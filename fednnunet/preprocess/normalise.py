@@ -76,9 +76,9 @@ _SCHEMES: dict[str, _Scheme] = {
 
 def mean_std(values: np.ndarray) -> tuple[float, float]:
     """Mean and standard deviation in float64, without a float64 copy of the whole array."""
-    flat = values.reshape(len(values), -1) if values.ndim > 1 else values.reshape(1, -1)
-    if flat.size == 0:
+    if values.size == 0:
         return 0.0, 0.0
+    flat = values.reshape(len(values) if values.ndim > 1 else 1, -1)
     mean = sum(float(part.sum(dtype=np.float64)) for part in flat) / flat.size
     squares = 0.0
     for part in flat:

@@ -6,7 +6,8 @@ others (median absolute deviations): sites that vary by nature are left in peace
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -21,34 +22,67 @@ _CT_AIR = 0.05
 _MOST = 0.75
 
 
-def odd_ones(traits: Sequence[Traits], task: Task) -> list[tuple[Traits, str]]:
-    """Cases that look like another task's, each with the reasons in words."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Odd:
+    """A case that is far from the others, and why; `plainly` of another task, or worth a look."""
+
+    traits: Traits
+    reasons: str
+    plainly: bool
+
+
+def odd_ones(traits: Sequence[Traits], task: Task) -> list[Odd]:
+    """Cases that look like another task's, each with the reasons in words.
+
+    Scanners of MRI give intensities no fixed scale, so another scale alone is only worth a look.
+    """
+    places, scales = _gather((*_modality(traits, task), *_far(traits))), _gather(_scales(traits))
+    odd = []
+    for t in traits:
+        reasons = [*places.get(t.case, ()), *scales.get(t.case, ())]
+        absolute = any(name.lower() == "ct" for name in task.channels)
+        if reasons:
+            plainly = t.case in places or absolute
+            odd.append(Odd(traits=t, reasons="; ".join(reasons), plainly=plainly))
+    return odd
+
+
+def _gather(found: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
     reasons: dict[str, list[str]] = {}
-    for case, reason in (*_modality(traits, task), *_far(traits)):
+    for case, reason in found:
         reasons.setdefault(case, []).append(reason)
-    return [(t, "; ".join(reasons[t.case])) for t in traits if t.case in reasons]
+    return reasons
 
 
 def _far(traits: Sequence[Traits]) -> Iterator[tuple[str, str]]:
-    if len(traits) < _FEWEST:
-        return
     spacing = np.array([t.spacing_mm for t in traits])
     shape = np.array([t.shape_vox for t in traits], float)
-    intensity = np.maximum(np.array([t.range for t in traits]), 1e-6)
-    for values, factor, word, columns in (
-        (spacing, _SPACING, "spacing in mm", "zyx"),
-        (spacing * shape, _EXTENT, "extent in mm", "zyx"),
-        (shape, _SHAPE, "number of voxels", "zyx"),
-        (intensity, _RANGE, "range of intensities", ""),
+    for values, factor, word in (
+        (spacing, _SPACING, "spacing in mm"),
+        (spacing * shape, _EXTENT, "extent in mm"),
+        (shape, _SHAPE, "number of voxels"),
     ):
-        usual = np.median(values, axis=0)
-        distance = np.abs(np.log(values) - np.log(usual))
-        spread = 1.4826 * np.median(distance, axis=0)
-        limit = np.maximum(np.log(factor), _DEVIATIONS * np.maximum(spread, _LEAST_SPREAD))
-        for i, axis in np.argwhere(distance > limit):
-            name = f" along {columns[axis]}" if columns else f" of channel {axis}"
-            found, others = f"{values[i, axis]:.4g}", f"{usual[axis]:.4g}"
-            yield traits[i].case, f"{word}{name} is {found}, others have about {others}"
+        for i, axis, words in _outliers(values, factor):
+            yield traits[i].case, f"{word} along {'zyx'[axis]} is {words}"
+
+
+def _scales(traits: Sequence[Traits]) -> Iterator[tuple[str, str]]:
+    ranges = np.maximum(np.array([t.range for t in traits]), 1e-6)
+    for i, channel, words in _outliers(ranges, _RANGE):
+        yield traits[i].case, f"range of intensities of channel {channel} is {words}"
+
+
+def _outliers(values: np.ndarray, factor: float) -> Iterator[tuple[int, int, str]]:
+    """Row and column of what is far from its column's median, and both in words."""
+    if len(values) < _FEWEST:
+        return
+    usual = np.median(values, axis=0)
+    distance = np.abs(np.log(values) - np.log(usual))
+    spread = 1.4826 * np.median(distance, axis=0)
+    limit = np.maximum(np.log(factor), _DEVIATIONS * np.maximum(spread, _LEAST_SPREAD))
+    for i, column in np.argwhere(distance > limit):
+        words = f"{values[i, column]:.4g}, others have about {usual[column]:.4g}"
+        yield int(i), int(column), words
 
 
 def _modality(traits: Sequence[Traits], task: Task) -> Iterator[tuple[str, str]]:
