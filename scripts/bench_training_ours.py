@@ -82,15 +82,15 @@ class Server:
         return {
             "step": counter.get_total_flops() * self.configuration.batch,
             "rate": self._large_convolution(),
-            "precision": self.execution.precision,
+            "precision": self.execution.device.precision,
         }
 
     def _large_convolution(self) -> float:
         """Operations a second of a 3x3x3 convolution of 128 features on 32 x 48 x 48 voxels."""
         layer = torch.nn.Conv3d(128, 128, 3, padding=1).to(
-            self.execution.dtype, memory_format=torch.channels_last_3d
+            self.execution.device.dtype, memory_format=torch.channels_last_3d
         )
-        image = torch.randn(1, 128, 32, 48, 48, dtype=self.execution.dtype)
+        image = torch.randn(1, 128, 32, 48, 48, dtype=self.execution.device.dtype)
         image = image.to(memory_format=torch.channels_last_3d)
         best = float("inf")
         with torch.no_grad():

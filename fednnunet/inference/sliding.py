@@ -122,14 +122,12 @@ def _run(
     network: torch.nn.Module, batch: torch.Tensor, compute: Compute, mirror_axes: Sequence[int]
 ) -> np.ndarray:
     """Logits (b, k, *patch) float32, averaged over all flips of the mirror axes."""
-    batch = batch.to(compute.device)
-    if compute.channels_last:
-        layout = torch.channels_last_3d if batch.ndim == 5 else torch.channels_last
-        batch = batch.contiguous(memory_format=layout)
+    batch = batch.to(compute.device.torch_device)
+    batch = batch.contiguous(memory_format=compute.device.memory_format(batch.ndim - 2))
     axes = sorted(axis + 2 for axis in mirror_axes)
     flips = [c for n in range(len(axes) + 1) for c in itertools.combinations(axes, n)]
     total: torch.Tensor | None = None
-    with compute.autocast():
+    with compute.device.autocast():
         for flip in flips:
             logits = network(batch.flip(flip) if flip else batch)
             logits = (logits.flip(flip) if flip else logits).float()

@@ -1,35 +1,21 @@
-"""Where and in what precision to compute: decided in one function, from facts about the machine."""
+"""How training uses a device: loss scaling, batches, GPUs, compiling; decided in one function."""
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import torch
 
-from fednnunet.errors import InputError
-
-Precision = Literal["float32", "bfloat16", "float16"]
+from fednnunet.device import Device, Machine, choose_device, observe
 
 _COMPILE_SECONDS = 90.0  # what torch.compile takes for a training step on two cores
 _COMPILE_GAIN = 0.15  # of an iteration's time; both are guesses, not measured
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Machine:
-    """What there is to compute with."""
-
-    cuda_devices: int = 0
-    cuda_bfloat16: bool = False
-    cpu_bfloat16: bool = False
-    cores: int = 1
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Execution:
-    """How a network runs on a device.
+    """How a network is trained on a device.
 
     `scaler` scales the loss against underflow of float16. `micro_batch` bounds the samples that go
     through the network at once (`None`: the whole batch); gradients are accumulated. `workers` is
@@ -37,10 +23,8 @@ class Execution:
     `backend`. `fused` uses torch's one-kernel optimisers. `reasons` say why, for the log.
     """
 
-    device: str
-    precision: Precision = "float32"
+    device: Device
     scaler: bool = False
-    channels_last: bool = True
     pin: bool = False
     compile: bool = False
     fused: bool = True
@@ -53,51 +37,7 @@ class Execution:
     @property
     def torch_device(self) -> torch.device:
         """The device as torch's own type."""
-        return torch.device(self.device)
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """The number format of convolutions."""
-        return {
-            "float32": torch.float32,
-            "bfloat16": torch.bfloat16,
-            "float16": torch.float16,
-        }[self.precision]
-
-    def autocast(self) -> torch.autocast:
-        """Context in which the network runs in the chosen precision."""
-        kind = self.torch_device.type
-        enabled = self.precision != "float32"
-        return torch.autocast("cpu" if kind == "meta" else kind, dtype=self.dtype, enabled=enabled)
-
-    def memory_format(self, axes: int) -> torch.memory_format:
-        """Order of voxels and channels in memory for `axes` spatial axes."""
-        if not self.channels_last:
-            return torch.contiguous_format
-        return torch.channels_last_3d if axes == 3 else torch.channels_last
-
-
-def observe() -> Machine:
-    """Look at this machine."""
-    cuda = torch.cuda.is_available()
-    return Machine(
-        cuda_devices=torch.cuda.device_count() if cuda else 0,
-        cuda_bfloat16=cuda and torch.cuda.is_bf16_supported(including_emulation=False),
-        cpu_bfloat16=cpu_has_bfloat16(),
-        cores=os.cpu_count() or 1,
-    )
-
-
-def cpu_has_bfloat16(info: Path = Path("/proc/cpuinfo")) -> bool:
-    """Whether the CPU multiplies bfloat16 itself (AVX512-BF16 or AMX).
-
-    Elsewhere torch emulates it, which was measured to be fifty times slower than float32.
-    """
-    try:
-        flags = info.read_text(encoding="utf-8", errors="replace").split()
-    except OSError:
-        return False
-    return "avx512_bf16" in flags or "amx_bf16" in flags
+        return self.device.torch_device
 
 
 def choose_execution(
@@ -107,60 +47,38 @@ def choose_execution(
     compile: bool = False,
     micro_batch: int | None = None,
 ) -> Execution:
-    """Decide how to run on `device` ("auto" or None: the GPU if there is one, else the CPU).
+    """Decide how to train on `device` ("auto" or None: the GPU if there is one, else the CPU).
 
-    Raises InputError for a GPU that is not there. `machine` stands in for the real one in tests.
+    Raises InputError for a device that is not there. `machine` stands in for the real one in tests.
     """
     machine = machine or observe()
     name = "auto" if device is None else str(device)
-    if name == "auto":
-        name = "cuda" if machine.cuda_devices else "cpu"
-    kind = name.split(":", 1)[0]
-    if kind == "cuda":
-        return _on_cuda(name, machine, compile, micro_batch)
-    if kind in ("cpu", "meta"):
-        return _on_cpu(name, machine, compile, micro_batch)
-    raise InputError(f"device {name!r} is not supported", mend="use auto, cpu, cuda or cuda:0")
-
-
-def _on_cuda(name: str, machine: Machine, compile: bool, micro_batch: int | None) -> Execution:
-    if not machine.cuda_devices:
-        raise InputError(f"device {name!r}: torch finds no GPU", mend="use cpu, or mend the driver")
-    bfloat16 = machine.cuda_bfloat16
-    reason = (
-        "bfloat16: the GPU computes it, and it needs no loss scaling"
-        if bfloat16
-        else "float16 with loss scaling: the GPU has no bfloat16"
-    )
-    devices = machine.cuda_devices if name == "cuda" else 1
+    chosen = choose_device(name, machine, gradients=True)
+    if chosen.kind == "cuda":
+        return _on_cuda(chosen, machine, compile, micro_batch)
     return Execution(
-        device=name,
-        precision="bfloat16" if bfloat16 else "float16",
-        scaler=not bfloat16,
+        device=chosen,
+        compile=compile,
+        micro_batch=micro_batch,
+        fused=chosen.kind == "cpu",
+        reasons=(chosen.reason, "batches made in this process: the cores serve the network"),
+    )
+
+
+def _on_cuda(device: Device, machine: Machine, compile: bool, micro_batch: int | None) -> Execution:
+    """Every GPU where none is named by its number."""
+    devices = machine.cuda_devices if device.name == "cuda" else 1
+    gpus = f"{devices} GPU{'s' if devices > 1 else ''}, batches made in processes"
+    return Execution(
+        device=device,
+        scaler=device.precision == "float16",
         pin=True,
         compile=compile,
         micro_batch=micro_batch,
         workers=min(8, max(1, machine.cores - 1)),
         devices=devices,
         backend="nccl",
-        reasons=(reason, f"{devices} GPU{'s' if devices > 1 else ''}, batches made in processes"),
-    )
-
-
-def _on_cpu(name: str, machine: Machine, compile: bool, micro_batch: int | None) -> Execution:
-    bfloat16 = machine.cpu_bfloat16 and name == "cpu"
-    reason = (
-        "bfloat16: the CPU multiplies it (AVX512-BF16 or AMX)"
-        if bfloat16
-        else "float32: the CPU has neither AVX512-BF16 nor AMX, so bfloat16 would be emulated"
-    )
-    return Execution(
-        device=name,
-        precision="bfloat16" if bfloat16 else "float32",
-        compile=compile,
-        micro_batch=micro_batch,
-        fused=name == "cpu",
-        reasons=(reason, "batches made in this process: the cores are busy with the network"),
+        reasons=(device.reason, gpus),
     )
 
 

@@ -93,11 +93,11 @@ def validate_patches(
         foreground=0.33,
         seed=seed,
     )
-    memory_format = execution.memory_format(len(configuration.patch_vox))
-    total = torch.zeros((3, len(targets.names)), dtype=torch.int64, device=execution.device)
+    memory_format = execution.device.memory_format(len(configuration.patch_vox))
+    total = torch.zeros((3, len(targets.names)), dtype=torch.int64, device=execution.torch_device)
     was_training = network.training
     network.eval()
-    with torch.no_grad(), execution.autocast():
+    with torch.no_grad(), execution.device.autocast():
         for step in range(count):
             batch = source[step].to(execution.torch_device)
             for i in range(len(batch)):

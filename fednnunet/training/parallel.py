@@ -66,7 +66,9 @@ def train_on_devices(state: TrainingState, stretch: Stretch, execution: Executio
 
 def rank_execution(execution: Execution, rank: int) -> Execution:
     """What one of the processes runs on: its own GPU and a share of the workers."""
-    device = f"cuda:{rank}" if execution.torch_device.type == "cuda" else execution.device
+    device = execution.device
+    if device.kind == "cuda":
+        device = replace(device, name=f"cuda:{rank}")
     workers = -(-execution.workers // execution.devices)
     return replace(execution, device=device, workers=workers, devices=1)
 

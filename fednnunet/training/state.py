@@ -79,7 +79,7 @@ def new_state(
     network: nn.Module = plan_network(plan, configuration, seed=seed)
     if weights is not None:
         network.load_state_dict(dict(weights))
-    memory_format = execution.memory_format(len(configuration.patch_vox))
+    memory_format = execution.device.memory_format(len(configuration.patch_vox))
     network = network.to(execution.torch_device)
     network = cast(Any, network).to(memory_format=memory_format)
     return TrainingState(

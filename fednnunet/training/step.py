@@ -65,9 +65,9 @@ class Stepper:
     def _backward(self, state: TrainingState, part: Batch, last: bool) -> tuple[Tensor, Tensor]:
         network = state.network if state.runner is None else state.runner
         part = part.to(self.execution.torch_device)
-        image = part.image.to(memory_format=self.execution.memory_format(self.axes))
+        image = part.image.to(memory_format=self.execution.device.memory_format(self.axes))
         share = len(part) / self.batch
-        with _accumulating(network, last), self.execution.autocast():
+        with _accumulating(network, last), self.execution.device.autocast():
             logits = network(image)
             loss = self.loss(logits, part.labels) * share
             total = loss * self.ranks  # DDP takes the mean over processes
@@ -103,7 +103,7 @@ def step_with_fallback(
         if size <= 1 or step.ranks > 1:
             raise FedNNUNetError(
                 f"{size} patches at once do not fit into the GPU's memory",
-                where=f"device {step.execution.device}",
+                where=f"device {step.execution.device.name}",
                 mend="set a smaller micro_batch, or plan with a smaller memory_gib",
             )
         step = replace(step, micro_batch=size // 2)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from fednnunet.device import Device
 from fednnunet.inference.bundle import Bundle, write_bundle
 from fednnunet.inference.compute import Compute
 from fednnunet.network.unet import build_network
@@ -82,7 +83,7 @@ def make_bundle(folder: Path, plan: Plan, *, seed: int = 0) -> Bundle:
 
 @pytest.fixture
 def compute() -> Compute:
-    return Compute(device=torch.device("cpu"))
+    return Compute(device=Device(channels_last=False))
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import torch
 from scipy import ndimage
 from torch import nn
 
+from fednnunet.device import Device
 from fednnunet.errors import DataError
 from fednnunet.inference.compute import Compute
 from fednnunet.inference.sliding import PEAK, gaussian, predict_logits, tile_starts
@@ -76,7 +77,7 @@ def test_weight_is_a_blurred_point(patch: tuple[int, ...]) -> None:
 @pytest.mark.parametrize("shape", [(8, 8, 8), (11, 20, 9), (3, 5, 30)])
 def test_tiling_does_not_show(shape: tuple[int, int, int], tiles: int) -> None:
     data = _data(1, *shape)
-    compute = Compute(device=torch.device("cpu"), tiles=tiles)
+    compute = Compute(tiles=tiles)
     logits = predict_logits(Pointwise(), data, (8, 8, 8), compute=compute)
     assert logits.dtype == np.float32
     np.testing.assert_allclose(logits, np.stack([data[0] * 2, 1 - data[0]]), atol=1e-5)
@@ -130,7 +131,7 @@ def test_channels_last_changes_nothing(compute: Compute) -> None:
     network = nn.Conv3d(2, 3, 3, padding=1).eval()
     data = _data(2, 10, 9, 12)
     plain = predict_logits(network, data, (8, 8, 8), compute=compute)
-    fast = Compute(device=torch.device("cpu"), channels_last=True)
+    fast = Compute(device=Device(channels_last=True))
     placed = fast.place(network, 3)
     np.testing.assert_allclose(
         predict_logits(placed, data, (8, 8, 8), compute=fast), plain, atol=1e-5

@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from fednnunet.device import Device
 from fednnunet.planning.plan import Architecture, Configuration, Intensity, Plan, Stage
 from fednnunet.task import Task
 from fednnunet.training.device import Execution
 
-CPU = Execution(device="cpu", fused=False)
+CPU = Execution(device=Device(), fused=False)
 
 
 @dataclass

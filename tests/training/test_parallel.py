@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from fednnunet.device import Device
 from fednnunet.errors import InputError
 from fednnunet.training.device import Execution
 from fednnunet.training.loop import train
@@ -49,9 +50,9 @@ def test_two_processes_train_like_one():
 
 
 def test_each_process_has_its_own_gpu_and_workers():
-    whole = Execution(device="cuda", devices=4, workers=8, backend="nccl")
+    whole = Execution(device=Device(name="cuda"), devices=4, workers=8, backend="nccl")
     part = rank_execution(whole, 2)
-    assert (part.device, part.devices, part.workers) == ("cuda:2", 1, 2)
+    assert (part.device.name, part.devices, part.workers) == ("cuda:2", 1, 2)
 
 
 def test_more_devices_than_samples_is_refused():

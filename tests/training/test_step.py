@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from fednnunet.device import Device
 from fednnunet.errors import FedNNUNetError
 from fednnunet.training.batches import Batch
 from fednnunet.training.device import Execution, Machine, choose_execution
@@ -87,7 +88,7 @@ def test_a_step_on_cuda_is_that_of_the_cpu():
 
 
 def test_bfloat16_runs_on_a_cpu():
-    execution = Execution(device="cpu", precision="bfloat16", fused=False)
+    execution = Execution(device=Device(precision="bfloat16"), fused=False)
     loss, _ = stepper(execution)(state(execution), batch())
     want, _ = stepper()(state(), batch())
     assert loss.dtype == torch.float32
