@@ -2,9 +2,11 @@
 
     python scripts/bench_preprocess.py --nnunet-python ENV/bin/python [--sets hippocampus,ct]
 
+Sets: the real hippocampus, spinal_cord_gm and sarcoma_ct, and ct, made here.
+
 Both programs are started from the command line on the same files with the same number of workers,
 in turn, and prepare by nnU-Net's own plan. Memory is sampled over all processes of a program.
-Hippocampus is read from the real data; the CT volumes of 512x512x200 are made here.
+The CT volumes that are made have 512x512x200 voxels.
 """
 
 from __future__ import annotations
@@ -58,8 +60,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         with tempfile.TemporaryDirectory(prefix="bench-preprocess-") as place:
             folder = Path(place)
             raw = folder / "raw" / f"Dataset001_{name}"
-            cases = link_hippocampus(options.data, raw) if name == "hippocampus" else None
-            cases = cases or make_ct(raw, options.cases)
+            made = name == "ct"
+            cases = make_ct(raw, options.cases) if made else link_set(options.data / name, raw)
             results[name] = {"cases": cases, "workers": options.workers}
             results[name] |= compare(folder, raw, options)
             print_table(name, results[name])
@@ -67,16 +69,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def link_hippocampus(data: Path, raw: Path) -> int:
-    """All four sites as one nnU-Net dataset of links; returns the number of cases."""
-    count = 0
-    for site in sorted((data / "hippocampus").iterdir()):
+def link_set(folder: Path, raw: Path) -> int:
+    """All sites of a real set as one nnU-Net dataset of links; returns the number of cases."""
+    count, header = 0, {}
+    for site in sorted(path for path in folder.iterdir() if path.is_dir()):
+        header = json.loads((site / "dataset.json").read_text())
         for kind in ("imagesTr", "labelsTr"):
             (raw / kind).mkdir(parents=True, exist_ok=True)
             for path in sorted((site / kind).glob("*.nii.gz")):
                 (raw / kind / f"{site.name}_{path.name}").symlink_to(path.resolve())
                 count += kind == "labelsTr"
-    write_header(raw, "MRI", {"background": 0, "anterior": 1, "posterior": 2}, count)
+    labels = {name: value for value, name in enumerate(header["labels"])}
+    write_header(raw, header["channel_names"]["0"], labels, count)
     return count
 
 
