@@ -2,7 +2,8 @@
 
 Its transforms draw from numpy's and torch's global generators. Here each patch has its own seed:
 the generators are set from it, and put back as they were, so nothing leaks and the same seed gives
-the same patch in any process.
+the same patch in any process. Whether a patch is turned is drawn before it is read, so that most
+patches are read without the margin that a turn needs.
 """
 
 from __future__ import annotations
@@ -19,47 +20,90 @@ from torch import Tensor
 
 from fednnunet.training.patches import OUTSIDE, PatchSize, enlarged
 from fednnunet.training.recipe import Augmentation
+from fednnunet.training.warp import Points, image_at, labels_at, turned_points
 
 _FLAT = 3.0  # longest edge over the first from which turns stay in the plane
 _LONG = 1.5  # ratio of edges from which 2D patches are turned a little only
 
 
+Voxels = tuple[int, int, int]
+Reader = Callable[[Voxels, Voxels], tuple[np.ndarray, np.ndarray]]
+"""Reads the box at a corner, counted from that of the largest box, of a size (both z, y, x):
+new arrays of the image float32 (c, z, y, x) and the labels int16 (z, y, x)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Turner:
+    """Draws how a patch is turned and scaled; with `flat`, within its (y, x) planes."""
+
+    spatial: Any
+    patch_vox: tuple[int, ...]
+    read_vox: tuple[int, ...]
+    flat: bool
+
+    def draw(self) -> Points | None:
+        """Points at which to take the patch from the larger box, if it is turned or scaled."""
+        patch, size = self.patch_vox[self.flat :], self.read_vox[self.flat :]
+        only_axes = torch.empty((1,) * (len(patch) + 1), device="meta")
+        affine = self.spatial.get_parameters(image=only_axes)["affine"]
+        return None if affine is None else turned_points(affine, patch, size)
+
+    def apply(self, image: Tensor, labels: Tensor, points: Points) -> tuple[Tensor, Tensor]:
+        """Image (c, z, y, x) and labels (1, z, y, x) at the points; in 2D without z."""
+        if not self.flat:
+            return image_at(image, points), labels_at(labels, points, outside=OUTSIDE)
+        planes = image_at(image.flatten(0, 1), points)
+        masks = labels_at(labels.flatten(0, 1), points, outside=OUTSIDE)
+        return planes.unflatten(0, image.shape[:2]), masks[None]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Augmenter:
-    """Applies `steps` to a patch; `size` says what to read for it."""
+    """Turns a patch, if there is a `turner`, and applies `steps`; `size` says what to read."""
 
     size: PatchSize
     steps: tuple[Callable[..., dict[str, Any]], ...]
     is_2d: bool
+    turner: Turner | None = None
 
-    def __call__(self, image: np.ndarray, labels: np.ndarray, seed: int) -> tuple[Tensor, Tensor]:
-        """Patch of `size.read_vox` (c, z, y, x) and labels (z, y, x) to those of `final_vox`.
+    def __call__(self, read: Reader, seed: int) -> tuple[Tensor, Tensor]:
+        """A changed patch of `size.final_vox` (c, z, y, x) and its labels (z, y, x).
 
-        In 2D the first axis (of one voxel) is dropped. Labels stay int16, -1 outside.
+        It is the middle of the box of `size.read_vox`, which is read whole for a turn only. In 2D
+        the first axis (of one voxel) is dropped. Labels are int16, -1 outside.
         """
-        axis = 1 if self.is_2d else None
-        picture = torch.from_numpy(image if axis is None else image[:, 0])
-        mask = torch.from_numpy(labels[None] if axis is None else labels)
-        values = {"image": picture, "segmentation": mask}
         with torch.no_grad(), seeded(seed):
+            points = self.turner.draw() if self.turner else None
+            if self.turner is None or points is None:
+                picture, mask = self._tensors(*read(self.size.inset_vox, self.size.final_vox))
+            else:
+                picture, mask = self._tensors(*read((0, 0, 0), self.size.read_vox))
+                picture, mask = self.turner.apply(picture, mask, points)
+            values: dict[str, Any] = {"image": picture, "segmentation": mask}
             for step in self.steps:
                 values = step(**values)
         return values["image"].contiguous(), values["segmentation"][0].contiguous()
+
+    def _tensors(self, image: np.ndarray, labels: np.ndarray) -> tuple[Tensor, Tensor]:
+        if self.is_2d:
+            return torch.from_numpy(image[:, 0]), torch.from_numpy(labels)
+        return torch.from_numpy(image), torch.from_numpy(labels[None])
 
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
     """Run with the global generators of python, numpy and torch set from `seed`; restore them."""
-    before = random.getstate(), np.random.get_state()
-    with torch.random.fork_rng(devices=[]):
-        random.seed(seed)
-        np.random.seed(seed % 2**32)
-        torch.manual_seed(seed)
-        try:
-            yield
-        finally:
-            random.setstate(before[0])
-            np.random.set_state(before[1])
+    torchs = torch.default_generator  # `torch.manual_seed` would also call every absent device's
+    before = random.getstate(), np.random.get_state(), torchs.get_state()
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torchs.manual_seed(seed)
+    try:
+        yield
+    finally:
+        random.setstate(before[0])
+        np.random.set_state(before[1])
+        torchs.set_state(before[2])
 
 
 def make_augmenter(
@@ -74,14 +118,13 @@ def make_augmenter(
         read = enlarged(patch, degrees)
         if flat:
             read = (patch[0], *read[1:])
-    steps = [
-        *_spatial(patch, degrees, flat, augmentation),
-        *_intensity(augmentation, flat),
-        *_last(len(patch), use_mask, augmentation),
-    ]
     lead = (1,) if is_2d else ()
-    size = PatchSize(final_vox=_three(lead + patch), read_vox=_three(lead + read))
-    return Augmenter(size=size, steps=tuple(steps), is_2d=is_2d)
+    return Augmenter(
+        size=PatchSize(final_vox=_three(lead + patch), read_vox=_three(lead + read)),
+        steps=(*_intensity(augmentation, flat), *_last(len(patch), use_mask, augmentation)),
+        is_2d=is_2d,
+        turner=_turner(patch, tuple(read), degrees, flat, augmentation),
+    )
 
 
 def plain_augmenter(patch_vox: Sequence[int]) -> Augmenter:
@@ -104,20 +147,20 @@ def _degrees(patch: Sequence[int], flat: bool) -> float:
     return 180.0 if flat else 30.0
 
 
-def _spatial(
-    patch: tuple[int, ...], degrees: float, flat: bool, augmentation: Augmentation
-) -> list[Any]:
+def _turner(
+    patch: tuple[int, ...],
+    read: tuple[int, ...],
+    degrees: float,
+    flat: bool,
+    augmentation: Augmentation,
+) -> Turner | None:
     if not augmentation.moves:
-        return []
+        return None
     from batchgeneratorsv2.transforms.spatial.spatial import SpatialTransform
-    from batchgeneratorsv2.transforms.utils.pseudo2d import (
-        Convert2DTo3DTransform,
-        Convert3DTo2DTransform,
-    )
 
     angle = float(np.deg2rad(degrees))
-    turn = SpatialTransform(
-        patch[1:] if flat else patch,
+    spatial = SpatialTransform(
+        (1,) * len(patch[flat:]),  # it only draws, and its own grid is not used
         patch_center_dist_from_border=0,
         random_crop=False,
         p_rotation=augmentation.rotation,
@@ -125,10 +168,8 @@ def _spatial(
         p_scaling=augmentation.scaling,
         scaling=(0.7, 1.4),
         p_synchronize_scaling_across_axes=1,
-        border_mode_seg="constant",
-        padding_value_seg=OUTSIDE,
     )
-    return [Convert3DTo2DTransform(), turn, Convert2DTo3DTransform()] if flat else [turn]
+    return Turner(spatial=spatial, patch_vox=patch, read_vox=read, flat=flat)
 
 
 def _intensity(augmentation: Augmentation, flat: bool) -> list[Any]:

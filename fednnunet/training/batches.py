@@ -85,8 +85,11 @@ class BatchSource:
         forced = forced_foreground(self.size, self.foreground)[position]
         size = self.augmenter.size
         corner = draw_corner(case, size, self.task, forced=forced, rng=rng)
-        image, labels = read_padded(case, corner, size.read_vox)
-        return self.augmenter(image, labels, int(rng.integers(2**63)))
+
+        def read(inset: Sequence[int], edges: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+            return read_padded(case, [c + i for c, i in zip(corner, inset, strict=True)], edges)
+
+        return self.augmenter(read, int(rng.integers(2**63)))
 
     def _case(self, name: str) -> PatchCase:
         if name not in self._open:

@@ -48,6 +48,13 @@ class PatchSize:
     final_vox: tuple[int, int, int]
     read_vox: tuple[int, int, int]
 
+    @property
+    def inset_vox(self) -> tuple[int, int, int]:
+        """Where the final patch lies in what is read: in its middle."""
+        pairs = zip(self.read_vox, self.final_vox, strict=True)
+        z, y, x = (read // 2 - final // 2 for read, final in pairs)
+        return z, y, x
+
 
 def forced_foreground(batch: int, share: float) -> tuple[bool, ...]:
     """Which samples of a batch must show foreground: the last `share`, rounded as nnU-Net does."""

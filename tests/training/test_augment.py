@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import random
+from copy import copy
 
 import numpy as np
 import pytest
@@ -29,12 +30,22 @@ def patch(augmenter, channels=1, seed=0):
     return image, labels
 
 
+def reader(image, labels):
+    """Reads from arrays of the largest box."""
+
+    def read(corner, size):
+        box = tuple(slice(c, c + n) for c, n in zip(corner, size, strict=True))
+        return image[(slice(None), *box)].copy(), labels[box].copy()
+
+    return read
+
+
 @pytest.mark.parametrize("vox", [(8, 12, 10), (4, 16, 16), (12, 10), (8, 20)])
 def test_the_same_seed_gives_the_same_patch_of_the_final_size(vox):
     augmenter = make_augmenter(vox, (True, False), ALL)
-    a = augmenter(*patch(augmenter, 2), 5)
-    b = augmenter(*patch(augmenter, 2), 5)
-    c = augmenter(*patch(augmenter, 2), 6)
+    a = augmenter(reader(*patch(augmenter, 2)), 5)
+    b = augmenter(reader(*patch(augmenter, 2)), 5)
+    c = augmenter(reader(*patch(augmenter, 2)), 6)
     assert a[0].shape == (2, *vox) and a[1].shape == vox
     assert a[0].dtype == torch.float32 and a[1].dtype == torch.int16
     assert torch.equal(a[0], b[0]) and torch.equal(a[1], b[1])
@@ -45,7 +56,7 @@ def test_the_same_seed_gives_the_same_patch_of_the_final_size(vox):
 
 def test_where_a_channel_is_masked_the_outside_stays_zero():
     augmenter = make_augmenter((8, 8, 8), (True, False), ALL)
-    image, labels = augmenter(*patch(augmenter, 2), 1)
+    image, labels = augmenter(reader(*patch(augmenter, 2)), 1)
     outside = labels < 0
     assert outside.any()
     assert not image[0][outside].any() and image[1][outside].any()
@@ -53,9 +64,9 @@ def test_where_a_channel_is_masked_the_outside_stays_zero():
 
 def test_global_generators_are_left_alone():
     augmenter = make_augmenter((8, 8, 8), (False,), ALL)
-    image, labels = patch(augmenter)
+    read = reader(*patch(augmenter))
     before = random.getstate(), np.random.get_state()[1].copy(), torch.get_rng_state()
-    augmenter(image, labels, 3)
+    augmenter(read, 3)
     assert random.getstate() == before[0]
     np.testing.assert_array_equal(np.random.get_state()[1], before[1])
     assert torch.equal(torch.get_rng_state(), before[2])
@@ -79,7 +90,7 @@ def test_without_turning_only_the_patch_is_read():
 def test_nothing_changes_where_nothing_may(vox):
     for augmenter in (make_augmenter(vox, (False,), NONE), plain_augmenter(vox)):
         image, labels = patch(augmenter)
-        got = augmenter(image.copy(), labels.copy(), 1)
+        got = augmenter(reader(image, labels), 1)
         np.testing.assert_array_equal(got[0].numpy().reshape(image.shape), image)
         np.testing.assert_array_equal(got[1].numpy().reshape(labels.shape), labels)
 
@@ -94,6 +105,48 @@ def test_image_and_labels_move_together():
     labels = np.zeros(size, np.int16)
     labels[size[0] // 2 :, : size[1] // 2] = 1
     for seed in range(5):
-        image, moved = augmenter(labels[None].astype(np.float32), labels.copy(), seed)
+        image, moved = augmenter(reader(labels[None].astype(np.float32), labels), seed)
         agree = ((image[0] > 0.5) == (moved == 1)).float().mean()
         assert agree > 0.97
+
+
+@pytest.mark.parametrize("vox", [(8, 12, 10), (4, 16, 16), (12, 10)])
+@pytest.mark.parametrize("seed", range(4))
+def test_turns_are_those_of_batchgeneratorsv2(vox, seed):
+    """The transform that is only asked for its draw here, applied by itself."""
+    only = Augmentation(
+        rotation=1, scaling=1, noise=0, blur=0, brightness=0, contrast=0, low_resolution=0,
+        gamma_inverted=0, gamma=0, mirror=False,
+    )  # fmt: skip
+    augmenter = make_augmenter(vox, (False,), only)
+    image, labels = patch(augmenter)
+    got = augmenter(reader(image, labels), seed)
+    planar = len(vox) == 2 or augmenter.turner.flat
+    whole = copy(augmenter.turner.spatial)
+    whole.patch_size = vox[-2:] if planar else vox
+    whole.border_mode_seg, whole.padding_value_seg = "constant", -1
+    pictures = torch.from_numpy(image[0] if planar else image)
+    masks = torch.from_numpy(labels if planar else labels[None])
+    with seeded(seed):
+        want = whole(image=pictures, segmentation=masks)
+    torch.testing.assert_close(
+        got[0].reshape(want["image"].shape), want["image"], atol=1e-4, rtol=0
+    )
+    assert (
+        got[1].reshape(want["segmentation"].shape) == want["segmentation"]
+    ).float().mean() > 0.99
+
+
+def test_most_patches_are_read_without_a_margin():
+    augmenter = make_augmenter((8, 8, 8), (False,), Augmentation())
+    image, labels = patch(augmenter)
+    sizes = []
+
+    def read(corner, size):
+        sizes.append(size)
+        return reader(image, labels)(corner, size)
+
+    for seed in range(60):
+        augmenter(read, seed)
+    share = sizes.count(augmenter.size.final_vox) / len(sizes)
+    assert 0.5 < share < 0.8  # neither rotated (0.8) nor scaled (0.8)
