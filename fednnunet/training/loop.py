@@ -12,11 +12,11 @@ from fednnunet.training.augment import plain_augmenter
 from fednnunet.training.batches import BatchSource
 from fednnunet.training.counts import DiceCounts, as_counts, count_dice
 from fednnunet.training.device import Execution
+from fednnunet.training.local import Given, Local
 from fednnunet.training.parallel import train_on_devices
 from fednnunet.training.patches import PatchStore
 from fednnunet.training.recipe import Recipe
 from fednnunet.training.state import TrainingState
-from fednnunet.training.step import LocalTerm
 from fednnunet.training.stretch import Progress, Stretch, run_stretch
 from fednnunet.training.summary import TrainSummary
 from fednnunet.training.targets import make_targets
@@ -33,19 +33,22 @@ def train(
     execution: Execution,
     iterations: int,
     total_iterations: int,
-    local_term: LocalTerm | None = None,
+    begin: int | None = None,
+    local: Local | None = None,
+    given: Given | None = None,
     labels_here: Iterable[int] | None = None,
     trains: Callable[[str], bool] | None = None,
     progress: Progress | None = None,
 ) -> TrainSummary:
-    """Train `state` in place for `iterations` of the federation's `total_iterations`.
+    """Train `state` in place for `iterations` of a schedule of `total_iterations`.
 
-    `names` are the store's cases to draw from. `local_term(network)` is added to the loss.
-    `labels_here` are the label values this site has annotated (default: all). `trains(name)` says
-    which parameters may change (default: all). `progress(done, iterations, figures)` is called
-    after each. With `execution.devices` above 1 a process per GPU is started; `local_term` must
-    then be importable (a module's function, or a partial of one). Raises FedNNUNetError if the loss
-    ceases to be finite.
+    `names` are the store's cases to draw from. `begin` iterations of the schedule lie before these
+    (default: `state.step`; a site that missed rounds has seen fewer). `local` is what a federated
+    method changes, with what the round has `given` it. `labels_here` are the label values this site
+    has annotated (default: all). `trains(name)` says which parameters may change (default: all).
+    `progress(done, iterations, figures)` is called after each. With `execution.devices` above 1 a
+    process per GPU is started; the parts of `local` must then be importable. Raises
+    FedNNUNetError if the loss ceases to be finite.
     """
     stretch = Stretch(
         store=store,
@@ -55,7 +58,9 @@ def train(
         recipe=recipe,
         iterations=iterations,
         total_iterations=total_iterations,
-        local_term=local_term,
+        begin=state.step if begin is None else begin,
+        local=local or Local(),
+        given=given or Given(),
         labels_here=None if labels_here is None else tuple(labels_here),
         frozen=frozenset(
             n for n, _ in state.network.named_parameters() if trains and not trains(n)

@@ -11,7 +11,7 @@ import os
 import warnings
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
@@ -49,7 +49,9 @@ class TrainingState:
 
     Chance follows from `seed` and `step` (see `batches`), so these two are the random state.
     Give each site its own seed. Load shared tensors with `network.load_state_dict`; the optimiser's
-    moments stay as they are. `runner` is the network as compiled or shared over GPUs, if it is.
+    moments stay as they are. `memory` is what a local rule keeps from one iteration and round to
+    the next; it is saved, and no message holds it. `runner` is the network as compiled or shared
+    over GPUs, if it is.
     """
 
     network: nn.Module
@@ -58,6 +60,7 @@ class TrainingState:
     recipe: str
     seed: int
     step: int = 0
+    memory: dict[str, Tensor] = field(default_factory=dict)
     runner: Callable[..., Any] | None = None
 
     @property
@@ -114,6 +117,7 @@ def make_optimiser(network: nn.Module, recipe: Recipe, *, fused: bool) -> torch.
 def save(state: TrainingState, folder: Path) -> Path:
     """Write the state into `folder`, keeping the one before; a kill leaves at least one whole."""
     tensors = {f"network.{k}": _plain(v) for k, v in state.network.state_dict().items()}
+    tensors |= {f"memory.{name}": _plain(tensor) for name, tensor in state.memory.items()}
     for name, parameter in state.parameters.items():
         for key, value in state.optimiser.state.get(parameter, {}).items():
             if value is not None:
@@ -191,6 +195,8 @@ def _restore(
             where=str(path),
             mend="train with the plan it was made with, or begin in another folder",
         ) from None
+    device = next(state.network.parameters()).device
+    state.memory = {name: tensor.to(device) for name, tensor in parts.get("memory", {}).items()}
     numbers = {name: index for index, name in enumerate(state.parameters)}
     moments: dict[int, dict[str, Tensor]] = {}
     for key, tensor in parts.get("optimiser", {}).items():

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -14,10 +15,9 @@ from fednnunet.errors import FedNNUNetError
 from fednnunet.training.batches import Batch
 from fednnunet.training.counts import count_dice
 from fednnunet.training.device import Execution
+from fednnunet.training.local import Detour, Given, Gradient, Local, Measured, Pass
 from fednnunet.training.losses import Loss
 from fednnunet.training.state import TrainingState
-
-LocalTerm = Callable[[nn.Module], Tensor]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +25,8 @@ class Stepper:
     """What stays the same from one iteration to the next.
 
     `micro_batch` samples go through the network at once. `batch` is the whole batch over all GPUs,
-    of which this process has a part; `ranks` counts the processes.
+    of which this process has a part; `ranks` counts the processes. `local` is what a federated
+    method changes, with what this round has `given` it.
     """
 
     loss: Loss
@@ -34,27 +35,28 @@ class Stepper:
     batch: int
     clip: float
     axes: int
-    local_term: LocalTerm | None = None
+    local: Local = field(default_factory=Local)
+    given: Given = field(default_factory=Given)
     ranks: int = 1
 
-    def __call__(self, state: TrainingState, batch: Batch) -> tuple[Tensor, Tensor]:
+    def __call__(self, state: TrainingState, batch: Batch) -> Measured:
         """Train on one batch at the optimiser's rate. Returns loss and Dice counts, on the device.
 
         Raises torch.OutOfMemoryError before anything has changed.
         """
-        state.optimiser.zero_grad(set_to_none=True)
-        parts = []
-        for start in range(0, len(batch), self.micro_batch):
-            last = start + self.micro_batch >= len(batch)
-            parts.append(self._backward(state, batch.part(start, start + self.micro_batch), last))
+        gradient: Gradient = partial(self._gradient, state, len(batch))
+        for detour in reversed(self.local.detours):
+            gradient = partial(_by_way_of, detour, state, gradient, self.given)
+        measured = gradient(batch)
         state.scaler.unscale_(state.optimiser)
+        for correct in self.local.corrections:
+            correct(state, self.given)
         if self.clip:
             params = state.network.parameters()
             torch.nn.utils.clip_grad_norm_(params, self.clip, foreach=self.execution.fused)
         state.scaler.step(state.optimiser)
         state.scaler.update()
-        losses, counts = zip(*parts, strict=True)
-        return torch.stack(losses).sum(), torch.stack(counts).sum(0)
+        return measured
 
     def over_ranks(self, tensor: Tensor) -> Tensor:
         """The sum over the processes that share the batch."""
@@ -62,18 +64,39 @@ class Stepper:
             torch.distributed.all_reduce(tensor)
         return tensor
 
-    def _backward(self, state: TrainingState, part: Batch, last: bool) -> tuple[Tensor, Tensor]:
+    def _gradient(self, state: TrainingState, whole: int, batch: Batch) -> Measured:
+        """The gradient over `batch`; the iteration's own has `whole` samples in this process."""
+        state.optimiser.zero_grad(set_to_none=True)
+        over_all = self.batch * len(batch) / whole
+        parts = []
+        for start in range(0, len(batch), self.micro_batch):
+            part = batch.part(start, start + self.micro_batch)
+            last = start + self.micro_batch >= len(batch)
+            parts.append(self._backward(state, part, len(part) / over_all, last))
+        losses, counts = zip(*parts, strict=True)
+        return torch.stack(losses).sum(), torch.stack(counts).sum(0)
+
+    def _backward(self, state: TrainingState, part: Batch, share: float, last: bool) -> Measured:
         network = state.network if state.runner is None else state.runner
         part = part.to(self.execution.torch_device)
         image = part.image.to(memory_format=self.execution.device.memory_format(self.axes))
-        share = len(part) / self.batch
         with _accumulating(network, last), self.execution.device.autocast():
-            logits = network(image)
+            with _watching(state.network, self.local.features) as features:
+                logits = network(image)
             loss = self.loss(logits, part.labels) * share
-            total = loss * self.ranks  # DDP takes the mean over processes
-            if self.local_term is not None and last:
-                total = total + self.local_term(state.network)
-            state.scaler.scale(total).backward()
+            total = loss
+            if self.local.terms:
+                seen = Pass(
+                    network=state.network,
+                    image=image,
+                    labels=part.labels,
+                    logits=logits[0],
+                    features=features[-1] if features else None,
+                    targets=self.loss.targets,
+                    given=self.given,
+                )
+                total = loss + torch.stack([term(seen) for term in self.local.terms]).sum() * share
+            state.scaler.scale(total * self.ranks).backward()  # DDP takes the processes' mean
         with torch.no_grad():
             counts = count_dice(logits[0].detach(), part.labels, self.loss.targets)
         return loss.detach(), counts
@@ -87,7 +110,7 @@ def set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
 
 def step_with_fallback(
     step: Stepper, state: TrainingState, batch: Batch
-) -> tuple[Stepper, tuple[Tensor, Tensor]]:
+) -> tuple[Stepper, Measured]:
     """Run one iteration; on the GPU's out-of-memory repeat it with half the micro-batch.
 
     Returns the stepper to go on with. Raises an error where one sample does not fit.
@@ -107,6 +130,27 @@ def step_with_fallback(
                 mend="set a smaller micro_batch, or plan with a smaller memory_gib",
             )
         step = replace(step, micro_batch=size // 2)
+
+
+def _by_way_of(
+    detour: Detour, state: TrainingState, gradient: Gradient, given: Given, batch: Batch
+) -> Measured:
+    return detour(state, batch, gradient, given)
+
+
+@contextmanager
+def _watching(network: nn.Module, wanted: bool) -> Iterator[list[Tensor]]:
+    """Gather what the finest head reads: the finest decoder stage's output."""
+    seen: list[Tensor] = []
+    if not wanted:
+        yield seen
+        return
+    stage = network.get_submodule("decoder.0")
+    handle = stage.register_forward_hook(lambda module, inputs, output: seen.append(output))
+    try:
+        yield seen
+    finally:
+        handle.remove()
 
 
 def _accumulating(network: Any, last: bool) -> AbstractContextManager[None]:

@@ -7,7 +7,7 @@ import resource
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -15,14 +15,15 @@ from torch import Tensor, nn
 from fednnunet.errors import FedNNUNetError
 from fednnunet.planning.plan import Configuration, Plan
 from fednnunet.training.augment import make_augmenter
-from fednnunet.training.batches import BatchSource, batches
+from fednnunet.training.batches import Batch, BatchSource, batches
 from fednnunet.training.counts import DiceCounts, as_counts
 from fednnunet.training.device import Execution, compile_verdict
+from fednnunet.training.local import Given, Local, lay_out
 from fednnunet.training.losses import Loss, level_weights
 from fednnunet.training.patches import PatchStore
 from fednnunet.training.recipe import Recipe, rate_at
 from fednnunet.training.state import TrainingState
-from fednnunet.training.step import LocalTerm, Stepper, set_rate, step_with_fallback
+from fednnunet.training.step import Stepper, set_rate, step_with_fallback
 from fednnunet.training.summary import TrainSummary
 from fednnunet.training.targets import make_targets
 
@@ -31,7 +32,10 @@ Progress = Callable[[int, int, str], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stretch:
-    """What to train on and how: `loop.train`'s arguments; `frozen` names what must not change."""
+    """What to train on and how: `loop.train`'s arguments; `frozen` names what must not change.
+
+    `begin` iterations of the learning rate's schedule lie before.
+    """
 
     store: PatchStore
     names: Sequence[str]
@@ -40,7 +44,9 @@ class Stretch:
     recipe: Recipe
     iterations: int
     total_iterations: int
-    local_term: LocalTerm | None = None
+    begin: int
+    local: Local = field(default_factory=Local)
+    given: Given = field(default_factory=Given)
     labels_here: tuple[int, ...] | None = None
     frozen: frozenset[str] = frozenset()
     progress: Progress | None = None
@@ -56,8 +62,7 @@ def run_stretch(
     if execution.compile and (state.runner is None or share[1] > 1):
         network = state.network if state.runner is None else state.runner
         state.runner = torch.compile(network, dynamic=False)
-    with keeping(state.network, stretch.frozen):
-        return _Run(state, stretch, execution).run(source, stepper)
+    return _Run(state, stretch, execution).run(source, stepper)
 
 
 class _Run:
@@ -75,24 +80,33 @@ class _Run:
         state, stretch, execution = self.state, self.stretch, self.execution
         stop = state.step + stretch.iterations
         made = batches(source, state.step, stop, workers=execution.workers, pin=execution.pin)
-        for _ in range(stretch.iterations):
-            waiting = time.perf_counter()
-            batch = next(made)
-            self.wait += time.perf_counter() - waiting
-            rate = rate_at(stretch.recipe, state.step, stretch.total_iterations)
-            set_rate(state.optimiser, rate)
-            asked = stepper.micro_batch
-            stepper, (loss, counts) = step_with_fallback(stepper, state, batch)
-            if stepper.micro_batch < asked:
-                self.notes.append(
-                    f"out of GPU memory with {asked} samples at once: iteration {state.step} was "
-                    f"repeated with {stepper.micro_batch}, gradients are accumulated"
-                )
-            self.losses.append(loss)
-            self.counts = counts if self.counts is None else self.counts + counts
-            state.step += 1
-            self._tell()
+        for iterations, others in lay_out(
+            stretch.local.turns, stretch.iterations, tuple(state.parameters)
+        ):
+            with keeping(state.network, stretch.frozen | others):
+                for _ in range(iterations):
+                    waiting = time.perf_counter()
+                    batch = next(made)
+                    self.wait += time.perf_counter() - waiting
+                    stepper = self._iterate(stepper, batch)
         return self._summary(stepper)
+
+    def _iterate(self, stepper: Stepper, batch: Batch) -> Stepper:
+        state, stretch = self.state, self.stretch
+        place = stretch.begin + len(self.losses)
+        set_rate(state.optimiser, rate_at(stretch.recipe, place, stretch.total_iterations))
+        asked = stepper.micro_batch
+        stepper, (loss, counts) = step_with_fallback(stepper, state, batch)
+        if stepper.micro_batch < asked:
+            self.notes.append(
+                f"out of GPU memory with {asked} samples at once: iteration {state.step} was "
+                f"repeated with {stepper.micro_batch}, gradients are accumulated"
+            )
+        self.losses.append(loss)
+        self.counts = counts if self.counts is None else self.counts + counts
+        state.step += 1
+        self._tell()
+        return stepper
 
     def _tell(self) -> None:
         if self.stretch.progress is None:
@@ -118,7 +132,8 @@ class _Run:
                 "the training loss is no longer finite",
                 mend="lower the recipe's rate, or check the intensities of this site's images",
             )
-        seconds, last = time.perf_counter() - self.begin, max(self.state.step - 1, 0)
+        seconds = time.perf_counter() - self.begin
+        last = stretch.begin + max(len(self.losses) - 1, 0)
         if self.execution.compile and self.losses:
             left = stretch.total_iterations
             self.notes.append(compile_verdict(left, seconds / len(self.losses)))
@@ -204,6 +219,7 @@ def _stepper(stretch: Stretch, execution: Execution, ranks: int) -> Stepper:
         batch=configuration.batch,
         clip=recipe.clip,
         axes=len(configuration.patch_vox),
-        local_term=stretch.local_term,
+        local=stretch.local,
+        given=stretch.given.on(execution.torch_device),
         ranks=ranks,
     )

@@ -8,6 +8,7 @@ import torch
 from fednnunet.device import Device
 from fednnunet.errors import InputError
 from fednnunet.training.device import Execution
+from fednnunet.training.local import Local
 from fednnunet.training.loop import train
 from fednnunet.training.parallel import rank_execution
 from fednnunet.training.recipe import RECIPES
@@ -15,8 +16,8 @@ from fednnunet.training.state import new_state
 from tests.training.fakes import CPU, blobs, small_plan
 
 
-def pull(network):
-    return 1e-3 * sum(p.square().sum() for p in network.parameters())
+def pull(seen):
+    return 1e-3 * sum(p.square().sum() for p in seen.network.parameters())
 
 
 def run(execution):
@@ -33,7 +34,7 @@ def run(execution):
         execution=execution,
         iterations=3,
         total_iterations=4,
-        local_term=pull,
+        local=Local(terms=(pull,)),
         trains=lambda name: not name.startswith("heads"),
     )
     return state, summary

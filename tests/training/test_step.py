@@ -9,6 +9,7 @@ from fednnunet.device import Device
 from fednnunet.errors import FedNNUNetError
 from fednnunet.training.batches import Batch
 from fednnunet.training.device import Execution, Machine, choose_execution
+from fednnunet.training.local import Local
 from fednnunet.training.losses import Loss
 from fednnunet.training.recipe import RECIPES
 from fednnunet.training.state import new_state
@@ -128,12 +129,12 @@ def test_one_sample_that_does_not_fit_is_an_error_and_changes_nothing():
 
 
 def test_a_local_term_is_added_once():
-    def pull(network):
-        return sum(p.square().sum() for p in network.parameters())
+    def pull(seen):
+        return sum(p.square().sum() for p in seen.network.parameters())
 
     whole, parts = state(), state()
-    stepper(local_term=pull)(whole, batch())
-    stepper(local_term=pull, micro_batch=1)(parts, batch())
+    stepper(local=Local(terms=(pull,)))(whole, batch())
+    stepper(local=Local(terms=(pull,)), micro_batch=1)(parts, batch())
     plain = state()
     stepper()(plain, batch())
     pairs = list(zip(whole.network.parameters(), parts.network.parameters(), strict=True))

@@ -13,11 +13,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from fednnunet.federation.methods.fedavg import fedavg
 from fednnunet.federation.methods.head import fedbn_head
-from fednnunet.federation.methods.method import Tensors
+from fednnunet.training.local import Local, Pass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,31 +25,33 @@ class Proximal:
     """The local term mu/2 * ||w - w_received||^2; its gradient is mu * (w - w_received).
 
     The sum runs over the network's floating-point parameters that were received. Buffers (running
-    statistics) are not trained by the loss, and private parameters are not received before the
-    closing rounds: neither is held. A value, not a closure, so that it can be sent to the
-    processes of several GPUs.
+    statistics) are not trained by the loss, and private parameters are not received: neither is
+    held.
     """
 
     mu: float
 
-    def __call__(self, network: nn.Module, received: Tensors, /) -> Tensor:
-        """The term as a scalar, zero when no parameter of `network` was received."""
+    def __call__(self, seen: Pass, /) -> Tensor:
+        """The term as a scalar, zero when no parameter of the network was received."""
+        received = seen.given.received
         squares = [
             (parameter - received[name].to(parameter)).square().sum()
-            for name, parameter in network.named_parameters()
+            for name, parameter in seen.network.named_parameters()
             if name in received and parameter.is_floating_point()
         ]
         return self.mu / 2 * torch.stack(squares).sum() if squares else torch.zeros(())
 
 
+near_what_was_received = Local(terms=(Proximal(mu=0.01),))
+
 fedprox = replace(
     fedavg,
     about="FedAvg, and each site is held near what it received, mu 0.01 (FedProx, Li 2020)",
-    local_term=Proximal(mu=0.01),
+    local=near_what_was_received,
 )
 
 fedprox_bn_head = replace(
     fedbn_head,
     about="fedbn_head, and the shared body is held near what was received (FedProx, Li 2020)",
-    local_term=Proximal(mu=0.01),
+    local=near_what_was_received,
 )

@@ -2,36 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from fednnunet.federation.weights import weighted_mean
+from fednnunet.training.batches import Batch
+from fednnunet.training.device import Execution
+from fednnunet.training.local import Given, Local
+from fednnunet.training.state import TrainingState
+from fednnunet.training.targets import Targets
 
 Tensors = Mapping[str, Tensor]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """One site's reply as a method sees it: its shared tensors and its number of cases."""
+    """One site's reply as a method sees it: its shared tensors and its number of cases.
+
+    `aside` is what came beside the weights, as the method's `asides` say.
+    """
 
     site: str
     tensors: Tensors
     cases: int
     loss: float
+    aside: Tensors = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class State:
     """All that the coordinator knows between rounds: one value, saved and resumed whole.
 
-    `shared` is what the sites receive. `memory` is the method's own (a server optimiser's moments).
+    `shared` is what the sites receive, and `aside` what they receive beside weights (nothing in
+    round 0). `memory` is the method's own (a server optimiser's moments).
     """
 
     round: int
     shared: Tensors
+    aside: Tensors = field(default_factory=dict)
     memory: Tensors = field(default_factory=dict)
 
 
@@ -43,11 +54,43 @@ class Merge(Protocol):
         ...
 
 
-class LocalTerm(Protocol):
-    """The site's half: a term added to its loss, from the network now and what it received."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trained:
+    """A site at the end of a round of the joint phase: what an aside is made of.
 
-    def __call__(self, network: nn.Module, received: Tensors, /) -> Tensor:
-        """A scalar to add to the loss."""
+    `state` holds the network after local training, and the site's memory, which may be changed.
+    `batches()` draws unchanged patches of the training cases, about one a case and the same ones in
+    every round.
+    """
+
+    state: TrainingState
+    given: Given
+    batches: Callable[[], Iterator[Batch]]
+    targets: Targets
+    execution: Execution
+
+
+class Aside(Protocol):
+    """What is exchanged beside the network's tensors: control variates, prototypes, spectra.
+
+    Its names are its own (`control/...`). What the coordinator makes of the replies is the
+    business of the method's `merge`, which sees them in `Reply.aside`.
+    """
+
+    @property
+    def words(self) -> str:
+        """What leaves the site, for its ledger: one line."""
+        ...
+
+    def like(self, tensors: Tensors, shared: Collection[str], /) -> Tensors:
+        """Tensors of the names, shapes and kinds that every reply has; their values do not count.
+
+        `tensors` are all of the network's, `shared` the names of those that leave a site.
+        """
+        ...
+
+    def reply(self, site: Trained, /) -> Tensors:
+        """What the site sends: sums and means over it as a whole, never of one case."""
         ...
 
 
@@ -75,7 +118,7 @@ class MeanBy:
         ordered = sorted(replies, key=lambda reply: reply.site)
         weights = self.weights(ordered)
         merged = weighted_mean([(reply.tensors, weights[reply.site]) for reply in ordered])
-        return State(round=state.round + 1, shared=merged, memory=state.memory)
+        return replace(state, round=state.round + 1, shared=merged)
 
 
 mean_by_cases = MeanBy(by_cases)
@@ -86,12 +129,14 @@ class Method:
     """A way to train together.
 
     `leaves(tensor_name)` says which tensors are shared; all others stay on the site's disk.
-    `local_term`, if any, is added to the site's loss. `merge` makes the next state.
+    `local` is what changes in the sites' training, `asides` what they exchange beside weights, and
+    `merge` makes the next state.
     """
 
     about: str
     leaves: Callable[[str], bool]
-    local_term: LocalTerm | None = None
+    local: Local = field(default_factory=Local)
+    asides: tuple[Aside, ...] = ()
     merge: Merge = mean_by_cases
 
     def shared(self, tensors: Tensors) -> dict[str, Tensor]:
@@ -101,3 +146,19 @@ class Method:
     def private(self, tensors: Tensors) -> dict[str, Tensor]:
         """The part of `tensors` that stays."""
         return {name: tensor for name, tensor in tensors.items() if not self.leaves(name)}
+
+    def aside_like(self, tensors: Tensors) -> dict[str, Tensor]:
+        """What a reply holds beside the weights, from all of a network's tensors."""
+        shared = self.shared(tensors).keys()
+        parts = [aside.like(tensors, shared) for aside in self.asides]
+        return {name: tensor for part in parts for name, tensor in part.items()}
+
+    @property
+    def aside_words(self) -> str:
+        """What leaves a site beside the weights, for its ledger; empty if nothing does."""
+        return "; ".join(aside.words for aside in self.asides)
+
+    def aside_of(self, site: Trained) -> dict[str, Tensor]:
+        """What a site sends beside its weights."""
+        parts = [aside.reply(site) for aside in self.asides]
+        return {name: tensor for part in parts for name, tensor in part.items()}

@@ -9,7 +9,7 @@ that a run goes on from a checkpoint bit for bit.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Protocol
 
 import torch
@@ -59,7 +59,7 @@ class ServerStep:
             shared[name] = (old.to(torch.float64) + update).to(old.dtype)
             kept = torch.promote_types(old.dtype, torch.float32)
             memory |= {f"{moment}/{name}": tensor.to(kept) for moment, tensor in new.items()}
-        return State(round=mean.round, shared=shared, memory=memory)
+        return replace(mean, shared=shared, memory=memory)
 
     def _recall(self, memory: Tensors, name: str, like: Tensor) -> dict[str, Tensor]:
         found = {moment: memory.get(f"{moment}/{name}") for moment in self.optimiser.moments}
