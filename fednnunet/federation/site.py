@@ -145,13 +145,7 @@ class Site:
         return ShapesReply(tensors=sums(whole.to_vector()))
 
     def _prepare(self, plan: Plan, configuration: str) -> PrepareReply:
-        cases = site_cases(
-            self.spec,
-            plan.task,
-            site=self.name,
-            fraction=self._training.held_out,
-            seed=self._training.seed,
-        )
+        cases = site_cases(self.spec, plan.task, self._training, site=self.name)
         store = prepare_site(
             cases.training,
             plan,

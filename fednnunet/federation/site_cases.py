@@ -6,9 +6,9 @@ import dataclasses
 import re
 from dataclasses import dataclass
 
-from fednnunet.dataset import Case, list_images, read_dataset, split_cases
+from fednnunet.dataset import Case, folds, list_images, read_dataset, split_cases
 from fednnunet.errors import DataError
-from fednnunet.federation.spec import SiteSpec
+from fednnunet.federation.spec import FOLDS, SiteSpec, Training
 from fednnunet.io import ending
 from fednnunet.task import Task
 
@@ -27,18 +27,24 @@ def training_folder(spec: SiteSpec, task: Task, *, site: str) -> tuple[Case, ...
     return tuple(_with_patient(case, spec.patient, site) for case in cases)
 
 
-def site_cases(spec: SiteSpec, task: Task, *, site: str, fraction: float, seed: int) -> SiteCases:
-    """Split a site's cases: a test set if it has one, else a share of its patients."""
+def site_cases(spec: SiteSpec, task: Task, training: Training, *, site: str) -> SiteCases:
+    """Split a site's cases: by fold, or else a test set if it has one, or else by a share.
+
+    Patients stay whole. Raises InputError where there are fewer patients than folds.
+    """
     cases = training_folder(spec, task, site=site)
     if not spec.trains:
         return SiteCases(training=(), held_out=cases)
+    if training.fold is not None:
+        train, held_out = folds(cases, count=FOLDS)[training.fold]
+        return SiteCases(training=train, held_out=held_out)
     test = _test_set(spec, task, site)
     if test:
         return SiteCases(training=cases, held_out=test)
-    if fraction == 0:
+    if training.held_out == 0:
         return SiteCases(training=cases, held_out=())
-    training, held_out = split_cases(cases, fraction=fraction, seed=seed)
-    return SiteCases(training=training, held_out=held_out)
+    train, held_out = split_cases(cases, fraction=training.held_out, seed=training.seed)
+    return SiteCases(training=train, held_out=held_out)
 
 
 def _test_set(spec: SiteSpec, task: Task, site: str) -> tuple[Case, ...]:

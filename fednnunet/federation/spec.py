@@ -17,6 +17,8 @@ from fednnunet.planning.presets import PLANNERS
 from fednnunet.task import Task
 from fednnunet.training.recipe import RECIPES
 
+FOLDS = 5
+
 _SITE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 
@@ -81,6 +83,8 @@ class Training:
 
     `held_out` is the share of each site's cases kept for evaluation, split by `seed`; a site that
     has a test set (`imagesTs`, `labelsTs`) trains on all other cases and is evaluated on that.
+    With a `fold` (0 to 4) every site instead holds out that fifth of its patients, test set or not;
+    the folds are the same for every `seed`.
     `closing_rounds` follow the last round where a method keeps tensors private: the sites train a
     public copy of those on the frozen shared body, for hospitals outside. `references` are methods
     trained beside `method` with the same cases and iterations, for comparison. Fewer than `quorum`
@@ -93,6 +97,7 @@ class Training:
     recipe: str = "fast"
     configuration: str = "3d_fullres"
     held_out: float = 0.2
+    fold: int | None = None
     seed: int = 0
     closing_rounds: int = 2
     references: tuple[str, ...] = ()
@@ -107,6 +112,8 @@ class Training:
             raise InputError("rounds and iterations_per_round must be at least 1", mend="raise it")
         if not 0 <= self.held_out < 1:
             raise InputError(f"held_out is {self.held_out}", mend="give a share from 0 to below 1")
+        if self.fold not in (None, *range(FOLDS)):
+            raise InputError(f"there is no fold {self.fold}", mend=f"give 0 to {FOLDS - 1}")
         if self.method in self.references:
             raise InputError(f"{self.method!r} is its own reference", mend="take it out")
 

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from fednnunet.errors import DataError
+from fednnunet.errors import DataError, InputError
 from fednnunet.federation.site_cases import site_cases
-from fednnunet.federation.spec import SiteSpec
+from fednnunet.federation.spec import FOLDS, SiteSpec, Training
 from fednnunet.task import Task
 
 TASK = Task(name="t", channels=("MRI",), labels=("background", "a"))
@@ -25,8 +25,9 @@ def folder(tmp_path):
     return tmp_path
 
 
-def split(spec, fraction=0.2):
-    return site_cases(spec, TASK, site="s", fraction=fraction, seed=3)
+def split(spec, fraction=0.2, **training):
+    settings = Training(held_out=fraction, **{"seed": 3, **training})
+    return site_cases(spec, TASK, settings, site="s")
 
 
 def test_a_share_of_patients_is_held_out_whole(folder):
@@ -67,3 +68,32 @@ def test_a_site_that_does_not_train_holds_all_out(folder):
 def test_a_case_that_belongs_to_no_patient_is_named(folder):
     with pytest.raises(DataError, match="p0_scan0 does not match"):
         split(SiteSpec(folder=folder, patient="(patient.)"))
+
+
+def test_in_five_folds_every_patient_is_held_out_once_with_both_scans(folder):
+    spec = SiteSpec(folder=folder, patient="(p[0-9])_scan[0-9]")
+    found = [split(spec, fold=fold) for fold in range(FOLDS)]
+    held_out = [case.name for cases in found for case in cases.held_out]
+    assert sorted(held_out) == sorted(case.name for case in found[0].training + found[0].held_out)
+    for cases in found:
+        assert len(cases.held_out) == 2 and len({case.group for case in cases.held_out}) == 1
+        assert not {c.group for c in cases.training} & {c.group for c in cases.held_out}
+    assert split(spec, fold=1, seed=9) == found[1]
+
+
+def test_patients_may_be_named_in_the_dataset_file(folder):
+    header = json.loads((folder / "dataset.json").read_text())
+    groups = {f"p{patient}_scan{scan}": f"P{patient}" for patient in range(5) for scan in range(2)}
+    (folder / "dataset.json").write_text(json.dumps(header | {"groups": groups}))
+    cases = split(SiteSpec(folder=folder), fold=0)
+    assert len(cases.held_out) == 2 and len({case.group for case in cases.held_out}) == 1
+
+
+def test_a_site_of_too_few_patients_for_the_folds_says_so(folder):
+    with pytest.raises(InputError, match="1 patients cannot be split into 5 folds"):
+        split(SiteSpec(folder=folder, patient="(p)[0-9]_scan[0-9]"), fold=0)
+
+
+def test_a_fold_that_is_not_there_is_refused():
+    with pytest.raises(InputError, match="no fold 5"):
+        Training(fold=5)
