@@ -80,7 +80,7 @@ def _points(history: tuple[RoundRecord, ...]) -> tuple[RoundPoint, ...]:
             site=name,
             loss=site.loss,
             dice=_mean(site.dice),
-            phase="closing" if record.closing else "",
+            phase="" if record.phase == "joint" else record.phase,
         )
         for record in history
         for name, site in record.sites.items()

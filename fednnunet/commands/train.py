@@ -57,7 +57,7 @@ def _round_line(method: str, record: RoundRecord, rounds: int) -> str:
     values = [value for site in sites for value in site.dice if value is not None]
     dice = f"{sum(values) / len(values):.3f}" if values else "-"
     seconds = sum(site.seconds for site in sites)
-    phase = "closing" if record.closing else f"of {rounds}"
+    phase = f"of {rounds}" if record.phase == "joint" else record.phase
     refused = f"  refused: {', '.join(record.refused)}" if record.refused else ""
     return (
         f"{method}  round {record.round} {phase}  loss {loss:.4f}  "

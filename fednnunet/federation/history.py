@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,10 +19,12 @@ from torch import Tensor
 from fednnunet import records
 from fednnunet.errors import InputError
 from fednnunet.federation.methods.method import State
+from fednnunet.federation.phases import Phase
 from fednnunet.files import replacing, write_text
 
 _MEMORY = "memory/"
 _SHARED = "shared/"
+_ASIDE = "aside/"
 _KEPT_STATES = 2
 
 
@@ -52,7 +54,7 @@ class RoundRecord:
 
     key: str
     round: int
-    closing: bool
+    phase: Phase
     shift: float
     sites: dict[str, SiteRound]
     refused: dict[str, str]
@@ -61,9 +63,10 @@ class RoundRecord:
 def save_round(folder: Path, state: State, record: RoundRecord) -> None:
     """Write one checkpoint; of older ones only the last keeps its tensors."""
     shared = {_SHARED + name: tensor.contiguous() for name, tensor in state.shared.items()}
+    aside = {_ASIDE + name: tensor.contiguous() for name, tensor in state.aside.items()}
     memory = {_MEMORY + name: tensor.contiguous() for name, tensor in state.memory.items()}
     with replacing(_tensors(folder, state.round)) as temporary:
-        save_file(shared | memory, temporary)
+        save_file(shared | aside | memory, temporary)
     records.write(record, _record(folder, state.round))
     _tensors(folder, state.round - _KEPT_STATES).unlink(missing_ok=True)
 
@@ -93,6 +96,15 @@ def load_last(folder: Path, *, key: str) -> tuple[State | None, tuple[RoundRecor
     return None, ()
 
 
+def rounds_of(found: Sequence[RoundRecord], site: str, *, public: bool = False) -> int:
+    """After how many rounds a site was last accepted; 0 if never.
+
+    The public phase is counted by itself, since a site begins it anew.
+    """
+    own = (r.round for r in found if site in r.sites and (r.phase == "public") == public)
+    return max(own, default=0)
+
+
 def load_records(folder: Path) -> tuple[RoundRecord, ...]:
     """The records of all rounds in a folder, in order."""
     return tuple(records.read(RoundRecord, path) for path in sorted(folder.glob("[0-9]*.json")))
@@ -104,16 +116,16 @@ def write_history(found: tuple[RoundRecord, ...], targets: tuple[str, ...], path
     writer = csv.writer(out, lineterminator="\n")
     figures = ("seconds", "wait_share", "bytes_to_site", "bytes_from_site")
     dice = [f"dice_{target}" for target in targets]
-    writer.writerow(("round", "closing", "site", "cases", "loss", *dice, *figures, "refused"))
+    writer.writerow(("round", "phase", "site", "cases", "loss", *dice, *figures, "refused"))
     for record in found:
         for site, row in record.sites.items():
             scores = ["" if value is None else f"{value:.4f}" for value in row.dice]
             numbers = [round(getattr(row, name), 4) for name in figures]
-            head = (record.round, int(record.closing), site, row.cases, f"{row.loss:.5f}")
+            head = (record.round, record.phase, site, row.cases, f"{row.loss:.5f}")
             writer.writerow((*head, *scores, *numbers, ""))
         for site, reason in record.refused.items():
             blank = [""] * (2 + len(dice) + len(figures))
-            writer.writerow((record.round, int(record.closing), site, *blank, reason))
+            writer.writerow((record.round, record.phase, site, *blank, reason))
     write_text(path, out.getvalue())
 
 
@@ -121,7 +133,7 @@ def _split(number: int, tensors: Mapping[str, Tensor]) -> State:
     def part(prefix: str) -> dict[str, Tensor]:
         return {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
 
-    return State(round=number, shared=part(_SHARED), memory=part(_MEMORY))
+    return State(round=number, shared=part(_SHARED), aside=part(_ASIDE), memory=part(_MEMORY))
 
 
 def _tensors(folder: Path, number: int) -> Path:

@@ -19,6 +19,7 @@ from torch import Tensor
 from fednnunet import records
 from fednnunet.errors import ReplyError
 from fednnunet.evaluation.scores import SiteScores
+from fednnunet.federation.phases import Phase
 from fednnunet.planning.fingerprint import WORDS
 from fednnunet.planning.plan import Plan
 from fednnunet.task import Task
@@ -84,25 +85,28 @@ class PrepareReply(Message):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainInvite(Message):
-    """One round: shared tensors, and how long to train on from them.
+    """One round: tensors to train on from, and how long.
 
-    `run` tells the main training ("") from a reference beside it. `total` is the number of
-    iterations of all rounds of this phase, from which the learning rate follows.
-    In the `closing` phase the body is frozen and the public copy of private tensors is trained.
+    `run` tells the main training ("") from a reference beside it, `round` counts from 0. `after` is
+    the number of rounds after which the site's own state is to be taken up: its last round that was
+    accepted, 0 where it begins. The learning rate follows from `begin`, the iterations of the
+    schedule that lie before this round, and `total`, all of them.
     """
 
     words: ClassVar[str] = "the federation's shared weights"
     run: str
     method: str
     round: int
+    phase: Phase
+    after: int
     iterations: int
+    begin: int
     total: int
-    closing: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainReply(Message):
-    """The shared tensors after local training, and figures that describe the site as a whole."""
+    """What leaves after local training: tensors, and figures of the site as a whole."""
 
     words: ClassVar[str] = "updated shared weights, number of training cases, mean loss, timings"
     round: int
@@ -115,7 +119,10 @@ class TrainReply(Message):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluateInvite(Message):
-    """Asks for scores on held-out cases: of the personal model, or of the tensors sent along."""
+    """Asks for scores on held-out cases: of the personal model, or of the tensors sent along.
+
+    The personal model is the site's state after `round` rounds, with the tensors sent along in it.
+    """
 
     words: ClassVar[str] = "request: scores on held-out cases"
     run: str

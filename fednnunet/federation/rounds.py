@@ -13,17 +13,20 @@ from torch import Tensor
 from fednnunet import records
 from fednnunet.errors import FedNNUNetError, raise_all
 from fednnunet.federation.asking import Answers, ask
+from fednnunet.federation.beside import join, split
 from fednnunet.federation.engines.engine import Answer, Engine
 from fednnunet.federation.history import (
     RoundRecord,
     SiteRound,
     load_last,
+    rounds_of,
     save_round,
     write_history,
 )
 from fednnunet.federation.messages import Message, TrainInvite, TrainReply
 from fednnunet.federation.methods.catalogue import METHODS
-from fednnunet.federation.methods.method import Method, Reply, State
+from fednnunet.federation.methods.method import Method, Reply, State, Tensors, mean_by_cases
+from fednnunet.federation.phases import Phase, Phases, leaving
 from fednnunet.federation.spec import Training
 from fednnunet.federation.weights import check_like, difference, norm
 from fednnunet.planning.plan import Plan
@@ -46,6 +49,17 @@ class Run:
         """The method's both halves."""
         return METHODS[self.method_name]
 
+    def phases(self, tensors: Tensors) -> Phases:
+        """The rounds of each phase; none are public where no tensor of the network is private."""
+        training, method = self.training, self.method
+        two_parts = bool(method.shared(tensors)) and bool(method.private(tensors))
+        return Phases(
+            joint=training.rounds,
+            personal=training.personal_rounds,
+            public=training.closing_rounds if two_parts else 0,
+            continued=training.personal_schedule == "continued",
+        )
+
     @property
     def key(self) -> str:
         """A checksum of all that the rounds depend on."""
@@ -63,21 +77,20 @@ def run_rounds(
 ) -> State:
     """Train `sites` from the last checkpoint to the end and return the final state.
 
-    `initial` holds all tensors of the network as every site would begin. After the last round, if
-    the method keeps tensors private, closing rounds train a public copy of them, so that the
-    final state holds every tensor of the network (but for a method that shares nothing).
+    `initial` holds all tensors of the network as every site would begin. Where the method keeps
+    tensors private, the public phase trains a copy of them, so that the final state holds every
+    tensor of the network (but for a method that shares nothing).
     """
     state, history = load_last(run.folder / "rounds", key=run.key)
     state = state or State(round=0, shared=run.method.shared(initial))
     for record in history:
         observer(record)
-    rounds = run.training.rounds
-    closing = run.training.closing_rounds if _has_two_parts(run.method, initial) else 0
-    while state.round < rounds + closing:
-        is_closing = state.round >= rounds
-        if is_closing and state.round == rounds:
+    phases = run.phases(initial)
+    while state.round < phases.total:
+        if phases.of(state.round) == "public":
             state = replace(state, shared={**run.method.private(initial), **state.shared})
-        state, record = _one_round(engine, run, state, sites, is_closing)
+        beside = run.method.aside_like(initial) if phases.of(state.round) == "joint" else {}
+        state, record = _one_round(engine, run, phases, state, history, sites, beside)
         save_round(run.folder / "rounds", state, record)
         history = (*history, record)
         write_history(history, run.plan.task.targets, run.folder / "history.csv")
@@ -85,45 +98,69 @@ def run_rounds(
     return state
 
 
-def _has_two_parts(method: Method, tensors: Mapping[str, Tensor]) -> bool:
-    return bool(method.shared(tensors)) and bool(method.private(tensors))
-
-
 def _one_round(
-    engine: Engine, run: Run, state: State, sites: Sequence[str], closing: bool
+    engine: Engine,
+    run: Run,
+    phases: Phases,
+    state: State,
+    history: Sequence[RoundRecord],
+    sites: Sequence[str],
+    beside: Tensors,
 ) -> tuple[State, RoundRecord]:
-    phase_rounds = run.training.closing_rounds if closing else run.training.rounds
-    invite = TrainInvite(
-        tensors=state.shared,
-        run=run.name,
-        method=run.method_name,
-        round=state.round,
-        iterations=run.training.iterations_per_round,
-        total=phase_rounds * run.training.iterations_per_round,
-        closing=closing,
-    )
-    method = run.method
-    trained = method.private(state.shared) if closing else state.shared
+    phase = phases.of(state.round)
+    trained = leaving(run.method, phase, state.shared)
 
     def check(site: str, message: Message) -> None:
-        check_like(message.tensors, trained, site=site)
+        check_like(message.tensors, join(trained, beside), site=site)
 
-    invites = dict.fromkeys(sites, invite)
+    invites = {site: _invite(run, phases, state, history, site) for site in sites}
     answers = ask(engine, invites, TrainReply, check=check)
     _check_quorum(answers, run.training.quorum or len(sites))
     replies = [_as_method_sees(name, answer) for name, answer in answers.replies.items()]
-    merge = METHODS["fedavg"].merge if closing else method.merge
-    merged = merge(replace(state, shared=trained), replies)
-    new = replace(merged, shared={**state.shared, **merged.shared})
+    new = _merge(run.method, phase, state, trained, replies)
     record = RoundRecord(
         key=run.key,
         round=new.round,
-        closing=closing,
+        phase=phase,
         shift=norm(difference(new.shared, state.shared)),
         sites={name: _site_round(answer) for name, answer in answers.replies.items()},
         refused={name: error.what for name, error in answers.errors.items()},
     )
     return new, record
+
+
+def _invite(
+    run: Run, phases: Phases, state: State, history: Sequence[RoundRecord], site: str
+) -> TrainInvite:
+    """What one site is sent: in the personal phase only its first round needs what is shared."""
+    phase = phases.of(state.round)
+    place, rounds = phases.schedule(state.round)
+    after = rounds_of(history, site, public=phase == "public")
+    alone = phase == "personal" and after > phases.joint
+    return TrainInvite(
+        tensors={} if alone else join(state.shared, state.aside if phase == "joint" else {}),
+        run=run.name,
+        method=run.method_name,
+        round=state.round,
+        phase=phase,
+        after=after,
+        iterations=run.training.iterations_per_round,
+        begin=place * run.training.iterations_per_round,
+        total=rounds * run.training.iterations_per_round,
+    )
+
+
+def _merge(
+    method: Method, phase: Phase, state: State, trained: Tensors, replies: Sequence[Reply]
+) -> State:
+    match phase:
+        case "joint":
+            return method.merge(state, replies)
+        case "personal":
+            return replace(state, round=state.round + 1)
+        case "public":
+            merged = mean_by_cases(replace(state, shared=trained), replies)
+            return replace(merged, shared={**state.shared, **merged.shared})
 
 
 def _check_quorum(answers: Answers, quorum: int) -> None:
@@ -138,7 +175,8 @@ def _check_quorum(answers: Answers, quorum: int) -> None:
 def _as_method_sees(name: str, answer: Answer) -> Reply:
     reply = answer.reply
     assert isinstance(reply, TrainReply)
-    return Reply(site=name, tensors=reply.tensors, cases=reply.cases, loss=reply.loss)
+    tensors, aside = split(reply.tensors)
+    return Reply(site=name, tensors=tensors, aside=aside, cases=reply.cases, loss=reply.loss)
 
 
 def _site_round(answer: Answer) -> SiteRound:

@@ -35,6 +35,7 @@ from fednnunet.federation.messages import (
     sums,
     unpack,
 )
+from fednnunet.federation.methods.catalogue import METHODS
 from fednnunet.federation.policy import read_policy
 from fednnunet.federation.site_cases import SiteCases, site_cases, training_folder
 from fednnunet.federation.site_evaluation import evaluate_at_site
@@ -89,7 +90,11 @@ class Site:
             raise
         out = pack(reply)
         ledger.record(
-            self.base / "ledger.jsonl", kind=type(reply).__name__, words=reply.words, data=out
+            self.base / "ledger.jsonl",
+            kind=type(reply).__name__,
+            words=reply.words,
+            data=out,
+            detail=_beside(invite),
         )
         return out
 
@@ -199,6 +204,13 @@ class Site:
     def _tell(self, done: int, total: int, what: str) -> None:
         if self._progress:
             self._progress(self.name, done, total, what)
+
+
+def _beside(invite: Message) -> str:
+    """What the reply to `invite` holds beside the network's weights, in words."""
+    if not isinstance(invite, TrainInvite) or invite.phase != "joint":
+        return ""
+    return METHODS[invite.method].aside_words
 
 
 class _Ready:

@@ -1,34 +1,40 @@
 """A site's part in a round: its private state from disk, local training, its state back to disk.
 
 States are keyed by run and round, and the one that a round began from is kept, so that a round
-asked again after a crash anywhere gives the same reply, bit for bit.
+asked again after a crash anywhere gives the same reply, bit for bit. Which one that is the invite
+says: a round of the site that was lost or refused is not built upon.
 """
 
 from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 from torch import Tensor, nn
 
 from fednnunet.errors import InputError
+from fednnunet.federation.beside import join, split
 from fednnunet.federation.messages import EvaluateInvite, TrainInvite, TrainReply
 from fednnunet.federation.methods.catalogue import METHODS
-from fednnunet.federation.methods.method import LocalTerm, Method, Tensors
+from fednnunet.federation.methods.method import Method, Tensors, Trained
+from fednnunet.federation.phases import Phase, leaving
 from fednnunet.federation.spec import Training
 from fednnunet.inference.bundle import Bundle, write_bundle
 from fednnunet.planning.memory import micro_batch
 from fednnunet.planning.plan import Configuration, Plan
 from fednnunet.preprocess.store import Store
+from fednnunet.training.augment import plain_augmenter
+from fednnunet.training.batches import Batch, BatchSource, batches
 from fednnunet.training.device import Execution, choose_execution
 from fednnunet.training.initial import initial_tensors
+from fednnunet.training.local import Given
 from fednnunet.training.loop import TrainSummary, train
 from fednnunet.training.recipe import recipe_named
 from fednnunet.training.state import TrainingState, load, new_state, save
+from fednnunet.training.targets import make_targets
 
 Progress = Callable[[int, int, str], None]
 
@@ -53,16 +59,20 @@ class SiteTrainer:
         return self.plan.configuration(self.configuration_name)
 
     def train(self, invite: TrainInvite, *, progress: Progress | None = None) -> TrainReply:
-        """One round from the tensors of `invite`; in the closing phase, of the public copy."""
+        """One round from the site's own state with the tensors of `invite` in it."""
         method = METHODS[invite.method]
-        state = self._begin_closing(invite) if invite.closing else self._begin_round(invite)
-        _load_part(state.network, invite.tensors)
-        summary = self._run(state, invite, method, progress)
-        tensors = _tensors(state.network)
-        reply = method.private(tensors) if invite.closing else method.shared(tensors)
-        save(state, self._folder(invite.run, invite.round + 1))
-        self._forget(invite.run, invite.round - 1)
-        return _reply(reply, invite, summary, len(self.cases))
+        state = self._begin(invite)
+        received, aside = split(invite.tensors)
+        _load_part(state.network, received)
+        given = Given(
+            start=_tensors(state.network), shared=frozenset(method.shared(received)), aside=aside
+        )
+        summary = self._run(state, invite, method, given, progress)
+        sent = method.aside_of(self._trained(state, given)) if invite.phase == "joint" else {}
+        save(state, self._folder(invite.run, invite.phase, invite.round + 1))
+        self._forget(invite)
+        reply = leaving(method, invite.phase, _tensors(state.network))
+        return _reply(join(reply, sent), invite, summary, len(self.cases))
 
     def bundle(self, invite: EvaluateInvite) -> Bundle:
         """Write and return the model to evaluate: as received, or with the site's own tensors."""
@@ -70,12 +80,7 @@ class SiteTrainer:
         folder = self.base / invite.run / ("personal" if invite.personal else "global")
         if invite.personal:
             state = self._state(seed=0)
-            if not load(state, self._folder(invite.run, invite.round)):
-                raise InputError(
-                    f"the site holds no state of round {invite.round}",
-                    where=f"site {self.name}",
-                    mend="train that round first",
-                )
+            self._load(state, self._folder(invite.run, "joint", invite.round))
             tensors = _tensors(state.network) | tensors
         return write_bundle(
             folder,
@@ -90,9 +95,10 @@ class SiteTrainer:
         state: TrainingState,
         invite: TrainInvite,
         method: Method,
+        given: Given,
         progress: Progress | None,
     ) -> TrainSummary:
-        received, term = invite.tensors, None if invite.closing else method.local_term
+        frozen = given.shared if invite.phase == "public" else frozenset[str]()
         return train(
             state,
             self.store,
@@ -103,28 +109,53 @@ class SiteTrainer:
             execution=self._execution(),
             iterations=invite.iterations,
             total_iterations=invite.total,
-            local_term=partial(_apply, term, received) if term else None,
+            begin=invite.begin,
+            local=method.local if invite.phase == "joint" else None,
+            given=given,
             labels_here=self.annotated,
-            trains=(lambda name: not method.leaves(name)) if invite.closing else None,
+            trains=lambda name: name not in frozen,
             progress=progress,
         )
 
-    def _begin_round(self, invite: TrainInvite) -> TrainingState:
-        state = self._state(seed=_seed(self.training.seed, self.name))
-        if invite.round and not load(state, self._folder(invite.run, invite.round)):
-            raise InputError(
-                f"the site holds no state of round {invite.round}",
-                where=f"site {self.name}, {self._folder(invite.run, invite.round)}",
-                mend="restore the site's folder, or train in a new run folder",
-            )
+    def _trained(self, state: TrainingState, given: Given) -> Trained:
+        execution = self._execution()
+        return Trained(
+            state=state,
+            given=given.on(execution.torch_device),
+            batches=self._unchanged_batches,
+            targets=make_targets(self.plan.task, self.annotated),
+            execution=execution,
+        )
+
+    def _unchanged_batches(self) -> Iterator[Batch]:
+        configuration = self.configuration
+        source = BatchSource(
+            store=self.store,
+            names=tuple(sorted(self.cases)),
+            task=self.plan.task,
+            augmenter=plain_augmenter(configuration.patch_vox),
+            size=configuration.batch,
+            foreground=recipe_named(self.training.recipe).foreground,
+            seed=_seed(self.training.seed, f"{self.name}/unchanged"),
+        )
+        count = -(-len(self.cases) // configuration.batch)
+        return batches(source, 0, count, workers=0, pin=False)
+
+    def _begin(self, invite: TrainInvite) -> TrainingState:
+        """The state to go on from; a public copy has an optimiser and a seed of its own."""
+        stream = f"{self.name}/public" if invite.phase == "public" else self.name
+        state = self._state(seed=_seed(self.training.seed, stream))
+        if invite.after:
+            self._load(state, self._folder(invite.run, invite.phase, invite.after))
         return state
 
-    def _begin_closing(self, invite: TrainInvite) -> TrainingState:
-        """A fresh optimiser in the first closing round, its state in those after it."""
-        state = self._state(seed=_seed(self.training.seed, f"{self.name}/closing"))
-        if invite.round > self.training.rounds:
-            load(state, self._folder(invite.run, invite.round))
-        return state
+    def _load(self, state: TrainingState, folder: Path) -> None:
+        if not load(state, folder):
+            raise InputError(
+                f"the site holds no state of {folder.name}",
+                where=f"site {self.name}, {folder}",
+                mend="restore the site's folder, or train in a new run folder",
+            )
 
     def _state(self, *, seed: int) -> TrainingState:
         weights = initial_tensors(self.plan, self.configuration_name, seed=self.training.seed)
@@ -145,19 +176,17 @@ class SiteTrainer:
         fitting = micro_batch(self.configuration, self.plan.task, self.memory_gib)
         return replace(execution, micro_batch=fitting)
 
-    def _forget(self, run: str, number: int) -> None:
-        """Remove a state that no round can begin from any more; the last round's is the model."""
-        if number != self.training.rounds:
-            shutil.rmtree(self._folder(run, number), ignore_errors=True)
+    def _forget(self, invite: TrainInvite) -> None:
+        """Remove the states before the one that the round began from: no round can need them."""
+        begun = self._folder(invite.run, invite.phase, invite.after)
+        for folder in begun.parent.glob(begun.name.split("_")[0] + "_*"):
+            if folder.name < begun.name:
+                shutil.rmtree(folder, ignore_errors=True)
 
-    def _folder(self, run: str, number: int) -> Path:
-        """Where the state after `number` rounds lies; closing rounds have folders of their own."""
-        kind = "closing" if number > self.training.rounds else "round"
+    def _folder(self, run: str, phase: Phase, number: int) -> Path:
+        """Where the state after `number` rounds lies; that of a public copy lies by itself."""
+        kind = "public" if phase == "public" else "round"
         return self.base / run / "state" / f"{kind}_{number:04d}"
-
-
-def _apply(term: LocalTerm, received: Tensors, network: nn.Module) -> Tensor:
-    return term(network, received)
 
 
 def _seed(seed: int, name: str) -> int:

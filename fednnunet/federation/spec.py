@@ -85,10 +85,12 @@ class Training:
     has a test set (`imagesTs`, `labelsTs`) trains on all other cases and is evaluated on that.
     With a `fold` (0 to 4) every site instead holds out that fifth of its patients, test set or not;
     the folds are the same for every `seed`.
-    `closing_rounds` follow the last round where a method keeps tensors private: the sites train a
-    public copy of those on the frozen shared body, for hospitals outside. `references` are methods
-    trained beside `method` with the same cases and iterations, for comparison. Fewer than `quorum`
-    replies end a round with an error (0: all sites must reply).
+    In `personal_rounds` after them every site trains all its tensors alone; by `personal_schedule`
+    the learning rate begins anew for them, or continues on one schedule over both. `closing_rounds`
+    follow where a method keeps tensors private: the sites train a public copy of those on the
+    frozen shared body, for hospitals outside. `references` are methods trained beside `method` with
+    the same cases and iterations, for comparison. Fewer than `quorum` replies end a round with an
+    error (0: all sites must reply).
     """
 
     method: str = "fedbn_head"
@@ -99,6 +101,8 @@ class Training:
     held_out: float = 0.2
     fold: int | None = None
     seed: int = 0
+    personal_rounds: int = 0
+    personal_schedule: Literal["own", "continued"] = "own"
     closing_rounds: int = 2
     references: tuple[str, ...] = ()
     quorum: int = 0
@@ -108,8 +112,10 @@ class Training:
         for name in (self.method, *self.references):
             _known("method", name, METHODS)
         _known("recipe", self.recipe, RECIPES)
-        if self.rounds < 1 or self.iterations_per_round < 1 or self.closing_rounds < 0:
+        if self.rounds < 1 or self.iterations_per_round < 1:
             raise InputError("rounds and iterations_per_round must be at least 1", mend="raise it")
+        if self.personal_rounds < 0 or self.closing_rounds < 0:
+            raise InputError("no phase has fewer than 0 rounds", mend="raise it")
         if not 0 <= self.held_out < 1:
             raise InputError(f"held_out is {self.held_out}", mend="give a share from 0 to below 1")
         if self.fold not in (None, *range(FOLDS)):

@@ -11,7 +11,7 @@ from fednnunet.errors import PlanError, raise_all
 from fednnunet.evaluation.scores import SiteScores
 from fednnunet.federation.asking import Progress, ask, ask_all
 from fednnunet.federation.engines.engine import Engine
-from fednnunet.federation.history import RoundRecord, check_key
+from fednnunet.federation.history import RoundRecord, check_key, load_records, rounds_of
 from fednnunet.federation.messages import (
     EvaluateInvite,
     EvaluateReply,
@@ -137,32 +137,40 @@ def _evaluate(
     models = []
     if state.shared.keys() == initial.keys():
         sites = tuple(site for site, reply in ready.items() if reply.held_out_cases)
-        models.append(_scores(engine, run, state, sites, personal=False, progress=progress))
-    if run.method.private(initial):
-        sites = tuple(site for site, reply in ready.items() if reply.training_cases)
-        models.append(_scores(engine, run, state, sites, personal=True, progress=progress))
+        invite = EvaluateInvite(
+            tensors=state.shared,
+            run=run.name,
+            method=run.method_name,
+            round=state.round,
+            personal=False,
+        )
+        models.append(_scores(engine, run, dict.fromkeys(sites, invite), progress))
+    if run.method.private(initial) or run.training.personal_rounds:
+        history = load_records(run.folder / "rounds")
+        trained = {site: rounds_of(history, site) for site in ready}
+        invites = {site: _personal(run, state, after) for site, after in trained.items() if after}
+        models.append(_scores(engine, run, invites, progress))
     return models
 
 
-def _scores(
-    engine: Engine,
-    run: Run,
-    state: State,
-    sites: tuple[str, ...],
-    *,
-    personal: bool,
-    progress: Progress | None,
-) -> ModelScores:
-    tensors = run.method.shared(state.shared) if personal else state.shared
-    invite = EvaluateInvite(
-        tensors=tensors,
+def _personal(run: Run, state: State, after: int) -> EvaluateInvite:
+    """Asks a site for its own model; one that trained all its tensors last needs none of ours."""
+    alone = after > run.training.rounds
+    return EvaluateInvite(
+        tensors={} if alone else run.method.shared(state.shared),
         run=run.name,
         method=run.method_name,
-        round=run.training.rounds,
-        personal=personal,
+        round=after,
+        personal=True,
     )
-    answers = ask(engine, dict.fromkeys(sites, invite), EvaluateReply, progress=progress)
+
+
+def _scores(
+    engine: Engine, run: Run, invites: Mapping[str, EvaluateInvite], progress: Progress | None
+) -> ModelScores:
+    answers = ask(engine, invites, EvaluateReply, progress=progress)
     raise_all("not all sites can be evaluated", answers.errors.values())
+    personal = any(invite.personal for invite in invites.values())
     kind = "personal" if personal else "global"
     return ModelScores(
         model=run.method_name if run.name else kind,

@@ -7,12 +7,15 @@ from pathlib import Path
 import pytest
 import torch
 
+from fednnunet.errors import InputError
 from fednnunet.federation.messages import EvaluateInvite, TrainInvite, pack
 from fednnunet.federation.methods.catalogue import METHODS
+from fednnunet.federation.phases import Phase
 from fednnunet.federation.site_training import SiteTrainer
 from fednnunet.federation.spec import Training
 from fednnunet.training.device import choose_execution
 from fednnunet.training.initial import initial_tensors
+from fednnunet.training.local import Local
 from fednnunet.training.loop import train
 from fednnunet.training.recipe import recipe_named
 from fednnunet.training.state import new_state
@@ -36,15 +39,20 @@ def a_trainer(folder: Path, name: str) -> SiteTrainer:
     )
 
 
-def an_invite(method: str, tensors, number: int, *, closing: bool = False) -> TrainInvite:
+def an_invite(
+    method: str, tensors, number: int, *, phase: Phase = "joint", after: int | None = None
+) -> TrainInvite:
+    """A round in which a site that missed none takes part, on a schedule of `ROUNDS` rounds."""
     return TrainInvite(
         tensors=tensors,
         run="",
         method=method,
         round=number,
+        phase=phase,
+        after=number if after is None else after,
         iterations=ITERATIONS,
+        begin=number % ROUNDS * ITERATIONS,
         total=ROUNDS * ITERATIONS,
-        closing=closing,
     )
 
 
@@ -80,7 +88,7 @@ def plain_training(trainer: SiteTrainer, seed: int):
     return state.network.state_dict()
 
 
-@pytest.mark.parametrize("method", sorted(m for m, v in METHODS.items() if v.local_term is None))
+@pytest.mark.parametrize("method", sorted(m for m, v in METHODS.items() if v.local == Local()))
 def test_one_site_alone_equals_plain_training(tmp_path, method):
     from fednnunet.federation.site_training import _seed
 
@@ -126,7 +134,7 @@ def test_a_round_asked_twice_gives_the_same_reply(tmp_path):
     assert all(torch.equal(t, again.tensors[n]) for n, t in once.tensors.items())
 
 
-def test_closing_changes_the_public_copy_only(tmp_path):
+def test_the_public_phase_changes_the_public_copy_only(tmp_path):
     trainer = a_trainer(tmp_path, "one")
     first = initial_tensors(trainer.plan, CONFIGURATION, seed=0)
     method = METHODS["fedbn_head"]
@@ -138,8 +146,46 @@ def test_closing_changes_the_public_copy_only(tmp_path):
     )
     personal = trainer.bundle(invite).weights
     whole = {**method.private(first), **shared}
-    reply = trainer.train(an_invite("fedbn_head", whole, ROUNDS, closing=True))
+    reply = trainer.train(an_invite("fedbn_head", whole, ROUNDS, phase="public", after=0))
     assert reply.tensors.keys() == method.private(first).keys()
     assert any(not torch.equal(t, first[n]) for n, t in reply.tensors.items())
     after = trainer.bundle(invite).weights
     assert all(torch.equal(t, after[n]) for n, t in personal.items())
+
+
+@pytest.mark.parametrize("method", sorted(METHODS))
+def test_the_personal_phase_trains_every_tensor_and_sends_none(tmp_path, method):
+    trainer = a_trainer(tmp_path, "one")
+    replies, before = rounds_alone(trainer, method)
+    shared = {name: tensor + 0.01 for name, tensor in replies[-1].tensors.items()}
+    for number in range(2):
+        given = {} if number else shared
+        invite = an_invite(method, given, ROUNDS + number, phase="personal")
+        assert trainer.train(invite).tensors == {}
+    number = 2 * ROUNDS
+    invite = EvaluateInvite(tensors={}, run="", method=method, round=number, personal=True)
+    after = trainer.bundle(invite).weights
+    trained = [name for name, tensor in before.items() if tensor.is_floating_point()]
+    assert all(not torch.equal(after[name], before[name]) for name in trained)
+
+
+@pytest.mark.parametrize("phase", ["joint", "personal", "public"])
+def test_a_round_of_any_phase_asked_twice_gives_the_same_state(tmp_path, phase):
+    first = initial_tensors(small_plan()[0], CONFIGURATION, seed=0)
+    begun = 0 if phase == "public" else 1
+    models = []
+    for again in (False, True):
+        trainer = a_trainer(tmp_path / str(again), "one")
+        trainer.train(an_invite("fedbn", METHODS["fedbn"].shared(first), 0))
+        for _ in range(1 + again):
+            trainer.train(an_invite("fedbn", first, 1, phase=phase, after=begun))
+        folder = f"{'public' if phase == 'public' else 'round'}_0002"
+        state = trainer.base / "state" / folder / "state.safetensors"
+        models.append(state.read_bytes())
+    assert models[0] == models[1]
+
+
+def test_a_lost_state_is_named(tmp_path):
+    with pytest.raises(InputError, match="holds no state of round_0003") as caught:
+        a_trainer(tmp_path, "one").train(an_invite("fedavg", {}, 4, after=3))
+    assert "restore the site's folder" in str(caught.value)

@@ -30,9 +30,9 @@ def test_planning_and_training_leave_all_that_they_promise(trained):
         "0003.json",
     }
     rows = list(csv.DictReader((run / "history.csv").open()))
-    assert [(row["round"], row["closing"], row["site"]) for row in rows] == [
-        (round_, closing, site)
-        for round_, closing in (("1", "0"), ("2", "0"), ("3", "1"))
+    assert [(row["round"], row["phase"], row["site"]) for row in rows] == [
+        (round_, phase, site)
+        for round_, phase in (("1", "joint"), ("2", "joint"), ("3", "public"))
         for site in ("north", "south")
     ]
 

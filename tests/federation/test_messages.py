@@ -25,7 +25,10 @@ def test_fields_and_tensors_survive_the_way():
         run="",
         method="fedavg",
         round=3,
+        phase="joint",
+        after=2,
         iterations=5,
+        begin=15,
         total=50,
     )
     back = unpack(pack(invite), sender="the coordinator")

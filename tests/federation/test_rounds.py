@@ -14,6 +14,7 @@ from fednnunet.federation.engines.engine import Answer
 from fednnunet.federation.history import load_records
 from fednnunet.federation.messages import Message, TrainInvite, TrainReply
 from fednnunet.federation.methods.catalogue import METHODS
+from fednnunet.federation.phases import leaving
 from fednnunet.federation.rounds import Run, run_rounds
 from fednnunet.federation.spec import Training
 from fednnunet.planning.plan import (
@@ -66,8 +67,15 @@ class PretendEngine:
 
     sites = SITES
 
-    def __init__(self, *, backwards: bool = False, fail: Mapping[int, str] | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        backwards: bool = False,
+        fail: Mapping[int, str] | None = None,
+        as_if_without: int = 0,
+    ) -> None:
         self.backwards = backwards
+        self.as_if_without = as_if_without
         self.fail = fail or {}
         self.asked: list[TrainInvite] = []
 
@@ -84,9 +92,9 @@ class PretendEngine:
             yield Answer(site=site, reply=self.reply(site, invite))
 
     def reply(self, site: str, invite: TrainInvite) -> TrainReply:
-        method = METHODS[invite.method]
-        tensors = method.private(invite.tensors) if invite.closing else dict(invite.tensors)
-        step = (SITES.index(site) + 1) * 0.1 * (invite.round + 1)
+        tensors = leaving(METHODS[invite.method], invite.phase, invite.tensors)
+        number = invite.round - (self.as_if_without if invite.phase == "public" else 0)
+        step = (SITES.index(site) + 1) * 0.1 * (number + 1)
         return TrainReply(
             tensors={name: t + step for name, t in tensors.items()},
             round=invite.round,
@@ -115,10 +123,10 @@ def test_the_order_of_replies_does_not_matter(tmp_path, method):
 
 
 @pytest.mark.parametrize("method", sorted(METHODS))
-@pytest.mark.parametrize("stop", [1, 2, 4, 5])
-def test_four_rounds_equal_some_rounds_a_restart_and_the_rest(tmp_path, method, stop):
-    whole = go(a_run(tmp_path / "whole", method), PretendEngine())
-    broken = a_run(tmp_path / "broken", method)
+@pytest.mark.parametrize("stop", [1, 2, 4, 5, 6])
+def test_all_rounds_equal_some_rounds_a_restart_and_the_rest(tmp_path, method, stop):
+    whole = go(a_run(tmp_path / "whole", method, personal_rounds=2), PretendEngine())
+    broken = a_run(tmp_path / "broken", method, personal_rounds=2)
     with pytest.raises(FedNNUNetError, match="the disk is full"):
         go(broken, PretendEngine(fail={min(stop, whole.round - 1): "b"}))
     again = go(broken, PretendEngine())
@@ -149,15 +157,52 @@ def test_a_quorum_lets_the_round_go_on_and_names_who_failed(tmp_path):
     assert "the disk is full" in (tmp_path / "history.csv").read_text()
 
 
-def test_private_tensors_are_first_sent_in_the_closing_rounds(tmp_path):
+def test_private_tensors_are_first_sent_in_the_public_phase(tmp_path):
     engine = PretendEngine()
     state = go(a_run(tmp_path, "fedbn_head"), engine)
     for invite in engine.asked:
-        assert ("heads.0.weight" in invite.tensors) == invite.closing
+        assert ("heads.0.weight" in invite.tensors) == (invite.phase == "public")
     assert state.shared.keys() == INITIAL.keys()
     body = "encoder.0.blocks.0.conv.weight"
-    closing = [invite.tensors[body] for invite in engine.asked if invite.closing]
-    assert torch.equal(state.shared[body], closing[0])
+    bodies = [invite.tensors[body] for invite in engine.asked if invite.phase == "public"]
+    assert torch.equal(state.shared[body], bodies[0])
+
+
+@pytest.mark.parametrize("method", sorted(METHODS))
+def test_the_global_model_does_not_depend_on_the_personal_phase(tmp_path, method):
+    without = go(a_run(tmp_path / "a", method), PretendEngine())
+    joint_only = a_run(tmp_path / "b", method, personal_rounds=3)
+    engine = PretendEngine(as_if_without=3)
+    state = go(joint_only, engine)
+    assert without.shared.keys() == state.shared.keys()
+    assert all(torch.equal(t, state.shared[n]) for n, t in without.shared.items())
+
+
+@pytest.mark.parametrize("schedule", ["own", "continued"])
+def test_the_personal_phase_sends_what_is_shared_once_and_nothing_comes_back(tmp_path, schedule):
+    engine = PretendEngine()
+    run = a_run(tmp_path, "fedbn", personal_rounds=3, personal_schedule=schedule)
+    go(run, engine)
+    alone = [invite for invite in engine.asked if invite.phase == "personal"]
+    assert [bool(invite.tensors) for invite in alone] == [True, False, False]
+    assert [invite.after for invite in alone] == [4, 5, 6]
+    own = schedule == "own"
+    assert [invite.begin for invite in alone] == ([0, 25, 50] if own else [100, 125, 150])
+    assert {invite.total for invite in alone} == ({75} if own else {175})
+    assert {r.shift for r in load_records(tmp_path / "rounds") if r.phase == "personal"} == {0.0}
+
+
+def test_a_site_goes_on_from_its_last_round_that_was_accepted(tmp_path):
+    class Listening(PretendEngine):
+        def reply(self, site, invite):
+            after.setdefault(site, []).append((invite.phase, invite.round, invite.after))
+            return super().reply(site, invite)
+
+    after: dict = {}
+    go(a_run(tmp_path, "fedbn", rounds=3, quorum=2), Listening(fail={1: "c"}))
+    rounds = [("joint", 0, 0), ("joint", 1, 1), ("joint", 2, 2), ("public", 3, 0), ("public", 4, 4)]
+    assert after["a"] == rounds
+    assert after["c"] == [("joint", 0, 0), ("joint", 2, 1), *rounds[3:]]
 
 
 def test_a_diverged_site_is_refused(tmp_path):

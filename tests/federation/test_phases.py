@@ -1,0 +1,38 @@
+"""Which phase a round is in, its place in the schedule, and what leaves a site in it."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from fednnunet.federation.methods.catalogue import METHODS
+from fednnunet.federation.phases import Phases, leaving
+
+PHASES = Phases(joint=3, personal=2, public=1)
+TENSORS = {"encoder.0.blocks.0.conv.weight": torch.ones(1), "heads.0.weight": torch.ones(1)}
+
+
+def test_phases_follow_each_other():
+    found = [PHASES.of(number) for number in range(PHASES.total)]
+    assert found == ["joint", "joint", "joint", "personal", "personal", "public"]
+    assert PHASES.own == 5
+
+
+def test_each_phase_has_a_whole_schedule_of_its_own():
+    places = [PHASES.schedule(number) for number in range(PHASES.total)]
+    assert places == [(0, 3), (1, 3), (2, 3), (0, 2), (1, 2), (0, 1)]
+
+
+def test_a_continued_schedule_runs_over_joint_and_personal_rounds():
+    phases = Phases(joint=3, personal=2, public=1, continued=True)
+    places = [phases.schedule(number) for number in range(phases.total)]
+    assert places == [(0, 5), (1, 5), (2, 5), (3, 5), (4, 5), (0, 1)]
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_nothing_leaves_in_the_personal_phase_and_everything_leaves_in_some_other(name):
+    method = METHODS[name]
+    assert leaving(method, "personal", TENSORS) == {}
+    joint, public = (set(leaving(method, phase, TENSORS)) for phase in ("joint", "public"))
+    assert joint | public == set(TENSORS)
+    assert not joint & public
