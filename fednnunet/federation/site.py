@@ -37,7 +37,7 @@ from fednnunet.federation.messages import (
 )
 from fednnunet.federation.methods.catalogue import METHODS
 from fednnunet.federation.policy import read_policy
-from fednnunet.federation.site_cases import SiteCases, site_cases, training_folder
+from fednnunet.federation.site_cases import SiteCases, check_drawn, site_cases, training_folder
 from fednnunet.federation.site_evaluation import evaluate_at_site
 from fednnunet.federation.site_training import SiteTrainer
 from fednnunet.federation.spec import Federation
@@ -123,6 +123,8 @@ class Site:
             cases, task, workers=self._federation.budget.workers, progress=self._tell
         )
         self._task = task
+        drawn = self._federation.annotated_values(self.name)
+        check_drawn(cases, self._measured, task, drawn, site=self.name)
         whole = cleanse(Fingerprint.of(task, self._measured), self._policy, site=self.name)
         return FingerprintReply(tensors=sums(whole.to_vector()))
 

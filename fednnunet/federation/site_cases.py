@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from fednnunet.dataset import Case, folds, list_images, read_dataset, split_cases
-from fednnunet.errors import DataError
+from fednnunet.errors import DataError, raise_all
 from fednnunet.federation.spec import FOLDS, SiteSpec, Training
 from fednnunet.io import ending
+from fednnunet.planning.fingerprint import CaseFingerprint
 from fednnunet.task import Task
 
 
@@ -45,6 +47,33 @@ def site_cases(spec: SiteSpec, task: Task, training: Training, *, site: str) -> 
         return SiteCases(training=cases, held_out=())
     train, held_out = split_cases(cases, fraction=training.held_out, seed=training.seed)
     return SiteCases(training=train, held_out=held_out)
+
+
+def check_drawn(
+    cases: Sequence[Case],
+    measured: Sequence[CaseFingerprint],
+    task: Task,
+    annotated: Collection[int],
+    *,
+    site: str,
+) -> None:
+    """Raise a fault for every case whose label map holds a label that the site does not draw.
+
+    Training would take such voxels for background. `annotated` are the values that the site draws,
+    background included; `measured` are the fingerprints of `cases`.
+    """
+    faults = [
+        DataError(
+            f"case {case.name} has label {value} ({task.labels[value]}), which the site says it "
+            "does not draw",
+            where=f"site {site}, {case.label}, {count:,} voxels",
+            mend=f"add it to sites.{site}.annotated in the federation file, or correct the map",
+        )
+        for case, fingerprint in zip(cases, measured, strict=True)
+        for value, count in enumerate(fingerprint.voxels_per_label)
+        if count and value not in annotated
+    ]
+    raise_all(f"label maps of site {site} hold more than it draws", faults)
 
 
 def _test_set(spec: SiteSpec, task: Task, site: str) -> tuple[Case, ...]:

@@ -45,16 +45,3 @@ def union_task(name: str, sites: Mapping[str, Task]) -> Task:
     background = first.labels[0]
     labels = dict.fromkeys(label for task in ordered for label in task.labels[1:])
     return Task(name=name, channels=first.channels, labels=(background, *labels))
-
-
-def label_values(site: Task, union: Task) -> dict[int, int]:
-    """For each label value of a site's maps, its value in the union's; raises DataError."""
-    missing = [label for label in site.labels[1:] if label not in union.labels]
-    raise_all(
-        "labels are not in the union",
-        [
-            DataError(f"label {m!r} is not in the union", mend="make the union anew")
-            for m in missing
-        ],
-    )
-    return {0: 0} | {i: union.labels.index(n) for i, n in enumerate(site.labels) if i}

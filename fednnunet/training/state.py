@@ -133,7 +133,6 @@ def save(state: TrainingState, folder: Path) -> Path:
     with replacing(current) as temporary:
         header = {"state": json.dumps(records.encode(record))}
         save_file(tensors, temporary, metadata=header)
-        _sync(temporary)
         if current.exists():
             os.replace(current, folder / PREVIOUS)
     return current
@@ -230,8 +229,3 @@ def _damaged(path: Path, why: str) -> InputError:
     return InputError(
         f"{path.name} is damaged: {why}", where=str(path), mend="restore it, or begin anew"
     )
-
-
-def _sync(path: Path) -> None:
-    with path.open("rb") as stream:
-        os.fsync(stream.fileno())

@@ -4,9 +4,10 @@ import json
 
 import pytest
 
-from fednnunet.errors import DataError, InputError
-from fednnunet.federation.site_cases import site_cases
+from fednnunet.errors import DataError, FedNNUNetError, InputError
+from fednnunet.federation.site_cases import check_drawn, site_cases
 from fednnunet.federation.spec import FOLDS, SiteSpec, Training
+from fednnunet.planning.fingerprint import CaseFingerprint
 from fednnunet.task import Task
 
 TASK = Task(name="t", channels=("MRI",), labels=("background", "a"))
@@ -97,3 +98,22 @@ def test_a_site_of_too_few_patients_for_the_folds_says_so(folder):
 def test_a_fold_that_is_not_there_is_refused():
     with pytest.raises(InputError, match="no fold 5"):
         Training(fold=5)
+
+
+def test_labels_that_a_site_says_it_does_not_draw_are_named(folder):
+    task = Task(name="t", channels=("MRI",), labels=("background", "a", "b"))
+    cases = split(SiteSpec(folder=folder)).training[:3]
+
+    def holding(*voxels):
+        return CaseFingerprint(
+            spacing_mm=(1, 1, 1), shape_vox=(9, 9, 9), crop_ratio=1.0, foreground=(),
+            voxels_per_label=voxels,
+        )  # fmt: skip
+
+    measured = [holding(9, 4, 0), holding(9, 0, 1234), holding(9, 1, 1)]
+    check_drawn(cases, measured, task, (0, 1, 2), site="s")
+    with pytest.raises(FedNNUNetError, match="2 faults") as caught:
+        check_drawn(cases, measured, task, (0, 1), site="s")
+    said = str(caught.value)
+    assert f"case {cases[1].name} has label 2 (b)" in said and "1,234 voxels" in said
+    assert cases[0].name not in said
