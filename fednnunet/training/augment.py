@@ -107,9 +107,16 @@ def seeded(seed: int) -> Iterator[None]:
 
 
 def make_augmenter(
-    patch_vox: Sequence[int], use_mask: Sequence[bool], augmentation: Augmentation
+    patch_vox: Sequence[int],
+    use_mask: Sequence[bool],
+    augmentation: Augmentation,
+    *,
+    first: Sequence[Callable[..., dict[str, Any]]] = (),
 ) -> Augmenter:
-    """Build nnU-Net's sequence of transforms for a patch of (z, y, x) or (y, x) voxels."""
+    """Build nnU-Net's sequence of transforms for a patch of (z, y, x) or (y, x) voxels.
+
+    The steps `first` come after the turn and before all others.
+    """
     is_2d, patch = len(patch_vox) == 2, tuple(patch_vox)
     flat = not is_2d and max(patch) / patch[0] > _FLAT
     degrees = _degrees(patch, flat)
@@ -121,7 +128,7 @@ def make_augmenter(
     lead = (1,) if is_2d else ()
     return Augmenter(
         size=PatchSize(final_vox=_three(lead + patch), read_vox=_three(lead + read)),
-        steps=(*_intensity(augmentation, flat), *_last(len(patch), use_mask, augmentation)),
+        steps=(*first, *_intensity(augmentation, flat), *_last(len(patch), use_mask, augmentation)),
         is_2d=is_2d,
         turner=_turner(patch, tuple(read), degrees, flat, augmentation),
     )

@@ -1,21 +1,21 @@
 """What a federated method may change in a site's training: one frozen value of small parts.
 
-    Local(terms=..., detours=..., corrections=..., turns=...)
+    Local(changes=..., terms=..., detours=..., corrections=..., turns=...)
 
 is the site's half of a method. Each part is a value too (importable, so that it can be sent to the
 processes of several GPUs), and `+` joins two such halves. What is received in a round comes in a
 `Given`; what a site must remember from round to round lies in `TrainingState.memory`, which is
 saved with the network and never sent. In an iteration:
 
-    gradient of (loss + sum of terms), taken where the detours say  ->  corrections  ->  clipping
-    ->  the optimiser's step on the parameters whose turn it is
+    changes of the patches  ->  gradient of (loss + sum of terms), taken where the detours say
+    ->  corrections  ->  clipping  ->  the optimiser's step on the parameters whose turn it is
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -33,7 +33,7 @@ Gradient = Callable[[Batch], Measured]
 """Puts the gradient over a batch, at the parameters as they are now, in place of every `.grad`.
 
 The batch may be another one than the iteration's, or a part of it; the gradient is always that of
-a mean over samples. Over several GPUs every process must give the same number of samples.
+a mean over its samples. Over several GPUs every process counts as it does in the iteration's batch.
 """
 
 
@@ -77,6 +77,21 @@ class Pass:
     features: Tensor | None
     targets: Targets
     given: Given
+
+
+Step = Callable[..., dict[str, Any]]
+"""A step of augmentation: takes and gives `image` (c, *patch) and `segmentation`, by name.
+
+It draws from the global generators, which the augmenter sets for each patch.
+"""
+
+
+class Change(Protocol):
+    """A step of augmentation that depends on what the round has given."""
+
+    def __call__(self, memory: Tensors, given: Given, /) -> Step | None:
+        """The step for a round, or None where there is nothing to change; `memory` is read only."""
+        ...
 
 
 class Term(Protocol):
@@ -124,11 +139,13 @@ class Turn:
 class Local:
     """A site's half of a method: nothing by default, which is plain training.
 
+    `changes` are made to the patches once they are turned, before their intensities are varied.
     `terms` are added to the loss, `detours` say where the gradient is taken (the first is the
     outermost), `corrections` change it in order, and `turns` divide a round's iterations among
     parts of the network. `features` asks for `Pass.features`.
     """
 
+    changes: tuple[Change, ...] = ()
     terms: tuple[Term, ...] = ()
     detours: tuple[Detour, ...] = ()
     corrections: tuple[Correction, ...] = ()
@@ -145,6 +162,7 @@ class Local:
         if self.turns and other.turns:
             raise InputError("both rules divide a round's iterations", mend="choose one of them")
         return Local(
+            changes=self.changes + other.changes,
             terms=self.terms + other.terms,
             detours=self.detours + other.detours,
             corrections=self.corrections + other.corrections,

@@ -56,7 +56,7 @@ def run_stretch(
     state: TrainingState, stretch: Stretch, execution: Execution, share: tuple[int, int] = (0, 1)
 ) -> TrainSummary:
     """Train `state` in place; `share` is (rank, ranks) where several processes share batches."""
-    source = _source(stretch, state.seed, share)
+    source = _source(stretch, state, share)
     stepper = _stepper(stretch, execution, share[1])
     state.network.train()
     if execution.compile and (state.runner is None or share[1] > 1):
@@ -186,18 +186,22 @@ def samples_at_once(configuration: Configuration, norm: str, execution: Executio
     return min(2, whole) if alike and execution.torch_device.type == "cpu" else whole
 
 
-def _source(stretch: Stretch, seed: int, share: tuple[int, int]) -> BatchSource:
+def _source(stretch: Stretch, state: TrainingState, share: tuple[int, int]) -> BatchSource:
     configuration, recipe = stretch.configuration, stretch.recipe
+    changes = [change(state.memory, stretch.given) for change in stretch.local.changes]
     return BatchSource(
         store=stretch.store,
         names=tuple(sorted(stretch.names)),
         task=stretch.plan.task,
         augmenter=make_augmenter(
-            configuration.patch_vox, configuration.use_mask, recipe.augmentation
+            configuration.patch_vox,
+            configuration.use_mask,
+            recipe.augmentation,
+            first=[step for step in changes if step is not None],
         ),
         size=configuration.batch,
         foreground=recipe.foreground,
-        seed=seed,
+        seed=state.seed,
         share=share,
     )
 

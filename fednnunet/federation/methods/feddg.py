@@ -1,0 +1,122 @@
+"""FedDG's amplitude exchange: training patches take on the look of other sites' images.
+
+Liu et al., "FedDG: Federated Domain Generalization on Medical Image Segmentation via Episodic
+Learning in Continuous Frequency Space", CVPR 2021. Each site tells the amplitude of its images' low
+frequencies; in every other training patch, a site moves the amplitude of those frequencies towards
+another site's by a random share (`training.amplitude` has the formula). The labels and the phase
+stay. The merge is FedAvg's.
+
+What differs from the paper:
+- A site sends one amplitude, the mean over all its training cases, and not one of each image: no
+  amplitude of a single patient leaves it, and it refuses where it has fewer training cases than its
+  own policy asks for. All exchanged patches of a pair of sites thus share one look.
+- The transform is in three dimensions, of patches of the plan's size. The paper's is of 2D slices,
+  with a square whose half-width is a share of their edge; here it is `waves` whole waves over the
+  patch.
+- Patches are exchanged at random, as a part of the augmentation, instead of being added to the
+  batch. The paper's episodic training (a meta-step on exchanged images, and a term at the
+  boundary) is left out.
+
+The amplitudes are measured in a site's first round; the exchange begins in the second. Besides
+FedAvg's bytes a site sends a few hundred numbers, and receives as many for each site.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from fednnunet.errors import InputError
+from fednnunet.federation.methods.fedavg import fedavg
+from fednnunet.federation.methods.method import (
+    Merge,
+    Reply,
+    State,
+    Tensors,
+    Trained,
+    mean_by_cases,
+)
+from fednnunet.planning.cleanse import check_cases
+from fednnunet.training.amplitude import Exchange, amplitude_shape, mean_amplitude
+from fednnunet.training.local import Given, Local
+
+_OWN, _BANK = "amplitude", "amplitude/"
+_FIRST = "encoder.0.blocks.0.conv.weight"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Borrow:
+    """The change of patches: with `chance`, towards one of the other sites' amplitudes.
+
+    A site's own is not borrowed: it is known by what the site keeps in its memory.
+    """
+
+    chance: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not 0 < self.chance <= 1:
+            raise InputError(f"the chance is {self.chance}", mend="choose above 0, at most 1")
+
+    def __call__(self, memory: Tensors, given: Given, /) -> Exchange | None:
+        """The exchange, or None where no other site has told its amplitude."""
+        own = memory[_OWN].cpu() if _OWN in memory else None
+        bank = [t.cpu() for name, t in sorted(given.aside.items()) if name.startswith(_BANK)]
+        others = [t for t in bank if own is None or not torch.equal(t, own)]
+        return Exchange(amplitudes=tuple(others), chance=self.chance) if others else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeanAmplitude:
+    """A site's aside: the mean amplitude of up to `waves` waves, over `patches` of every case."""
+
+    words: str = (
+        "mean strength of the lowest spatial frequencies over all of the site's training cases, "
+        "which every site receives"
+    )
+    waves: int = 2
+    patches: int = 4
+
+    def __post_init__(self) -> None:
+        if self.waves < 0 or self.patches < 1:
+            raise InputError(
+                f"waves is {self.waves}, patches {self.patches}",
+                mend="choose waves of 0 or more, and at least one patch",
+            )
+
+    def like(self, tensors: Tensors, shared: Collection[str], /) -> dict[str, Tensor]:
+        """Its size, from the first convolution's weight (f, c, z, y, x)."""
+        weight = tensors[_FIRST]
+        return {_OWN: torch.zeros(amplitude_shape(weight.shape[1], weight.ndim - 2, self.waves))}
+
+    def reply(self, site: Trained, /) -> dict[str, Tensor]:
+        """Measured once, then remembered; raises RefusalError where the site has too few cases."""
+        check_cases(site.cases, site.policy)
+        if _OWN not in site.state.memory:
+            patches = (batch.image for batch in site.each_case(self.patches))
+            site.state.memory[_OWN] = mean_amplitude(patches, self.waves)
+        return {_OWN: site.state.memory[_OWN].cpu()}
+
+
+@dataclass(frozen=True, slots=True)
+class GatherAmplitudes:
+    """A merge: `mean` for the weights, and the amplitude of every site that has ever replied."""
+
+    mean: Merge = mean_by_cases
+
+    def __call__(self, state: State, replies: Sequence[Reply], /) -> State:
+        """The state after the round, with each site's amplitude in its aside."""
+        new = self.mean(state, replies)
+        told = {_BANK + reply.site: reply.aside[_OWN] for reply in replies}
+        return replace(new, aside={**new.aside, **dict(sorted(told.items()))})
+
+
+feddg = replace(
+    fedavg,
+    about="patches take on other sites' mean low-frequency amplitude (FedDG, Liu 2021)",
+    local=Local(changes=(Borrow(),)),
+    asides=(MeanAmplitude(),),
+    merge=GatherAmplitudes(),
+)
