@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -18,6 +19,7 @@ from torch import Tensor
 
 from fednnunet import records
 from fednnunet.errors import InputError
+from fednnunet.evaluation.scores import SiteScores
 from fednnunet.federation.methods.method import State
 from fednnunet.federation.phases import Phase
 from fednnunet.files import replacing, write_text
@@ -26,13 +28,15 @@ _MEMORY = "memory/"
 _SHARED = "shared/"
 _ASIDE = "aside/"
 _KEPT_STATES = 2
+_FIGURES = ("seconds", "wait_share", "bytes_to_site", "bytes_from_site")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SiteRound:
     """One site in one round.
 
-    `dice` is on augmented training patches, one value a target; none where nothing was to be found.
+    `dice` is on augmented training patches, `held_out` on the same few patches of held-out cases in
+    every round: one value a target, none where nothing was to be found. `notes` are for the log.
     """
 
     cases: int
@@ -42,6 +46,8 @@ class SiteRound:
     wait_share: float
     bytes_to_site: int
     bytes_from_site: int
+    held_out: tuple[float | None, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +55,8 @@ class RoundRecord:
     """One round. `shift` is the norm of the change of the shared tensors.
 
     `refused` names each site that gave no acceptable reply, and why. `key` identifies the training,
-    so that rounds of another plan or method are never continued.
+    so that rounds of another plan or method are never continued. `scores` are sums over held-out
+    cases, in the rounds after which these are predicted whole.
     """
 
     key: str
@@ -58,6 +65,7 @@ class RoundRecord:
     shift: float
     sites: dict[str, SiteRound]
     refused: dict[str, str]
+    scores: dict[str, SiteScores] = field(default_factory=dict)
 
 
 def save_round(folder: Path, state: State, record: RoundRecord) -> None:
@@ -111,22 +119,39 @@ def load_records(folder: Path) -> tuple[RoundRecord, ...]:
 
 
 def write_history(found: tuple[RoundRecord, ...], targets: tuple[str, ...], path: Path) -> None:
-    """Write `history.csv`: one row a round and site."""
+    """Write `history.csv`: one row a round and site.
+
+    `dice_` is on augmented training patches, `held_out_dice_` on patches of held-out cases, and
+    `case_dice_` the mean over whole held-out cases.
+    """
     out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    figures = ("seconds", "wait_share", "bytes_to_site", "bytes_from_site")
-    dice = [f"dice_{target}" for target in targets]
-    writer.writerow(("round", "phase", "site", "cases", "loss", *dice, *figures, "refused"))
+    kinds = [f"{kind}dice_{target}" for kind in ("", "held_out_", "case_") for target in targets]
+    columns = ("round", "phase", "site", "cases", "loss", *kinds, *_FIGURES, "refused")
+    writer = csv.DictWriter(out, columns, restval="", lineterminator="\n")
+    writer.writeheader()
     for record in found:
+        head = {"round": record.round, "phase": record.phase}
         for site, row in record.sites.items():
-            scores = ["" if value is None else f"{value:.4f}" for value in row.dice]
-            numbers = [round(getattr(row, name), 4) for name in figures]
-            head = (record.round, record.phase, site, row.cases, f"{row.loss:.5f}")
-            writer.writerow((*head, *scores, *numbers, ""))
+            writer.writerow({**head, "site": site, **_row(row, record.scores.get(site), targets)})
         for site, reason in record.refused.items():
-            blank = [""] * (2 + len(dice) + len(figures))
-            writer.writerow((record.round, record.phase, site, *blank, reason))
+            writer.writerow({**head, "site": site, "refused": reason})
     write_text(path, out.getvalue())
+
+
+def _row(row: SiteRound, scores: SiteScores | None, targets: tuple[str, ...]) -> dict[str, object]:
+    whole = [scores.targets[target].dice.mean for target in targets] if scores else []
+    values: dict[str, Sequence[float | None]] = {
+        "dice_": row.dice,
+        "held_out_dice_": row.held_out,
+        "case_dice_": whole,
+    }
+    dice = {
+        kind + target: "" if value is None or math.isnan(value) else f"{value:.4f}"
+        for kind, column in values.items()
+        for target, value in zip(targets, column, strict=False)
+    }
+    figures = {name: round(getattr(row, name), 4) for name in _FIGURES}
+    return {"cases": row.cases, "loss": f"{row.loss:.5f}", **dice, **figures}
 
 
 def _split(number: int, tensors: Mapping[str, Tensor]) -> State:

@@ -106,22 +106,31 @@ class TrainInvite(Message):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainReply(Message):
-    """What leaves after local training: tensors, and figures of the site as a whole."""
+    """What leaves after local training: tensors, and figures of the site as a whole.
 
-    words: ClassVar[str] = "updated shared weights, number of training cases, mean loss, timings"
+    `overlap` counts voxels (hit, extra, missed) of each target over all training patches,
+    `held_out` over a few fixed patches of the held-out cases. `notes` are words for the log.
+    """
+
+    words: ClassVar[str] = (
+        "updated shared weights, number of training cases, mean loss, overlap on patches, timings"
+    )
     round: int
     cases: int
     loss: float
     seconds: float
     wait_share: float
     overlap: tuple[tuple[int, int, int], ...] = ()
+    held_out: tuple[tuple[int, int, int], ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluateInvite(Message):
     """Asks for scores on held-out cases: of the personal model, or of the tensors sent along.
 
-    The personal model is the site's state after `round` rounds, with the tensors sent along in it.
+    The personal model is the site's state after `round` rounds, with the tensors sent along in it;
+    or the `best` that the site has kept. A `brief` request is for figures without pictures.
     """
 
     words: ClassVar[str] = "request: scores on held-out cases"
@@ -129,14 +138,17 @@ class EvaluateInvite(Message):
     method: str
     round: int
     personal: bool
+    best: bool = False
+    brief: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluateReply(Message):
-    """Sums of scores over the site's held-out cases."""
+    """Sums of scores over the site's held-out cases, of the model after `round` rounds."""
 
     words: ClassVar[str] = "sums over held-out cases of Dice, IoU, HD95 and ASSD"
     scores: SiteScores
+    round: int
 
 
 KINDS: dict[str, type[Message]] = {

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from fednnunet import records
 from fednnunet.errors import FedNNUNetError, raise_all
+from fednnunet.evaluation.scores import SiteScores
 from fednnunet.federation.asking import Answers, ask
 from fednnunet.federation.beside import join, split
 from fednnunet.federation.engines.engine import Answer, Engine
@@ -32,6 +33,8 @@ from fednnunet.federation.weights import check_like, difference, norm
 from fednnunet.planning.plan import Plan
 
 Observer = Callable[[RoundRecord], None]
+Look = Callable[[State, Sequence[RoundRecord]], dict[str, SiteScores]]
+"""Asks sites how good the model is after the last round of a history; see `validation`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +66,15 @@ class Run:
     @property
     def key(self) -> str:
         """A checksum of all that the rounds depend on."""
-        training = replace(self.training, references=(), device="", method=self.method_name)
+        training = replace(
+            self.training,
+            method=self.method_name,
+            references=(),
+            device="",
+            compile=False,
+            validate_every=0,
+            keep="last",
+        )
         content = json.dumps([records.encode(self.plan), records.encode(training)], sort_keys=True)
         return hashlib.sha256(content.encode()).hexdigest()[:16]
 
@@ -74,6 +85,7 @@ def run_rounds(
     initial: Mapping[str, Tensor],
     sites: Sequence[str],
     observer: Observer,
+    look: Look | None = None,
 ) -> State:
     """Train `sites` from the last checkpoint to the end and return the final state.
 
@@ -91,6 +103,8 @@ def run_rounds(
             state = replace(state, shared={**run.method.private(initial), **state.shared})
         beside = run.method.aside_like(initial) if phases.of(state.round) == "joint" else {}
         state, record = _one_round(engine, run, phases, state, history, sites, beside)
+        if look:
+            record = replace(record, scores=look(state, (*history, record)))
         save_round(run.folder / "rounds", state, record)
         history = (*history, record)
         write_history(history, run.plan.task.targets, run.folder / "history.csv")
@@ -190,6 +204,8 @@ def _site_round(answer: Answer) -> SiteRound:
         wait_share=reply.wait_share,
         bytes_to_site=answer.bytes_to_site,
         bytes_from_site=answer.bytes_from_site,
+        held_out=tuple(_dice(*counts) for counts in reply.held_out),
+        notes=reply.notes,
     )
 
 

@@ -7,6 +7,7 @@ ledger, and only then hands it over.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from fednnunet.dataset import scan_dataset
@@ -153,16 +154,18 @@ class Site:
 
     def _prepare(self, plan: Plan, configuration: str) -> PrepareReply:
         cases = site_cases(self.spec, plan.task, self._training, site=self.name)
-        store = prepare_site(
-            cases.training,
-            plan,
-            configuration,
-            self.base / "prepared" / configuration,
+        prepare = partial(
+            prepare_site,
+            plan=plan,
+            configuration_name=configuration,
             workers=self._federation.budget.workers,
             memory_gib=self.spec.memory_gib or self._federation.budget.memory_gib,
             progress=self._tell,
         )
-        self._ready = _Ready(plan, configuration, cases, store)
+        store = prepare(cases.training, folder=self.base / "prepared" / configuration)
+        judged = cases.held_out if cases.training else ()
+        held_out = prepare(judged, folder=self.base / "prepared" / f"{configuration}_held_out")
+        self._ready = _Ready(plan, configuration, cases, store, held_out)
         return PrepareReply(training_cases=len(cases.training), held_out_cases=len(cases.held_out))
 
     def _train(self, invite: TrainInvite) -> TrainReply:
@@ -171,7 +174,8 @@ class Site:
 
     def _evaluate(self, invite: EvaluateInvite) -> EvaluateReply:
         ready = self._prepared()
-        bundle = self._trainer(ready).bundle(invite)
+        trainer = self._trainer(ready)
+        bundle = trainer.bundle(invite)
         folder = self.base / invite.run / "held_out" / ("personal" if invite.personal else "global")
         scores = evaluate_at_site(
             bundle,
@@ -179,9 +183,11 @@ class Site:
             folder,
             device=self._training.device,
             annotated=self._federation.annotated_values(self.name),
+            pictures=not invite.brief,
             progress=self._tell,
         )
-        return EvaluateReply(scores=scores)
+        trainer.keep_best(invite, scores.mean())
+        return EvaluateReply(scores=scores, round=trainer.reached(invite))
 
     def _trainer(self, ready: _Ready) -> SiteTrainer:
         return SiteTrainer(
@@ -194,6 +200,8 @@ class Site:
             training=self._training,
             memory_gib=self.spec.memory_gib,
             name=self.name,
+            held_out=ready.held_out,
+            held_out_cases=ready.held_out.names,
         )
 
     def _prepared(self) -> _Ready:
@@ -218,8 +226,11 @@ def _beside(invite: Message) -> str:
 class _Ready:
     """A site after preparation."""
 
-    def __init__(self, plan: Plan, configuration: str, cases: SiteCases, store: Store) -> None:
+    def __init__(
+        self, plan: Plan, configuration: str, cases: SiteCases, store: Store, held_out: Store
+    ) -> None:
         self.plan = plan
         self.configuration = configuration
         self.cases = cases
         self.store = store
+        self.held_out = held_out

@@ -52,13 +52,14 @@ def evaluate_at_site(
     *,
     device: str,
     annotated: Collection[int] | None = None,
+    pictures: bool = True,
     progress: Callable[[int, int, str], None] | None = None,
 ) -> SiteScores:
-    """Predict the cases into `folder`, score and draw them there, and return sums over them.
+    """Predict the cases into `folder`, score them there, and return sums over them.
 
     `annotated` are the label values that the site draws (default: all): targets of other values
     are not scored, since the site's label maps say nothing of them. Masks that stand already, made
-    from the same bundle and images, are kept.
+    from the same bundle and images, are kept. With `pictures` some cases are drawn there too.
     """
     task = bundle.plan.task
     compute = choose_compute(device)
@@ -67,7 +68,8 @@ def evaluate_at_site(
     drawn = set(task.values if annotated is None else annotated)
     scores = [_known(_score(case, folder, task), task, drawn) for case in cases]
     write_cases_csv(folder / "scores.csv", {"": scores})
-    _draw(scores, {case.name: case for case in cases}, folder, task)
+    if pictures:
+        _draw(scores, {case.name: case for case in cases}, folder, task)
     return SiteScores.of(task.targets, scores)
 
 

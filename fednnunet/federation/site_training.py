@@ -17,26 +17,31 @@ from torch import Tensor, nn
 
 from fednnunet.errors import InputError
 from fednnunet.federation.beside import join, split
+from fednnunet.federation.best import FOLDER as BEST
+from fednnunet.federation.best import best_bundle, offer
 from fednnunet.federation.messages import EvaluateInvite, TrainInvite, TrainReply
 from fednnunet.federation.methods.catalogue import METHODS
 from fednnunet.federation.methods.method import Method, Tensors, Trained
 from fednnunet.federation.phases import Phase, leaving
 from fednnunet.federation.spec import Training
-from fednnunet.inference.bundle import Bundle, write_bundle
+from fednnunet.inference.bundle import Bundle, read_bundle, write_bundle
 from fednnunet.planning.memory import micro_batch
 from fednnunet.planning.plan import Configuration, Plan
 from fednnunet.preprocess.store import Store
 from fednnunet.training.augment import plain_augmenter
 from fednnunet.training.batches import Batch, BatchSource, batches
+from fednnunet.training.counts import DiceCounts
 from fednnunet.training.device import Execution, choose_execution
 from fednnunet.training.initial import initial_tensors
 from fednnunet.training.local import Given
-from fednnunet.training.loop import TrainSummary, train
+from fednnunet.training.loop import TrainSummary, train, validate_patches
 from fednnunet.training.recipe import recipe_named
 from fednnunet.training.state import TrainingState, load, new_state, save
 from fednnunet.training.targets import make_targets
 
 Progress = Callable[[int, int, str], None]
+
+PATCHES = 8  # of held-out cases, looked at after each round
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +57,8 @@ class SiteTrainer:
     annotated: tuple[int, ...]
     training: Training
     memory_gib: float | None = None
+    held_out: PatchStore | None = None
+    held_out_cases: tuple[str, ...] = ()
 
     @property
     def configuration(self) -> Configuration:
@@ -72,22 +79,42 @@ class SiteTrainer:
         save(state, self._folder(invite.run, invite.phase, invite.round + 1))
         self._forget(invite)
         reply = leaving(method, invite.phase, _tensors(state.network))
-        return _reply(join(reply, sent), invite, summary, len(self.cases))
+        held_out = self._on_held_out_patches(state)
+        return _reply(join(reply, sent), invite, summary, held_out, len(self.cases))
 
     def bundle(self, invite: EvaluateInvite) -> Bundle:
         """Write and return the model to evaluate: as received, or with the site's own tensors."""
         tensors = dict(invite.tensors)
         folder = self.base / invite.run / ("personal" if invite.personal else "global")
-        if invite.personal:
+        if invite.personal and invite.best:
+            tensors = read_bundle(self._best(invite)[1]).weights
+        elif invite.personal:
             state = self._state(seed=0)
             self._load(state, self._folder(invite.run, "joint", invite.round))
             tensors = _tensors(state.network) | tensors
+        note = {"method": invite.method, "rounds": str(self.reached(invite)), "site": self.name}
         return write_bundle(
             folder,
             plan=self.plan,
             configuration=self.configuration_name,
             weights=tensors,
-            note={"method": invite.method, "rounds": str(invite.round), "site": self.name},
+            note=note,
+        )
+
+    def reached(self, invite: EvaluateInvite) -> int:
+        """After how many rounds the model to evaluate was as it is."""
+        return self._best(invite)[0] if invite.personal and invite.best else invite.round
+
+    def keep_best(self, invite: EvaluateInvite, dice: float) -> None:
+        """Keep the personal model that was just evaluated, if it is the best so far."""
+        if not invite.personal or invite.best or not self.training.validate_every:
+            return
+        judged = self.base / invite.run / "personal"
+        offer(
+            self.base / invite.run / BEST,
+            invite.round,
+            dice,
+            lambda place: shutil.copytree(judged, place, dirs_exist_ok=True),
         )
 
     def _run(
@@ -116,6 +143,33 @@ class SiteTrainer:
             trains=lambda name: name not in frozen,
             progress=progress,
         )
+
+    def _on_held_out_patches(self, state: TrainingState) -> DiceCounts | None:
+        """Overlap on the same few patches of held-out cases in every round; none without any."""
+        if self.held_out is None or not self.held_out_cases:
+            return None
+        return validate_patches(
+            state.network,
+            self.held_out,
+            self.held_out_cases,
+            plan=self.plan,
+            configuration=self.configuration,
+            execution=self._execution(),
+            count=-(-PATCHES // self.configuration.batch),
+            seed=self.training.seed,
+            labels_here=self.annotated,
+        )
+
+    def _best(self, invite: EvaluateInvite) -> tuple[int, Path]:
+        folder = self.base / invite.run / BEST
+        found = best_bundle(folder)
+        if found is None:
+            raise InputError(
+                "the site has kept no best model",
+                where=f"site {self.name}, {folder}",
+                mend='set training.validate_every before training, or keep = "last"',
+            )
+        return found
 
     def _trained(self, state: TrainingState, given: Given) -> Trained:
         execution = self._execution()
@@ -170,7 +224,7 @@ class SiteTrainer:
 
     def _execution(self) -> Execution:
         """How to run here. On a GPU that the plan's batch does not fit, gradients accumulate."""
-        execution = choose_execution(self.training.device)
+        execution = choose_execution(self.training.device, compile=self.training.compile)
         if self.memory_gib is None or execution.torch_device.type != "cuda":
             return execution
         fitting = micro_batch(self.configuration, self.plan.task, self.memory_gib)
@@ -208,8 +262,13 @@ def _load_part(network: nn.Module, tensors: Tensors) -> None:
         )
 
 
-def _reply(tensors: Tensors, invite: TrainInvite, summary: TrainSummary, cases: int) -> TrainReply:
-    counts = summary.dice
+def _reply(
+    tensors: Tensors,
+    invite: TrainInvite,
+    summary: TrainSummary,
+    held_out: DiceCounts | None,
+    cases: int,
+) -> TrainReply:
     return TrainReply(
         tensors=tensors,
         round=invite.round,
@@ -217,5 +276,7 @@ def _reply(tensors: Tensors, invite: TrainInvite, summary: TrainSummary, cases: 
         loss=summary.loss,
         seconds=summary.seconds,
         wait_share=summary.wait_share,
-        overlap=tuple(zip(counts.hit, counts.extra, counts.missed, strict=True)),
+        overlap=summary.dice.rows,
+        held_out=held_out.rows if held_out else (),
+        notes=summary.notes,
     )

@@ -84,7 +84,9 @@ class Training:
     `held_out` is the share of each site's cases kept for evaluation, split by `seed`; a site that
     has a test set (`imagesTs`, `labelsTs`) trains on all other cases and is evaluated on that.
     With a `fold` (0 to 4) every site instead holds out that fifth of its patients, test set or not;
-    the folds are the same for every `seed`.
+    the folds are the same for every `seed`. After every `validate_every` rounds (0: never) the
+    sites score the model on their held-out cases; the best round's is kept beside the last one's,
+    and `keep` says which of them is the result. `compile` runs the network through torch.compile.
     In `personal_rounds` after them every site trains all its tensors alone; by `personal_schedule`
     the learning rate begins anew for them, or continues on one schedule over both. `closing_rounds`
     follow where a method keeps tensors private: the sites train a public copy of those on the
@@ -100,6 +102,8 @@ class Training:
     configuration: str = "3d_fullres"
     held_out: float = 0.2
     fold: int | None = None
+    validate_every: int = 0
+    keep: Literal["last", "best"] = "last"
     seed: int = 0
     personal_rounds: int = 0
     personal_schedule: Literal["own", "continued"] = "own"
@@ -107,6 +111,7 @@ class Training:
     references: tuple[str, ...] = ()
     quorum: int = 0
     device: str = "auto"
+    compile: bool = False
 
     def __post_init__(self) -> None:
         for name in (self.method, *self.references):
@@ -120,6 +125,11 @@ class Training:
             raise InputError(f"held_out is {self.held_out}", mend="give a share from 0 to below 1")
         if self.fold not in (None, *range(FOLDS)):
             raise InputError(f"there is no fold {self.fold}", mend=f"give 0 to {FOLDS - 1}")
+        if self.validate_every < 0 or (self.keep == "best" and not self.validate_every):
+            raise InputError(
+                f'validate_every is {self.validate_every} with keep = "{self.keep}"',
+                mend="the best round is among those validated: set validate_every to 1 or more",
+            )
         if self.method in self.references:
             raise InputError(f"{self.method!r} is its own reference", mend="take it out")
 

@@ -42,6 +42,11 @@ class DiceCounts:
         return DiceCounts(names=self.names, hit=hit, extra=extra, missed=missed)
 
     @property
+    def rows(self) -> tuple[tuple[int, int, int], ...]:
+        """Hit, extra and missed of each target."""
+        return tuple(zip(self.hit, self.extra, self.missed, strict=True))
+
+    @property
     def dice(self) -> dict[str, float]:
         """Dice per target; a target that is neither there nor found is left out."""
         rows = zip(self.names, self.hit, self.extra, self.missed, strict=True)
