@@ -26,7 +26,9 @@ from fednnunet.federation.history import (
 )
 from fednnunet.federation.messages import Message, TrainInvite, TrainReply
 from fednnunet.federation.methods.catalogue import METHODS
+from fednnunet.federation.methods.constants import constants
 from fednnunet.federation.methods.method import Method, Reply, State, Tensors, mean_by_cases
+from fednnunet.federation.participation import Member, choose, present
 from fednnunet.federation.phases import Phase, Phases, leaving
 from fednnunet.federation.spec import Training
 from fednnunet.federation.weights import check_like, difference, norm
@@ -65,7 +67,7 @@ class Run:
 
     @property
     def key(self) -> str:
-        """A checksum of all that the rounds depend on."""
+        """A checksum of all that the rounds depend on, the method's own constants among it."""
         training = replace(
             self.training,
             method=self.method_name,
@@ -75,7 +77,8 @@ class Run:
             validate_every=0,
             keep="last",
         )
-        content = json.dumps([records.encode(self.plan), records.encode(training)], sort_keys=True)
+        parts = [records.encode(self.plan), records.encode(training), constants(self.method)]
+        content = json.dumps(parts, sort_keys=True)
         return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
@@ -83,11 +86,11 @@ def run_rounds(
     engine: Engine,
     run: Run,
     initial: Mapping[str, Tensor],
-    sites: Sequence[str],
+    members: Mapping[str, Member],
     observer: Observer,
     look: Look | None = None,
 ) -> State:
-    """Train `sites` from the last checkpoint to the end and return the final state.
+    """Train the `members` from the last checkpoint to the end and return the final state.
 
     `initial` holds all tensors of the network as every site would begin. Where the method keeps
     tensors private, the public phase trains a copy of them, so that the final state holds every
@@ -102,7 +105,7 @@ def run_rounds(
         if phases.of(state.round) == "public":
             state = replace(state, shared={**run.method.private(initial), **state.shared})
         beside = run.method.aside_like(initial) if phases.of(state.round) == "joint" else {}
-        state, record = _one_round(engine, run, phases, state, history, sites, beside)
+        state, record = _one_round(engine, run, phases, state, history, members, beside)
         if look:
             record = replace(record, scores=look(state, (*history, record)))
         save_round(run.folder / "rounds", state, record)
@@ -118,7 +121,7 @@ def _one_round(
     phases: Phases,
     state: State,
     history: Sequence[RoundRecord],
-    sites: Sequence[str],
+    members: Mapping[str, Member],
     beside: Tensors,
 ) -> tuple[State, RoundRecord]:
     phase = phases.of(state.round)
@@ -127,9 +130,10 @@ def _one_round(
     def check(site: str, message: Message) -> None:
         check_like(message.tensors, join(trained, beside), site=site)
 
+    sites = _asked(run.training, phase, state.round, history, members)
     invites = {site: _invite(run, phases, state, history, site) for site in sites}
     answers = ask(engine, invites, TrainReply, check=check)
-    _check_quorum(answers, run.training.quorum or len(sites))
+    _check_quorum(answers, min(run.training.quorum or len(sites), len(sites)))
     replies = [_as_method_sees(name, answer) for name, answer in answers.replies.items()]
     new = _merge(run.method, phase, state, trained, replies)
     record = RoundRecord(
@@ -141,6 +145,26 @@ def _one_round(
         refused={name: error.what for name, error in answers.errors.items()},
     )
     return new, record
+
+
+def _asked(
+    training: Training,
+    phase: Phase,
+    number: int,
+    history: Sequence[RoundRecord],
+    members: Mapping[str, Member],
+) -> tuple[str, ...]:
+    """The sites of a round: a part of the members in a joint one, else all of them."""
+    if phase != "joint":
+        return present(members, number)
+    return choose(
+        members,
+        number,
+        history,
+        count=training.sites_per_round,
+        selection=training.selection,
+        seed=training.seed,
+    )
 
 
 def _invite(

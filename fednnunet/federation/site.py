@@ -169,13 +169,11 @@ class Site:
         return PrepareReply(training_cases=len(cases.training), held_out_cases=len(cases.held_out))
 
     def _train(self, invite: TrainInvite) -> TrainReply:
-        ready = self._prepared()
-        return self._trainer(ready).train(invite, progress=self._tell)
+        return self.trainer.train(invite, progress=self._tell)
 
     def _evaluate(self, invite: EvaluateInvite) -> EvaluateReply:
         ready = self._prepared()
-        trainer = self._trainer(ready)
-        bundle = trainer.bundle(invite)
+        bundle = self.trainer.bundle(invite)
         folder = self.base / invite.run / "held_out" / ("personal" if invite.personal else "global")
         scores = evaluate_at_site(
             bundle,
@@ -186,10 +184,13 @@ class Site:
             pictures=not invite.brief,
             progress=self._tell,
         )
-        trainer.keep_best(invite, scores.mean())
-        return EvaluateReply(scores=scores, round=trainer.reached(invite))
+        self.trainer.keep_best(invite, scores.mean())
+        return EvaluateReply(scores=scores, round=self.trainer.reached(invite))
 
-    def _trainer(self, ready: _Ready) -> SiteTrainer:
+    @property
+    def trainer(self) -> SiteTrainer:
+        """What trains here; raises InputError before the site has prepared its cases."""
+        ready = self._prepared()
         return SiteTrainer(
             base=self.base,
             plan=ready.plan,
@@ -202,6 +203,7 @@ class Site:
             name=self.name,
             held_out=ready.held_out,
             held_out_cases=ready.held_out.names,
+            policy=self._policy,
         )
 
     def _prepared(self) -> _Ready:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from torch import Tensor, nn
@@ -25,16 +25,17 @@ from fednnunet.federation.methods.method import Method, Tensors, Trained
 from fednnunet.federation.phases import Phase, leaving
 from fednnunet.federation.spec import Training
 from fednnunet.inference.bundle import Bundle, read_bundle, write_bundle
+from fednnunet.planning.cleanse import SitePolicy
 from fednnunet.planning.memory import micro_batch
 from fednnunet.planning.plan import Configuration, Plan
-from fednnunet.preprocess.store import Store
 from fednnunet.training.augment import plain_augmenter
-from fednnunet.training.batches import Batch, BatchSource, batches
+from fednnunet.training.batches import Batch, BatchSource
 from fednnunet.training.counts import DiceCounts
 from fednnunet.training.device import Execution, choose_execution
 from fednnunet.training.initial import initial_tensors
 from fednnunet.training.local import Given
 from fednnunet.training.loop import TrainSummary, train, validate_patches
+from fednnunet.training.patches import PatchStore
 from fednnunet.training.recipe import recipe_named
 from fednnunet.training.state import TrainingState, load, new_state, save
 from fednnunet.training.targets import make_targets
@@ -52,13 +53,14 @@ class SiteTrainer:
     base: Path
     plan: Plan
     configuration_name: str
-    store: Store
+    store: PatchStore
     cases: tuple[str, ...]
     annotated: tuple[int, ...]
     training: Training
     memory_gib: float | None = None
     held_out: PatchStore | None = None
     held_out_cases: tuple[str, ...] = ()
+    policy: SitePolicy = field(default_factory=SitePolicy)
 
     @property
     def configuration(self) -> Configuration:
@@ -71,11 +73,13 @@ class SiteTrainer:
         state = self._begin(invite)
         received, aside = split(invite.tensors)
         _load_part(state.network, received)
+        if invite.phase == "personal" and invite.after <= self.training.rounds:
+            _load_part(state.network, _own_model(method, state))
         given = Given(
             start=_tensors(state.network), shared=frozenset(method.shared(received)), aside=aside
         )
         summary = self._run(state, invite, method, given, progress)
-        sent = method.aside_of(self._trained(state, given)) if invite.phase == "joint" else {}
+        sent = self._end_joint(method, state, given) if invite.phase == "joint" else {}
         save(state, self._folder(invite.run, invite.phase, invite.round + 1))
         self._forget(invite)
         reply = leaving(method, invite.phase, _tensors(state.network))
@@ -91,7 +95,9 @@ class SiteTrainer:
         elif invite.personal:
             state = self._state(seed=0)
             self._load(state, self._folder(invite.run, "joint", invite.round))
-            tensors = _tensors(state.network) | tensors
+            _load_part(state.network, tensors)
+            joint = invite.round <= self.training.rounds
+            tensors = _own_model(METHODS[invite.method] if joint else None, state)
         note = {"method": invite.method, "rounds": str(self.reached(invite)), "site": self.name}
         return write_bundle(
             folder,
@@ -144,6 +150,13 @@ class SiteTrainer:
             progress=progress,
         )
 
+    def _end_joint(self, method: Method, state: TrainingState, given: Given) -> dict[str, Tensor]:
+        """Let the method keep what a site's own model is made of; what goes beside the weights."""
+        site = self._trained(state, given)
+        if method.own:
+            method.own.keep(site)
+        return method.aside_of(site)
+
     def _on_held_out_patches(self, state: TrainingState) -> DiceCounts | None:
         """Overlap on the same few patches of held-out cases in every round; none without any."""
         if self.held_out is None or not self.held_out_cases:
@@ -176,24 +189,24 @@ class SiteTrainer:
         return Trained(
             state=state,
             given=given.on(execution.torch_device),
-            batches=self._unchanged_batches,
+            each_case=self._unchanged_patches,
+            cases=len(self.cases),
+            policy=self.policy,
             targets=make_targets(self.plan.task, self.annotated),
             execution=execution,
         )
 
-    def _unchanged_batches(self) -> Iterator[Batch]:
-        configuration = self.configuration
-        source = BatchSource(
-            store=self.store,
-            names=tuple(sorted(self.cases)),
-            task=self.plan.task,
-            augmenter=plain_augmenter(configuration.patch_vox),
-            size=configuration.batch,
-            foreground=recipe_named(self.training.recipe).foreground,
-            seed=_seed(self.training.seed, f"{self.name}/unchanged"),
-        )
-        count = -(-len(self.cases) // configuration.batch)
-        return batches(source, 0, count, workers=0, pin=False)
+    def _unchanged_patches(self, count: int) -> Iterator[Batch]:
+        for name in sorted(self.cases):
+            yield BatchSource(
+                store=self.store,
+                names=(name,),
+                task=self.plan.task,
+                augmenter=plain_augmenter(self.configuration.patch_vox),
+                size=count,
+                foreground=recipe_named(self.training.recipe).foreground,
+                seed=_seed(self.training.seed, f"{self.name}/unchanged"),
+            )[0]
 
     def _begin(self, invite: TrainInvite) -> TrainingState:
         """The state to go on from; a public copy has an optimiser and a seed of its own."""
@@ -250,6 +263,15 @@ def _seed(seed: int, name: str) -> int:
 
 def _tensors(network: nn.Module) -> dict[str, Tensor]:
     return {name: tensor.detach().cpu().clone() for name, tensor in network.state_dict().items()}
+
+
+def _own_model(method: Method | None, state: TrainingState) -> dict[str, Tensor]:
+    """The site's own model, on the CPU: its network as it is, or what the method makes of it."""
+    tensors = _tensors(state.network)
+    if method is None or method.own is None:
+        return tensors
+    memory = {name: tensor.cpu() for name, tensor in state.memory.items()}
+    return dict(method.own.model(tensors, memory))
 
 
 def _load_part(network: nn.Module, tensors: Tensors) -> None:

@@ -13,6 +13,7 @@ from typing import Literal
 from fednnunet import records
 from fednnunet.errors import FedNNUNetError, InputError, raise_all
 from fednnunet.federation.methods.catalogue import METHODS
+from fednnunet.federation.participation import Selection
 from fednnunet.planning.presets import PLANNERS
 from fednnunet.task import Task
 from fednnunet.training.recipe import RECIPES
@@ -35,6 +36,8 @@ class SiteSpec:
     limits on what it shares (`site.toml` in its folder if not given). `patient` is a regular
     expression whose first group is the patient in a case's name, for patients scanned twice. A site
     that does not train takes part in planning, and evaluates the global model on all its cases.
+    A site that trains is in the rounds from `joins` to `leaves`, counted from 1 over all phases
+    (none: to the end); these two may be changed while the federation trains.
     """
 
     folder: Path
@@ -44,8 +47,15 @@ class SiteSpec:
     memory_gib: float | None = None
     policy: Path | None = None
     patient: str | None = None
+    joins: int = 1
+    leaves: int | None = None
 
     def __post_init__(self) -> None:
+        if self.joins < 1 or (self.leaves is not None and self.leaves < self.joins):
+            raise InputError(
+                f"joins is {self.joins} and leaves {self.leaves}",
+                mend="give rounds, counted from 1, of which `joins` is not the later",
+            )
         try:
             groups = re.compile(self.patient or "()").groups
         except re.error as error:
@@ -92,7 +102,9 @@ class Training:
     follow where a method keeps tensors private: the sites train a public copy of those on the
     frozen shared body, for hospitals outside. `references` are methods trained beside `method` with
     the same cases and iterations, for comparison. Fewer than `quorum` replies end a round with an
-    error (0: all sites must reply).
+    error (0: all that were asked must reply). `sites_per_round` of the sites take part in a joint
+    round (0: all), by `selection`: drawn evenly over time, or those with a high loss. The reference
+    "pooled" sees as many "samples" as all sites together, or takes as many "iterations" as one.
     """
 
     method: str = "fedbn_head"
@@ -110,6 +122,9 @@ class Training:
     closing_rounds: int = 2
     references: tuple[str, ...] = ()
     quorum: int = 0
+    sites_per_round: int = 0
+    selection: Selection = "random"
+    pooled: Literal["samples", "iterations"] = "samples"
     device: str = "auto"
     compile: bool = False
 
@@ -121,6 +136,8 @@ class Training:
             raise InputError("rounds and iterations_per_round must be at least 1", mend="raise it")
         if self.personal_rounds < 0 or self.closing_rounds < 0:
             raise InputError("no phase has fewer than 0 rounds", mend="raise it")
+        if self.sites_per_round < 0 or self.quorum < 0:
+            raise InputError("sites_per_round and quorum count sites", mend="give 0 or more")
         if not 0 <= self.held_out < 1:
             raise InputError(f"held_out is {self.held_out}", mend="give a share from 0 to below 1")
         if self.fold not in (None, *range(FOLDS)):

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
+
+from torch import Tensor
 
 from fednnunet import records
 from fednnunet.errors import PlanError, raise_all
 from fednnunet.evaluation.scores import SiteScores
 from fednnunet.federation.asking import Progress, ask, ask_all
+from fednnunet.federation.best import FOLDER, best_bundle
 from fednnunet.federation.engines.engine import Engine
 from fednnunet.federation.history import RoundRecord, check_key, load_records, rounds_of
 from fednnunet.federation.messages import (
@@ -18,10 +22,14 @@ from fednnunet.federation.messages import (
     PrepareInvite,
     PrepareReply,
 )
+from fednnunet.federation.methods.catalogue import METHODS
 from fednnunet.federation.methods.method import State
+from fednnunet.federation.participation import Member
+from fednnunet.federation.pooled import pooled_engine, pooled_training
 from fednnunet.federation.rounds import Run, run_rounds
 from fednnunet.federation.spec import Federation
-from fednnunet.inference.bundle import write_bundle
+from fednnunet.federation.validation import Validation, global_invite, personal_invite
+from fednnunet.inference.bundle import read_bundle, write_bundle
 from fednnunet.planning.plan import Plan
 from fednnunet.training.initial import initial_tensors
 
@@ -33,13 +41,16 @@ class ModelScores:
     """Sums of scores on held-out cases: of which model, at which sites.
 
     `model` is "personal", "global", or for a reference its method's name. `personal` says whether
-    every site used a model of its own.
+    every site used a model of its own, and `rounds` after how many rounds the model of each was so:
+    the `last`, or the `best` on these very cases.
     """
 
     model: str
     method: str
     personal: bool
     sites: dict[str, SiteScores]
+    rounds: dict[str, int] = field(default_factory=dict)
+    keep: Literal["last", "best"] = "last"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,8 +88,13 @@ def train_together(
     )
     models: list[ModelScores] = []
     for run in runs:
-        state = _train(engine, run, ready, observer)
-        models += _evaluate(engine, run, state, ready, progress)
+        members = _members(federation, ready)
+        if run.method.pools:
+            pooled = pooled_engine(engine, folder)
+            state = _train(pooled, run, {site: Member() for site in pooled.sites}, observer)
+        else:
+            state = _train(engine, run, members, observer)
+        models += _evaluate(engine, run, state, ready, members, progress)
     scores = TrainingScores(
         training_cases={site: reply.training_cases for site, reply in ready.items()},
         models=tuple(models),
@@ -97,32 +113,59 @@ def _check_configuration(plan: Plan, name: str) -> None:
 
 def _runs(federation: Federation, plan: Plan, folder: Path) -> tuple[Run, ...]:
     training = federation.training
-    main = Run(name="", method_name=training.method, folder=folder, plan=plan, training=training)
-    names = {method: f"references/{method}" for method in training.references}
-    others = (
-        Run(name=name, method_name=method, folder=folder / name, plan=plan, training=training)
-        for method, name in names.items()
+    sites = sum(site.trains for site in federation.sites.values())
+    names = {"": training.method} | {f"references/{name}": name for name in training.references}
+    return tuple(
+        Run(
+            name=name,
+            method_name=method,
+            folder=folder / name,
+            plan=plan,
+            training=pooled_training(training, sites) if METHODS[method].pools else training,
+        )
+        for name, method in names.items()
     )
-    return (main, *others)
 
 
-def _train(
-    engine: Engine, run: Run, ready: Mapping[str, PrepareReply], observer: Observer
-) -> State:
+def _members(federation: Federation, ready: Mapping[str, PrepareReply]) -> dict[str, Member]:
+    """The sites that train, and when."""
+    found = {site: (federation.sites[site], reply.training_cases) for site, reply in ready.items()}
+    return {
+        site: Member(cases=cases, joins=spec.joins, leaves=spec.leaves)
+        for site, (spec, cases) in found.items()
+        if cases
+    }
+
+
+def _train(engine: Engine, run: Run, members: Mapping[str, Member], observer: Observer) -> State:
     training = run.training
     initial = initial_tensors(run.plan, training.configuration, seed=training.seed)
-    trains = tuple(site for site, reply in ready.items() if reply.training_cases)
-    state = run_rounds(engine, run, initial, trains, lambda record: observer(run, record))
+    look = Validation(engine=engine, run=run, names=initial.keys(), sites=tuple(members))
+    state = run_rounds(
+        engine,
+        run,
+        initial,
+        members,
+        lambda record: observer(run, record),
+        None if run.method.pools else look,
+    )
     if state.shared.keys() == initial.keys():  # without closing rounds some may be missing
-        note = {"method": run.method_name, "rounds": str(state.round), "sites": ", ".join(trains)}
+        rounds, weights = _chosen(run, state)
+        note = {"method": run.method_name, "rounds": str(rounds), "sites": ", ".join(members)}
         write_bundle(
             run.folder / "global",
             plan=run.plan,
             configuration=training.configuration,
-            weights=dict(state.shared),
+            weights=dict(weights),
             note=note,
         )
     return state
+
+
+def _chosen(run: Run, state: State) -> tuple[int, Mapping[str, Tensor]]:
+    """The global model that is given out, and after how many rounds it was reached."""
+    best = best_bundle(run.folder / FOLDER) if run.training.keep == "best" else None
+    return (best[0], read_bundle(best[1]).weights) if best else (state.round, state.shared)
 
 
 def _evaluate(
@@ -130,6 +173,7 @@ def _evaluate(
     run: Run,
     state: State,
     ready: Mapping[str, PrepareReply],
+    members: Mapping[str, Member],
     progress: Progress | None,
 ) -> list[ModelScores]:
     """Scores of the global model at all sites, and of personal models where sites have them."""
@@ -137,32 +181,25 @@ def _evaluate(
     models = []
     if state.shared.keys() == initial.keys():
         sites = tuple(site for site, reply in ready.items() if reply.held_out_cases)
-        invite = EvaluateInvite(
-            tensors=state.shared,
-            run=run.name,
-            method=run.method_name,
-            round=state.round,
-            personal=False,
-        )
+        rounds, weights = _chosen(run, state)
+        invite = global_invite(run, weights, rounds)
         models.append(_scores(engine, run, dict.fromkeys(sites, invite), progress))
     if run.method.private(initial) or run.training.personal_rounds:
         history = load_records(run.folder / "rounds")
-        trained = {site: rounds_of(history, site) for site in ready}
-        invites = {site: _personal(run, state, after) for site, after in trained.items() if after}
+        invites = {
+            site: _personal(run, state, rounds_of(history, site), member)
+            for site, member in members.items()
+            if rounds_of(history, site)
+        }
         models.append(_scores(engine, run, invites, progress))
     return models
 
 
-def _personal(run: Run, state: State, after: int) -> EvaluateInvite:
-    """Asks a site for its own model; one that trained all its tensors last needs none of ours."""
-    alone = after > run.training.rounds
-    return EvaluateInvite(
-        tensors={} if alone else run.method.shared(state.shared),
-        run=run.name,
-        method=run.method_name,
-        round=after,
-        personal=True,
-    )
+def _personal(run: Run, state: State, after: int, member: Member) -> EvaluateInvite:
+    """Asks a site for its own model; one that trained alone, or has left, needs nothing of ours."""
+    alone = after > run.training.rounds or member.has_left(run.training.rounds - 1)
+    best = run.training.keep == "best"
+    return personal_invite(run, state, after, alone=alone, best=best)
 
 
 def _scores(
@@ -172,9 +209,12 @@ def _scores(
     raise_all("not all sites can be evaluated", answers.errors.values())
     personal = any(invite.personal for invite in invites.values())
     kind = "personal" if personal else "global"
+    replies = {s: a.reply for s, a in answers.replies.items() if isinstance(a.reply, EvaluateReply)}
     return ModelScores(
         model=run.method_name if run.name else kind,
         method=run.method_name,
         personal=personal,
-        sites={site: answer.reply.scores for site, answer in answers.replies.items()},  # type: ignore[union-attr]
+        sites={site: reply.scores for site, reply in replies.items()},
+        rounds={site: reply.round for site, reply in replies.items()},
+        keep=run.training.keep,
     )

@@ -10,10 +10,12 @@ import pytest
 import torch
 
 from fednnunet.errors import DataError, FedNNUNetError, InputError
+from fednnunet.federation.beside import join, split
 from fednnunet.federation.engines.engine import Answer
 from fednnunet.federation.history import load_records
 from fednnunet.federation.messages import Message, TrainInvite, TrainReply
 from fednnunet.federation.methods.catalogue import METHODS
+from fednnunet.federation.participation import Member
 from fednnunet.federation.phases import leaving
 from fednnunet.federation.rounds import Run, run_rounds
 from fednnunet.federation.spec import Training
@@ -27,11 +29,12 @@ from fednnunet.planning.plan import (
 from fednnunet.task import Task
 
 INITIAL = {
-    "encoder.0.blocks.0.conv.weight": torch.tensor([1.0, 2.0]),
-    "encoder.0.blocks.0.norm.weight": torch.tensor([1.0]),
-    "heads.0.weight": torch.tensor([3.0]),
+    "encoder.0.blocks.0.conv.weight": torch.tensor([1.0, 2.0]).reshape(2, 1, 1, 1, 1),
+    "encoder.0.blocks.0.norm.weight": torch.ones(2),
+    "heads.0.weight": torch.full((2, 2, 1, 1, 1), 3.0),
 }
 SITES = ("a", "b", "c")
+MEMBERS = {site: Member(cases=i + 1) for i, site in enumerate(SITES)}
 
 
 def a_plan() -> Plan:
@@ -92,11 +95,16 @@ class PretendEngine:
             yield Answer(site=site, reply=self.reply(site, invite))
 
     def reply(self, site: str, invite: TrainInvite) -> TrainReply:
-        tensors = leaving(METHODS[invite.method], invite.phase, invite.tensors)
+        method = METHODS[invite.method]
+        tensors = leaving(method, invite.phase, split(invite.tensors)[0])
+        beside = method.aside_like(INITIAL) if invite.phase == "joint" else {}
         number = invite.round - (self.as_if_without if invite.phase == "public" else 0)
         step = (SITES.index(site) + 1) * 0.1 * (number + 1)
         return TrainReply(
-            tensors={name: t + step for name, t in tensors.items()},
+            tensors=join(
+                {name: t + step for name, t in tensors.items()},
+                {name: torch.full_like(t, step) for name, t in beside.items()},
+            ),
             round=invite.round,
             cases=SITES.index(site) + 1,
             loss=1.0,
@@ -110,8 +118,8 @@ def a_run(folder: Path, method: str = "fedavg", **settings) -> Run:
     return Run(name="", method_name=method, folder=folder, plan=a_plan(), training=training)
 
 
-def go(run: Run, engine: PretendEngine):
-    return run_rounds(engine, run, INITIAL, SITES, lambda record: None)
+def go(run: Run, engine: PretendEngine, members: Mapping[str, Member] | None = None):
+    return run_rounds(engine, run, INITIAL, members or MEMBERS, lambda record: None)
 
 
 @pytest.mark.parametrize("method", sorted(METHODS))

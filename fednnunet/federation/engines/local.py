@@ -7,23 +7,41 @@ would cross a network.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import Protocol
 
 from fednnunet.errors import FedNNUNetError
 from fednnunet.federation.engines.engine import Answer
 from fednnunet.federation.messages import Message, pack, unpack
-from fednnunet.federation.site import Site
+from fednnunet.federation.site_training import SiteTrainer
+
+
+class LocalSite(Protocol):
+    """A site in this process."""
+
+    @property
+    def trainer(self) -> SiteTrainer:
+        """What trains there, once it is prepared."""
+        ...
+
+    def answer(self, data: bytes) -> bytes:
+        """Take an invite as bytes and return the reply as bytes."""
+        ...
 
 
 class LocalEngine:
-    """Runs `Site` objects in this process."""
+    """Runs sites in this process."""
 
-    def __init__(self, sites: Mapping[str, Site]) -> None:
+    def __init__(self, sites: Mapping[str, LocalSite]) -> None:
         self._sites = dict(sorted(sites.items()))
 
     @property
     def sites(self) -> tuple[str, ...]:
         """Names of the sites, sorted."""
         return tuple(self._sites)
+
+    def local(self, name: str) -> LocalSite:
+        """One of the sites itself, for what is done on this machine only."""
+        return self._sites[name]
 
     def ask(self, invites: Mapping[str, Message]) -> Iterator[Answer]:
         """Ask the sites in the order of their names."""

@@ -17,6 +17,9 @@ METHODS: dict[str, Method] = {
     "fedavg": fedavg,
     "fedavg_uniform": fedavg_uniform,
     "qfedavg": qfedavg,
+from fednnunet.federation.methods.per_fedavg import per_fedavg
+from fednnunet.federation.methods.pooled import pooled
+from fednnunet.federation.methods.scaffold import scaffold, scaffold_bn_head
     "fedprox": fedprox,
     "fedavgm": fedavgm,
     "fedadam": fedadam,
@@ -27,3 +30,4 @@ METHODS: dict[str, Method] = {
     "decoder": decoder,
     "local": local,
 }
+    "pooled": pooled,

@@ -9,6 +9,7 @@ from typing import Protocol
 from torch import Tensor
 
 from fednnunet.federation.weights import weighted_mean
+from fednnunet.planning.cleanse import SitePolicy
 from fednnunet.training.batches import Batch
 from fednnunet.training.device import Execution
 from fednnunet.training.local import Given, Local
@@ -59,13 +60,16 @@ class Trained:
     """A site at the end of a round of the joint phase: what an aside is made of.
 
     `state` holds the network after local training, and the site's memory, which may be changed.
-    `batches()` draws unchanged patches of the training cases, about one a case and the same ones in
-    every round.
+    `each_case(n)` draws n unchanged patches of every training case, the same ones in every round: a
+    batch a case, in the order of the names. An aside that tells of the site's cases asks `policy`
+    whether it may.
     """
 
     state: TrainingState
     given: Given
-    batches: Callable[[], Iterator[Batch]]
+    each_case: Callable[[int], Iterator[Batch]]
+    cases: int
+    policy: SitePolicy
     targets: Targets
     execution: Execution
 
@@ -91,6 +95,18 @@ class Aside(Protocol):
 
     def reply(self, site: Trained, /) -> Tensors:
         """What the site sends: sums and means over it as a whole, never of one case."""
+        ...
+
+
+class Own(Protocol):
+    """A site's own model, where it is more than its network with what is shared in it."""
+
+    def keep(self, site: Trained, /) -> None:
+        """At the end of a joint round: change the site's memory, if need be."""
+        ...
+
+    def model(self, tensors: Tensors, memory: Tensors, /) -> Tensors:
+        """All tensors of the own model, from those of the network and from the site's memory."""
         ...
 
 
@@ -130,14 +146,17 @@ class Method:
 
     `leaves(tensor_name)` says which tensors are shared; all others stay on the site's disk.
     `local` is what changes in the sites' training, `asides` what they exchange beside weights, and
-    `merge` makes the next state.
+    `merge` makes the next state. `own` builds the sites' own models where these are more than the
+    network. `pools` marks the reference whose cases lie in one place.
     """
 
     about: str
     leaves: Callable[[str], bool]
     local: Local = field(default_factory=Local)
     asides: tuple[Aside, ...] = ()
+    own: Own | None = None
     merge: Merge = mean_by_cases
+    pools: bool = False
 
     def shared(self, tensors: Tensors) -> dict[str, Tensor]:
         """The part of `tensors` that leaves a site."""

@@ -1,0 +1,139 @@
+"""Every method where not all sites take part in every round: some of them, late ones, leavers."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import torch
+
+from fednnunet.errors import FedNNUNetError
+from fednnunet.federation.history import load_records, rounds_of
+from fednnunet.federation.methods.catalogue import METHODS
+from fednnunet.federation.participation import Member
+from tests.federation.test_rounds import INITIAL, SITES, PretendEngine, a_run, go
+
+every_method = pytest.mark.parametrize("method", sorted(METHODS))
+LATE = {"a": Member(), "b": Member(), "c": Member(joins=3)}
+LEAVING = {"a": Member(), "b": Member(leaves=2), "c": Member()}
+
+
+class Listening(PretendEngine):
+    """Keeps every site's invites."""
+
+    def __init__(self, **settings) -> None:
+        super().__init__(**settings)
+        self.heard: dict[str, list] = {site: [] for site in SITES}
+
+    def reply(self, site, invite):
+        self.heard[site].append(invite)
+        return super().reply(site, invite)
+
+
+def settings_of(case: str) -> tuple[dict, dict | None]:
+    return {
+        "two of three": ({"sites_per_round": 2}, None),
+        "the worst of three": ({"sites_per_round": 1, "selection": "loss"}, None),
+        "one joins late": ({}, LATE),
+        "one leaves": ({}, LEAVING),
+        "some, late and leaving": (
+            {"sites_per_round": 1, "personal_rounds": 1},
+            {**LEAVING, "c": Member(joins=2)},
+        ),
+    }[case]
+
+
+every_case = pytest.mark.parametrize(
+    "case",
+    [
+        "two of three",
+        "the worst of three",
+        "one joins late",
+        "one leaves",
+        "some, late and leaving",
+    ],
+)
+
+
+def same(one, other) -> bool:
+    return one.shared.keys() == other.shared.keys() and all(
+        torch.equal(tensor, other.shared[name]) for name, tensor in one.shared.items()
+    )
+
+
+@every_method
+@every_case
+def test_the_order_of_replies_does_not_matter(tmp_path, method, case):
+    settings, members = settings_of(case)
+    forward = go(a_run(tmp_path / "a", method, **settings), PretendEngine(), members)
+    backward = go(a_run(tmp_path / "b", method, **settings), PretendEngine(backwards=True), members)
+    assert same(forward, backward)
+
+
+@every_method
+@every_case
+@pytest.mark.parametrize("stop", [1, 3])
+def test_a_restart_asks_the_same_sites_and_ends_the_same(tmp_path, method, case, stop):
+    settings, members = settings_of(case)
+    whole = a_run(tmp_path / "whole", method, **settings)
+    expected = go(whole, PretendEngine(), members)
+    if stop >= expected.round:
+        return
+    asked = [set(record.sites) for record in load_records(whole.folder / "rounds")]
+    broken = a_run(tmp_path / "broken", method, **settings)
+    with pytest.raises(FedNNUNetError, match="the disk is full"):
+        go(broken, PretendEngine(fail={stop: min(asked[stop])}), members)
+    assert same(go(broken, PretendEngine(), members), expected)
+    again = [set(record.sites) for record in load_records(broken.folder / "rounds")]
+    assert again == asked
+
+
+@every_method
+def test_two_of_three_are_asked_evenly_and_go_on_from_their_own_last_round(tmp_path, method):
+    engine = Listening()
+    go(a_run(tmp_path, method, rounds=6, sites_per_round=2), engine)
+    joint = {s: [i for i in heard if i.phase == "joint"] for s, heard in engine.heard.items()}
+    assert Counter(i.round for invites in joint.values() for i in invites) == Counter(
+        dict.fromkeys(range(6), 2)
+    )
+    for invites in joint.values():
+        assert len(invites) == 4
+        own = [invite.round + 1 for invite in invites]
+        assert [invite.after for invite in invites] == [0, *own[:-1]]
+        assert all(invite.begin == 25 * invite.round for invite in invites)
+
+
+@every_method
+def test_one_that_joins_late_begins_from_what_is_shared(tmp_path, method):
+    engine = Listening()
+    go(a_run(tmp_path, method), engine, LATE)
+    late, other = engine.heard["c"], engine.heard["a"]
+    assert [invite.round for invite in late if invite.phase == "joint"] == [2, 3]
+    assert late[0].after == 0
+    now = next(invite for invite in other if invite.round == 2)
+    assert late[0].tensors.keys() == now.tensors.keys()
+    assert all(torch.equal(t, now.tensors[name]) for name, t in late[0].tensors.items())
+    assert late[0].tensors.keys() <= METHODS[method].shared(INITIAL).keys() or "aside" in str(
+        late[0].tensors.keys()
+    )
+
+
+@every_method
+def test_one_that_leaves_is_asked_no_more_and_keeps_its_last_round(tmp_path, method):
+    engine = Listening()
+    run = a_run(tmp_path, method, personal_rounds=1)
+    go(run, engine, LEAVING)
+    assert [invite.round for invite in engine.heard["b"]] == [0, 1]
+    records = load_records(Path(run.folder) / "rounds")
+    assert rounds_of(records, "b") == 2
+    assert rounds_of(records, "a") == 5
+
+
+def test_who_is_a_member_may_change_while_a_run_goes_on(tmp_path):
+    run = a_run(tmp_path)
+    with pytest.raises(FedNNUNetError, match="the disk is full"):
+        go(run, PretendEngine(fail={2: "c"}))
+    go(run, PretendEngine(fail={2: "c"}), {**LEAVING, "b": Member(), "c": Member(leaves=2)})
+    records = load_records(run.folder / "rounds")
+    assert [sorted(record.sites) for record in records][2:4] == [["a", "b"], ["a", "b"]]

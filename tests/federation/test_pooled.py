@@ -1,0 +1,92 @@
+"""All sites' cases in one place, as a reference."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from fednnunet.errors import InputError
+from fednnunet.federation.engines.local import LocalEngine
+from fednnunet.federation.messages import EvaluateInvite, TrainReply, pack, unpack
+from fednnunet.federation.pooled import NAME, pooled_engine, pooled_training
+from fednnunet.federation.spec import Training
+from tests.contracts.test_local_training import CONFIGURATION, a_trainer, an_invite, initial_tensors
+
+
+class Hospital:
+    def __init__(self, trainer):
+        self.trainer = trainer
+
+    def answer(self, data):
+        raise AssertionError("a pooled training asks no site")
+
+
+def an_engine(tmp_path, **changes) -> LocalEngine:
+    trainers = {name: a_trainer(tmp_path, name) for name in ("one", "other")}
+    trainers["other"] = replace(trainers["other"], **changes)
+    return LocalEngine({name: Hospital(trainer) for name, trainer in trainers.items()})
+
+
+def test_one_site_trains_on_the_cases_of_all(tmp_path):
+    engine = an_engine(tmp_path)
+    pooled = pooled_engine(engine, tmp_path)
+    trainer = pooled.local(NAME).trainer
+    assert pooled.sites == (NAME,)
+    assert len(trainer.cases) == sum(len(engine.local(s).trainer.cases) for s in engine.sites)
+    for name in trainer.cases:
+        site, case = name.split("/")
+        assert trainer.store.case(name) is engine.local(site).trainer.store.case(case)
+    first = initial_tensors(trainer.plan, CONFIGURATION, seed=0)
+    (answer,) = pooled.ask({NAME: an_invite("pooled", first, 0)})
+    assert isinstance(answer.reply, TrainReply)
+    assert answer.reply.cases == len(trainer.cases)
+    assert (tmp_path / "state" / "round_0001").is_dir()
+
+
+def test_a_site_without_training_cases_adds_none(tmp_path):
+    pooled = pooled_engine(an_engine(tmp_path, cases=()), tmp_path)
+    assert {name.split("/")[0] for name in pooled.local(NAME).trainer.cases} == {"one"}
+
+
+def test_over_a_network_it_is_refused(tmp_path):
+    class Remote:
+        sites = ("one",)
+
+    with pytest.raises(InputError, match="only where all sites are folders on this machine"):
+        pooled_engine(Remote(), tmp_path)
+
+
+def test_sites_that_draw_different_labels_are_refused(tmp_path):
+    with pytest.raises(InputError, match="draw different labels"):
+        pooled_engine(an_engine(tmp_path, annotated=(0, 1)), tmp_path)
+
+
+def test_it_only_trains(tmp_path):
+    site = pooled_engine(an_engine(tmp_path), tmp_path).local(NAME)
+    invite = EvaluateInvite(run="", method="pooled", round=1, personal=False)
+    with pytest.raises(InputError, match="only trained on"):
+        site.answer(pack(unpack(pack(invite), sender="test")))
+
+
+@pytest.mark.parametrize(
+    ("settings", "iterations"),
+    [
+        ({}, 25 * 4),
+        ({"sites_per_round": 2}, 25 * 2),
+        ({"sites_per_round": 9}, 25 * 4),
+        ({"pooled": "iterations"}, 25),
+    ],
+)
+def test_it_sees_as_many_samples_as_all_sites_or_takes_as_many_steps_as_one(settings, iterations):
+    whole = Training(rounds=6, iterations_per_round=25, quorum=3, **settings)
+    training = pooled_training(whole, 4)
+    assert (training.rounds, training.iterations_per_round) == (6, iterations)
+    assert (training.quorum, training.sites_per_round) == (0, 0)
+
+
+def test_personal_rounds_count_too():
+    whole = Training(rounds=6, personal_rounds=2, iterations_per_round=24, sites_per_round=2)
+    training = pooled_training(whole, 4)
+    assert (training.rounds, training.personal_rounds) == (8, 0)
+    assert training.iterations_per_round * 8 == 24 * (6 * 2 + 2 * 4)
