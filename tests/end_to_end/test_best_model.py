@@ -1,0 +1,52 @@
+"""Held-out cases are judged while the rounds go on, and the best round's models are the result."""
+
+from __future__ import annotations
+
+import csv
+
+import pytest
+
+from fednnunet import records
+from fednnunet.commands import train
+from fednnunet.federation.history import load_records
+from fednnunet.federation.train_together import SCORES, TrainingScores
+from fednnunet.inference.bundle import read_bundle
+from tests.end_to_end.tiny import TOML, make_federation, make_planned
+
+BEST = TOML.replace('device = "cpu"\n', 'device = "cpu"\nvalidate_every = 1\nkeep = "best"\n')
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    root = tmp_path_factory.mktemp("best")
+    federation = make_federation(root, toml=BEST)
+    make_planned(federation, root / "run")
+    assert train.main([str(root / "run")]) == 0
+    return root / "run"
+
+
+def test_the_history_has_dice_of_held_out_patches_and_of_whole_cases(run):
+    rows = list(csv.DictReader((run / "history.csv").open()))
+    assert len(rows) == 6
+    for row in rows:
+        assert 0 <= float(row["held_out_dice_ball"]) <= 1
+        assert 0 <= float(row["case_dice_ball"]) <= 1
+
+
+def test_the_scores_say_which_round_was_used(run):
+    models = {model.model: model for model in records.read(TrainingScores, run / SCORES).models}
+    assert {model.keep for model in models.values()} == {"best"}
+    assert set(models["global"].rounds.values()) == {3}  # whole only after the public round
+    for site, number in models["personal"].rounds.items():
+        (kept,) = (run / "sites" / site / "best").glob("0*")
+        assert int(kept.name) == number
+        assert read_bundle(kept).digest == read_bundle(run / "sites" / site / "personal").digest
+        dice = [r.scores[site].mean() for r in load_records(run / "rounds") if r.phase == "joint"]
+        assert number == dice.index(max(dice)) + 1
+
+
+def test_what_is_given_out_is_what_was_kept(run):
+    (kept,) = (run / "best").glob("0*")
+    given = read_bundle(run / "global")
+    assert given.note["rounds"] == str(int(kept.name))
+    assert read_bundle(kept).digest == given.digest
