@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from torch import Tensor
+
 from fednnunet.errors import InputError
 
 Role = Literal["encoder", "decoder", "head"]
@@ -24,3 +26,9 @@ def role(name: str) -> Role:
 def is_norm(name: str) -> bool:
     """Whether the tensor belongs to a normalisation layer: affine or running."""
     return "norm" in name.split(".")
+
+
+def is_trained(name: str, tensor: Tensor) -> bool:
+    """Whether gradients train the tensor: no counter, and no running statistic."""
+    running = name.rsplit(".", 1)[-1] in ("running_mean", "running_var")
+    return tensor.is_floating_point() and not running

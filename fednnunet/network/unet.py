@@ -153,9 +153,9 @@ def initialise(network: nn.Module) -> None:
             nn.init.zeros_(module.second.norm.get_parameter("weight"))
 
 
-def _head(layer: nn.Module, x: Tensor) -> Tensor:
+def _head(layer: Any, x: Tensor) -> Tensor:
     if cpu.suits(x):
-        return cpu.pointwise(x, layer.get_parameter("weight"), layer.get_parameter("bias"))
+        return cpu.pointwise(x, layer.weight, layer.bias)
     out: Tensor = layer(x)
     return out
 

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from fednnunet.errors import FedNNUNetError
 from fednnunet.training.batches import Batch
 from fednnunet.training.counts import count_dice
 from fednnunet.training.device import Execution
+from fednnunet.training.features import watching
 from fednnunet.training.local import Detour, Given, Gradient, Local, Measured, Pass
 from fednnunet.training.losses import Loss
 from fednnunet.training.state import TrainingState
@@ -81,7 +81,7 @@ class Stepper:
         part = part.to(self.execution.torch_device)
         image = part.image.to(memory_format=self.execution.device.memory_format(self.axes))
         with _accumulating(network, last), self.execution.device.autocast():
-            with _watching(state.network, self.local.features) as features:
+            with watching(state.network, self.local.features) as features:
                 logits = network(image)
             loss = self.loss(logits, part.labels) * share
             total = loss
@@ -136,21 +136,6 @@ def _by_way_of(
     detour: Detour, state: TrainingState, gradient: Gradient, given: Given, batch: Batch
 ) -> Measured:
     return detour(state, batch, gradient, given)
-
-
-@contextmanager
-def _watching(network: nn.Module, wanted: bool) -> Iterator[list[Tensor]]:
-    """Gather what the finest head reads: the finest decoder stage's output."""
-    seen: list[Tensor] = []
-    if not wanted:
-        yield seen
-        return
-    stage = network.get_submodule("decoder.0")
-    handle = stage.register_forward_hook(lambda module, inputs, output: seen.append(output))
-    try:
-        yield seen
-    finally:
-        handle.remove()
 
 
 def _accumulating(network: Any, last: bool) -> AbstractContextManager[None]:

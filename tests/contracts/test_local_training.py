@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from fednnunet.errors import InputError
-from fednnunet.federation.messages import EvaluateInvite, TrainInvite, pack
+from fednnunet.federation.beside import join, split
+from fednnunet.federation.messages import EvaluateInvite, TrainInvite, TrainReply, pack
 from fednnunet.federation.methods.catalogue import METHODS
+from fednnunet.federation.methods.method import Reply, State
 from fednnunet.federation.phases import Phase
 from fednnunet.federation.site_training import SiteTrainer
 from fednnunet.federation.spec import Training
+from fednnunet.federation.weights import check_like
+from fednnunet.planning.cleanse import SitePolicy
 from fednnunet.training.device import choose_execution
 from fednnunet.training.initial import initial_tensors
 from fednnunet.training.local import Local
@@ -36,6 +42,7 @@ def a_trainer(folder: Path, name: str) -> SiteTrainer:
         cases=store.names,
         annotated=(0, 1, 2),
         training=Training(rounds=ROUNDS, iterations_per_round=ITERATIONS, device="cpu"),
+        policy=SitePolicy(min_cases=3),
     )
 
 
@@ -57,15 +64,35 @@ def an_invite(
 
 
 def rounds_alone(trainer: SiteTrainer, method: str):
-    """All rounds of one site whose replies come back unchanged, and its model."""
-    first = initial_tensors(trainer.plan, CONFIGURATION, seed=0)
-    shared = METHODS[method].shared(first)
+    """All rounds of one site whose weights come back unchanged, and its model."""
+    state = State(round=0, shared=METHODS[method].shared(first_tensors()))
     replies = []
     for number in range(ROUNDS):
-        replies.append(trainer.train(an_invite(method, shared, number)))
-        shared = replies[-1].tensors
+        replies.append(trainer.train(an_invite(method, join(state.shared, state.aside), number)))
+        merged = METHODS[method].merge(state, [as_method_sees(trainer.name, replies[-1])])
+        state = replace(merged, shared=split(replies[-1].tensors)[0])
+    shared = state.shared
     invite = EvaluateInvite(tensors=shared, run="", method=method, round=ROUNDS, personal=True)
     return replies, trainer.bundle(invite).weights
+
+
+def first_tensors():
+    return initial_tensors(small_plan()[0], CONFIGURATION, seed=0)
+
+
+def as_method_sees(site: str, reply: TrainReply) -> Reply:
+    tensors, aside = split(reply.tensors)
+    return Reply(site=site, tensors=tensors, aside=aside, cases=reply.cases, loss=reply.loss)
+
+
+def memory_of(trainer: SiteTrainer, number: int):
+    tensors = load_file(trainer.base / "state" / f"round_{number:04d}" / "state.safetensors")
+    return {name: tensor for name, tensor in tensors.items() if name.startswith("memory.")}
+
+
+def is_plain_alone(method: str) -> bool:
+    """Whether a site that is alone trains as if there were no federation."""
+    return METHODS[method].local == Local() or method.startswith("scaffold")
 
 
 def plain_training(trainer: SiteTrainer, seed: int):
@@ -88,7 +115,7 @@ def plain_training(trainer: SiteTrainer, seed: int):
     return state.network.state_dict()
 
 
-@pytest.mark.parametrize("method", sorted(m for m, v in METHODS.items() if v.local == Local()))
+@pytest.mark.parametrize("method", sorted(m for m in METHODS if is_plain_alone(m)))
 def test_one_site_alone_equals_plain_training(tmp_path, method):
     from fednnunet.federation.site_training import _seed
 
@@ -107,6 +134,41 @@ def test_private_tensors_are_in_no_reply(tmp_path, method):
         data = pack(reply)
         assert not any(name.encode() in data for name in METHODS[method].private(model))
         assert not any(tensor.numpy().tobytes() in data for tensor in private.values())
+
+
+@pytest.mark.parametrize("method", sorted(METHODS))
+def test_a_reply_is_what_the_method_says_it_is(tmp_path, method):
+    replies, _ = rounds_alone(a_trainer(tmp_path, "one"), method)
+    first = first_tensors()
+    like = join(METHODS[method].shared(first), METHODS[method].aside_like(first))
+    for reply in replies:
+        check_like(reply.tensors, like, site="one")
+
+
+@pytest.mark.parametrize("method", sorted(METHODS))
+def test_what_a_site_remembers_is_in_no_reply(tmp_path, method):
+    """The first change of SCAFFOLD's control variate, from zero, is that variate: not looked at."""
+    trainer = a_trainer(tmp_path, "one")
+    replies, _ = rounds_alone(trainer, method)
+    data = pack(replies[-1])
+    assert b"memory" not in data
+    for tensor in memory_of(trainer, ROUNDS).values():
+        assert not tensor.any() or tensor.numpy().tobytes() not in data
+
+
+@pytest.mark.parametrize("method", sorted(m for m, v in METHODS.items() if v.local != Local()))
+def test_a_round_begun_anew_gives_the_same_reply_and_memory(tmp_path, method):
+    trainer = a_trainer(tmp_path, "one")
+    replies, _ = rounds_alone(trainer, method)
+    memory = memory_of(trainer, ROUNDS)
+    again, _ = rounds_alone(a_trainer(tmp_path, "one"), method)
+    for one, other in zip(replies, again, strict=True):
+        assert pack(replace(one, seconds=0, wait_share=0)) == pack(
+            replace(other, seconds=0, wait_share=0)
+        )
+    anew = memory_of(trainer, ROUNDS)
+    assert anew.keys() == memory.keys()
+    assert all(torch.equal(tensor, anew[name]) for name, tensor in memory.items())
 
 
 @pytest.mark.parametrize("method", ["fedbn", "head", "fedbn_head", "decoder"])
@@ -157,7 +219,7 @@ def test_the_public_phase_changes_the_public_copy_only(tmp_path):
 def test_the_personal_phase_trains_every_tensor_and_sends_none(tmp_path, method):
     trainer = a_trainer(tmp_path, "one")
     replies, before = rounds_alone(trainer, method)
-    shared = {name: tensor + 0.01 for name, tensor in replies[-1].tensors.items()}
+    shared = {name: tensor + 0.01 for name, tensor in split(replies[-1].tensors)[0].items()}
     for number in range(2):
         given = {} if number else shared
         invite = an_invite(method, given, ROUNDS + number, phase="personal")

@@ -24,12 +24,16 @@ NAMES = (
     "heads.0.weight",
 )
 COUNTER = "encoder.0.blocks.0.norm.num_batches_tracked"
-NO_PAPER = {"fedavg_uniform", "fedbn_head", "local"}
+NO_PAPER = {"fedavg_uniform", "fedbn_head", "local", "pooled"}
 PRIVATE = {
     "fedbn": is_norm,
     "head": lambda name: role(name) == "head",
     "fedbn_head": lambda name: is_norm(name) or role(name) == "head",
+    "head_alternating": lambda name: role(name) == "head",
     "fedprox_bn_head": lambda name: is_norm(name) or role(name) == "head",
+    "fedgkd_bn_head": lambda name: is_norm(name) or role(name) == "head",
+    "scaffold_bn_head": lambda name: is_norm(name) or role(name) == "head",
+    "fedsam_bn_head": lambda name: is_norm(name) or role(name) == "head",
     "decoder": lambda name: role(name) != "encoder",
     "local": lambda name: True,
 }
@@ -47,12 +51,19 @@ def start(method: Method) -> State:
     return State(round=0, shared=method.shared(tensors(0)))
 
 
+def an_aside(method: Method, *, seed: int) -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    like = method.aside_like(tensors(0))
+    return {n: torch.rand(t.shape, generator=generator).to(t.dtype) for n, t in like.items()}
+
+
 def replies(method: Method, *, number: int = 0, count: int = 4) -> list[Reply]:
     """Replies that differ in tensors, cases and loss, other ones each round."""
     return [
         Reply(
             site=f"site_{i}",
             tensors=method.shared(tensors(1 + i + 10 * number)),
+            aside=an_aside(method, seed=i + 10 * number),
             cases=3 + 7 * i,
             loss=-0.7 + 0.37 * i + 0.1 * number,
         )
@@ -66,11 +77,17 @@ def record(number: int) -> RoundRecord:
 
 def assert_equal(one: State, other: State) -> None:
     assert one.round == other.round
-    for left, right in ((one.shared, other.shared), (one.memory, other.memory)):
+    parts = ("shared", "aside", "memory")
+    for left, right in ((getattr(one, part), getattr(other, part)) for part in parts):
         assert left.keys() == right.keys()
         for name, tensor in left.items():
             assert tensor.dtype == right[name].dtype, name
             assert torch.equal(tensor, right[name]), name
+
+
+def bare(state: State) -> State:
+    """The state without what the coordinator and the sites keep beside the weights."""
+    return replace(state, aside={}, memory={})
 
 
 @every_method
@@ -98,11 +115,13 @@ def test_a_merge_leaves_the_state_that_it_was_given_as_it_was(method):
     state = method.merge(start(method), replies(method))
     shared = {name: tensor.clone() for name, tensor in state.shared.items()}
     memory = {name: tensor.clone() for name, tensor in state.memory.items()}
+    aside = {name: tensor.clone() for name, tensor in state.aside.items()}
     given = replies(method, number=1)
     method.merge(state, given)
-    assert_equal(state, replace(state, shared=shared, memory=memory))
+    assert_equal(state, replace(state, shared=shared, aside=aside, memory=memory))
     for reply, fresh in zip(given, replies(method, number=1), strict=True):
         assert all(torch.equal(t, fresh.tensors[name]) for name, t in reply.tensors.items())
+        assert all(torch.equal(t, fresh.aside[name]) for name, t in reply.aside.items())
 
 
 @every_method
@@ -112,7 +131,7 @@ def test_equal_sites_keep_what_they_sent(method):
     steps = isinstance(method.merge, ServerStep) or not method.shared(tensors(0))
     sent = state.shared if steps else method.shared(tensors(9))
     equal = [replace(reply, tensors=sent) for reply in replies(method)]
-    assert_equal(replace(method.merge(state, equal), memory={}), State(round=1, shared=sent))
+    assert_equal(bare(method.merge(state, equal)), State(round=1, shared=sent))
 
 
 @every_method
@@ -122,7 +141,7 @@ def test_one_site_alone_is_followed(method):
         method = replace(method, merge=method.merge.mean)
     alone = replies(method, count=1)
     merged = method.merge(start(method), alone)
-    assert_equal(merged, State(round=1, shared=alone[0].tensors))
+    assert_equal(bare(merged), State(round=1, shared=alone[0].tensors))
 
 
 @pytest.mark.parametrize("name", METHODS)

@@ -16,8 +16,7 @@ import torch
 from torch import Tensor
 
 from fednnunet.federation.methods.method import Merge, Reply, State, Tensors, mean_by_cases
-
-_RUNNING = (".running_mean", ".running_var")
+from fednnunet.network.roles import is_trained
 
 
 class Optimiser(Protocol):
@@ -51,7 +50,7 @@ class ServerStep:
         mean = self.mean(state, replies)
         shared, memory = dict(mean.shared), dict(mean.memory)
         for name, old in state.shared.items():
-            if not old.is_floating_point() or name.endswith(_RUNNING):
+            if not is_trained(name, old):
                 continue
             change = shared[name].to(torch.float64) - old.to(torch.float64)
             moments = self._recall(state.memory, name, change)

@@ -1,0 +1,87 @@
+"""FedGKD: each site's outputs are held near those of the model that it received.
+
+Yao et al., "FedGKD: Towards Heterogeneous Federated Learning via Global Knowledge Distillation",
+IEEE Transactions on Computers 2023. To the site's loss is added
+
+    gamma / 2 * KL(p_received || p)
+
+per voxel, with p the class probabilities at temperature 1. Where FedProx holds parameters, this
+holds what they compute, and leaves the parameters free. The paper's teacher may be the mean of
+the last few global models; here it is the last one. Private tensors of the teacher are the site's
+own as they were at the round's start. For regions, whose outputs are not exclusive, the divergence
+is the mean over outputs of that of two Bernoulli distributions. The teacher predicts in evaluation
+mode and costs a forward pass, about a third of the time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.func import functional_call
+
+from fednnunet.errors import InputError
+from fednnunet.federation.methods.fedavg import fedavg
+from fednnunet.federation.methods.head import fedbn_head
+from fednnunet.training.local import Local, Pass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Distillation:
+    """The local term gamma/2 * KL(received || now), the mean over voxels that are not ignored."""
+
+    gamma: float = 0.2
+
+    def __post_init__(self) -> None:
+        if not self.gamma > 0:
+            raise InputError(f"gamma is {self.gamma}", mend="choose a gamma above 0, e.g. 0.2")
+
+    def __call__(self, seen: Pass, /) -> Tensor:
+        """The term as a scalar, zero where the network computes what it did when received."""
+        voxels = divergence(
+            seen.logits.float(), _as_received(seen).float(), regions=seen.targets.regions
+        )
+        valid = seen.targets.valid(seen.labels)
+        if valid is None:
+            return self.gamma / 2 * voxels.mean()
+        return self.gamma / 2 * (voxels * valid).sum() / valid.sum().clamp_min(1)
+
+
+def divergence(logits: Tensor, teacher: Tensor, *, regions: bool) -> Tensor:
+    """KL(teacher || logits) of each voxel (b, z, y, x), from logits (b, k, z, y, x); in nats."""
+    if not regions:
+        now, then = F.log_softmax(logits, 1), F.log_softmax(teacher, 1)
+        return F.kl_div(now, then, reduction="none", log_target=True).sum(1)
+    there = teacher.sigmoid()
+    inside = there * (F.logsigmoid(teacher) - F.logsigmoid(logits))
+    outside = (1 - there) * (F.logsigmoid(-teacher) - F.logsigmoid(-logits))
+    return (inside + outside).mean(1)
+
+
+@torch.no_grad()
+def _as_received(seen: Pass) -> Tensor:
+    """The finest logits of the network as it was when the round began."""
+    was_training = seen.network.training
+    seen.network.eval()
+    try:
+        return cast(Tensor, functional_call(seen.network, dict(seen.given.start), (seen.image,)))
+    finally:
+        seen.network.train(was_training)
+
+
+like_what_was_received = Local(terms=(Distillation(),))
+
+fedgkd = replace(
+    fedavg,
+    about="FedAvg, and outputs are held near the received model's, gamma 0.2 (FedGKD, Yao 2023)",
+    local=like_what_was_received,
+)
+
+fedgkd_bn_head = replace(
+    fedbn_head,
+    about="fedbn_head, and outputs are held near the received body's (FedGKD, Yao 2023)",
+    local=like_what_was_received,
+)

@@ -1,0 +1,177 @@
+"""FedProto's prototypes: each class has about the same features at every site.
+
+Tan et al., "FedProto: Federated Prototype Learning across Heterogeneous Clients", AAAI 2022. The
+prototype of a class is the mean of its features; the coordinator averages the sites' prototypes,
+and to each site's loss is added
+
+    weight * mean over classes of ||m_j - C_j||^2 / f,
+
+with m_j the mean over the pass's voxels of class j, C_j the prototype received and f the number of
+features. Features are what the finest segmentation head reads. The paper exchanges prototypes
+instead of weights; here they go beside FedAvg's, as features of weights never averaged would not
+be comparable, and the squared distance is divided by f, so that `weight` means the same for any
+width.
+
+What leaves a site: for each class one vector, the mean over all voxels of the class in two patches
+of each of its training cases (of the first 32 of them, to bound the time), and whether there were
+enough: a class found in fewer cases than the site's `min_cases` is not told. There is one row an
+output of the network: a label, or a region. A site that draws not all labels tells no background.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+
+import torch
+from torch import Tensor
+
+from fednnunet.errors import InputError
+from fednnunet.federation.methods.fedavg import fedavg
+from fednnunet.federation.methods.method import (
+    Merge,
+    Reply,
+    State,
+    Tensors,
+    Trained,
+    mean_by_cases,
+)
+from fednnunet.training.batches import Batch
+from fednnunet.training.features import watching
+from fednnunet.training.local import Local, Pass
+from fednnunet.training.targets import Targets
+
+_MEAN, _SEEN = "prototypes/mean", "prototypes/seen"
+_HEAD = "heads.0.weight"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NearPrototypes:
+    """The local term; zero in the first round, when there are no prototypes yet."""
+
+    weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not self.weight > 0:
+            raise InputError(f"weight is {self.weight}", mend="choose a weight above 0, e.g. 1")
+
+    def __call__(self, seen: Pass, /) -> Tensor:
+        """The term as a scalar: classes that the pass or the federation lacks do not count."""
+        if _MEAN not in seen.given.aside or seen.features is None:
+            return seen.logits.new_zeros((), dtype=torch.float32)
+        prototypes, told = seen.given.aside[_MEAN], seen.given.aside[_SEEN]
+        sums, voxels = class_sums(seen.features, seen.labels, seen.targets, len(prototypes))
+        means = sums.sum(0) / voxels.sum(0).clamp_min(1)[:, None]
+        both = told * (voxels.sum(0) > 0)
+        distances = (means - prototypes).square().mean(1)
+        return self.weight * (both * distances).sum() / both.sum().clamp_min(1)
+
+
+def class_sums(
+    features: Tensor, labels: Tensor, targets: Targets, rows: int
+) -> tuple[Tensor, Tensor]:
+    """Sums of features (b, rows, f) and numbers of voxels (b, rows) of each class and sample.
+
+    `features` are (b, f, z, y, x), `labels` (b, z, y, x); in 2D without z. A class that is merged
+    with others (a background that hides what is not annotated) stays zero.
+    """
+    valid = targets.valid(labels)
+    truth = targets.indicators(labels)
+    if valid is not None:
+        truth = truth & valid[:, None]
+    with torch.autocast(features.device.type, enabled=False):
+        inside = truth.flatten(2).float()  # (b, groups, voxels)
+        sums = inside @ features.float().flatten(2).transpose(1, 2)  # (b, groups, f)
+        place = _places(targets, rows).to(sums)
+        return place @ sums, inside.sum(2) @ place.T
+
+
+def _places(targets: Targets, rows: int) -> Tensor:
+    """(rows, groups): which group of the loss is which output of the network."""
+    table = torch.zeros(rows, len(targets.outputs))
+    for group, outputs in enumerate(targets.outputs):
+        if len(outputs) == 1:
+            table[outputs[0], group] = 1
+    return table
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClassMeans:
+    """A site's aside: the mean features of each class (k, f), and which were seen (k,), 0 or 1.
+
+    They are over `patches` of each of the first `cases` cases.
+    """
+
+    words: str = "mean features of each class over the site's training cases"
+    patches: int = 2
+    cases: int = 32
+
+    def like(self, tensors: Tensors, shared: Collection[str], /) -> dict[str, Tensor]:
+        """Their sizes, from the finest head's weight (k, f, 1, 1, 1)."""
+        outputs, features = tensors[_HEAD].shape[:2]
+        return {_MEAN: torch.zeros(outputs, features), _SEEN: torch.zeros(outputs)}
+
+    def reply(self, site: Trained, /) -> dict[str, Tensor]:
+        """Computed with the weights that the site sends; zeros for a class seen too rarely."""
+        found = [
+            _of_case(site, patches) for patches in islice(site.each_case(self.patches), self.cases)
+        ]
+        sums, voxels = (torch.stack(parts).double() for parts in zip(*found, strict=True))
+        seen = (voxels > 0).sum(0) >= site.policy.min_cases
+        means = sums.sum(0) / voxels.sum(0).clamp_min(1)[:, None] * seen[:, None]
+        return {_MEAN: means.float().cpu(), _SEEN: seen.float().cpu()}
+
+
+@torch.no_grad()
+def _of_case(site: Trained, patches: Batch) -> tuple[Tensor, Tensor]:
+    """Sums of features (k, f) and voxels (k,) of each class over one case's patches."""
+    network, execution = site.state.network, site.execution
+    rows = len(site.state.parameters[_HEAD])
+    patches = patches.to(execution.torch_device)
+    memory_format = execution.device.memory_format(patches.labels.ndim - 1)
+    was_training = network.training
+    network.eval()
+    with execution.device.autocast(), watching(network) as features:
+        network(patches.image.to(memory_format=memory_format))
+    network.train(was_training)
+    sums, voxels = class_sums(features[-1], patches.labels, site.targets, rows)
+    return sums.sum(0), voxels.sum(0)
+
+
+@dataclass(frozen=True, slots=True)
+class MergePrototypes:
+    """A merge: `mean` for the weights; each class's prototype is the mean over the sites, by cases.
+
+    Sites that did not see a class do not count for it. A class that no site saw keeps the prototype
+    of the round before.
+    """
+
+    mean: Merge = mean_by_cases
+
+    def __call__(self, state: State, replies: Sequence[Reply], /) -> State:
+        """The state after the round, with the prototypes in its aside."""
+        new = self.mean(state, replies)
+        ordered = sorted(replies, key=lambda reply: reply.site)
+        like = ordered[0].aside[_MEAN]
+        total = torch.zeros(like.shape, dtype=torch.float64)
+        weight = torch.zeros(len(like), dtype=torch.float64)
+        for reply in ordered:
+            counts = reply.cases * reply.aside[_SEEN].double()
+            total += counts[:, None] * reply.aside[_MEAN].double()
+            weight += counts
+        now = weight > 0
+        means = (total / weight.where(now, torch.ones_like(weight))[:, None]).to(like.dtype)
+        old = state.aside.get(_MEAN, torch.zeros_like(like))
+        told = state.aside.get(_SEEN, torch.zeros(len(like)))
+        aside = {_MEAN: means.where(now[:, None], old), _SEEN: torch.maximum(told, now.float())}
+        return replace(new, aside={**new.aside, **aside})
+
+
+fedproto = replace(
+    fedavg,
+    about="FedAvg, and classes have like features at all sites (FedProto's term, Tan 2022)",
+    local=Local(terms=(NearPrototypes(),), features=True),
+    asides=(ClassMeans(),),
+    merge=MergePrototypes(),
+)

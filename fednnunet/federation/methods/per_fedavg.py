@@ -1,0 +1,63 @@
+"""Per-FedAvg: a shared start from which one step makes each site's own model good.
+
+Fallah et al., "Personalized Federated Learning with Theoretical Guarantees: A Model-Agnostic
+Meta-Learning Approach", NeurIPS 2020. The sites minimise the mean over sites of
+F_k(w - alpha * grad F_k(w)). Its gradient holds second derivatives; the paper's first-order
+variant leaves them out, and each step goes along
+
+    grad F_k(w - alpha * grad F_k(w; D), D'),
+
+with D and D' different samples: here the two halves of the iteration's batch. The paper steps
+along this gradient with a rate of its own; here the recipe's optimiser and clipping do. Per step
+each half has half the samples, so the time is about FedAvg's. What is averaged is the start; a
+site's own model is the start after a little training at the site, which is the personal phase of a
+training (`personal_rounds`), by the recipe's optimiser rather than one plain step.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from fednnunet.errors import InputError
+from fednnunet.federation.methods.fedavg import fedavg
+from fednnunet.training.batches import Batch
+from fednnunet.training.local import Given, Gradient, Local, Measured
+from fednnunet.training.moves import gradients, moved
+from fednnunet.training.state import TrainingState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AfterOneStep:
+    """The detour: the gradient is taken after a plain step of rate `alpha` on other samples."""
+
+    alpha: float = 0.01
+
+    def __post_init__(self) -> None:
+        if not self.alpha > 0:
+            raise InputError(f"alpha is {self.alpha}", mend="choose an alpha above 0, e.g. 0.01")
+
+    def __call__(
+        self, state: TrainingState, batch: Batch, gradient: Gradient, given: Given, /
+    ) -> Measured:
+        """Loss and counts are those of the first half, where the network stands.
+
+        Raises InputError for a batch of one sample (on each GPU, where several share it).
+        """
+        half = len(batch) // 2
+        if not half:
+            raise InputError(
+                "a batch of one sample cannot be halved, as this method must",
+                mend="plan with more memory for a larger batch, use fewer GPUs, or another method",
+            )
+        measured = gradient(batch.part(0, half))
+        slope = gradients(state)
+        with moved(state.network, {name: -self.alpha * g for name, g in slope.items()}):
+            gradient(batch.part(half, len(batch)))
+        return measured
+
+
+per_fedavg = replace(
+    fedavg,
+    about="a shared start for own models, first order, alpha 0.01 (Per-FedAvg, Fallah 2020)",
+    local=Local(detours=(AfterOneStep(),)),
+)

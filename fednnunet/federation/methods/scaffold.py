@@ -1,0 +1,149 @@
+"""SCAFFOLD: every step is corrected for the difference between a site's gradient and all sites'.
+
+Karimireddy et al., "SCAFFOLD: Stochastic Controlled Averaging for Federated Learning", ICML 2020.
+With c_k the mean gradient of site k and c that of all, a site's step goes along
+
+    g + c - c_k,
+
+so that sites whose data differ do not drift apart within a round. After K iterations the paper's
+option II sets, for plain steps of a constant rate,
+
+    c_k+ = c_k - c + (x - y_k) / (K * rate),
+
+which is the mean of the site's own gradients g over the round. That mean is what is computed
+here, directly from the gradients, before correction and clipping. For plain steps both are the
+same. With AdamW, momentum, weight decay or clipping the formula would give the mean of what the
+optimiser *made* of the gradients, a number of another unit; the mean stays a gradient, and the
+optimiser then sees corrected gradients. The paper's analysis is of plain steps and does not cover
+that.
+
+Other differences: sites count by their training cases, in c as in the mean of the weights, where
+the paper counts them alike; the coordinator's step has rate 1; c is the mean over the sites that
+have replied so far. Only shared parameters are corrected. Both ways carry twice FedAvg's bytes.
+The coordinator learns each site's mean gradient of a round, which FedAvg's weights tell it in
+essence too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from fednnunet.federation.methods.fedavg import fedavg
+from fednnunet.federation.methods.head import fedbn_head
+from fednnunet.federation.methods.method import (
+    Merge,
+    Reply,
+    State,
+    Tensors,
+    Trained,
+    mean_by_cases,
+)
+from fednnunet.network.roles import is_trained
+from fednnunet.training.local import Given, Local
+from fednnunet.training.state import TrainingState
+
+_CONTROL, _SUM, _COUNT = "control/", "control_sum/", "control_count"
+_CASES = "control_cases/"
+
+
+@dataclass(frozen=True, slots=True)
+class Controlled:
+    """The correction g + c - c_k, and the sum of the round's own gradients g.
+
+    At the site, `memory` holds c_k as `control/<parameter>`, zero where there is none yet, and
+    during a round the sum and the number of gradients. An iteration that float16 has overflowed
+    is left out, as the optimiser leaves it out.
+    """
+
+    def __call__(self, state: TrainingState, given: Given, /) -> None:
+        """Correct the gradients of the shared parameters."""
+        found = {
+            name: parameter.grad
+            for name, parameter in state.parameters.items()
+            if name in given.shared and parameter.grad is not None
+        }
+        if state.scaler.is_enabled() and not all(torch.isfinite(g).all() for g in found.values()):
+            return
+        memory = state.memory
+        memory[_COUNT] = memory.get(_COUNT, torch.zeros((), dtype=torch.int64)) + 1
+        for name, gradient in found.items():
+            if _SUM + name in memory:
+                memory[_SUM + name].add_(gradient)
+            else:
+                memory[_SUM + name] = gradient.clone()
+            common, own = given.aside.get(_CONTROL + name), memory.get(_CONTROL + name)
+            if common is not None:
+                gradient.add_(common if own is None else common - own)
+
+
+@dataclass(frozen=True, slots=True)
+class ControlChange:
+    """A site's aside: how its c_k changed in the round."""
+
+    words: str = "the change of the site's mean gradient (SCAFFOLD's control variate)"
+
+    def like(self, tensors: Tensors, shared: Collection[str], /) -> dict[str, Tensor]:
+        """One tensor a shared parameter."""
+        return {_CONTROL + n: tensors[n] for n in shared if is_trained(n, tensors[n])}
+
+    def reply(self, site: Trained, /) -> dict[str, Tensor]:
+        """The changes; c_k is renewed in the site's memory and the round's sums are dropped."""
+        memory, changes = site.state.memory, {}
+        count = int(memory.pop(_COUNT, torch.ones(())))
+        for name, parameter in site.state.parameters.items():
+            total = memory.pop(_SUM + name, None)
+            if name not in site.given.shared:
+                continue
+            old = memory.get(_CONTROL + name, torch.zeros_like(parameter.detach()))
+            new = torch.zeros_like(old) if total is None else total / count
+            memory[_CONTROL + name] = new
+            changes[_CONTROL + name] = (new - old).cpu()
+        return changes
+
+
+@dataclass(frozen=True, slots=True)
+class MergeControls:
+    """A merge: `mean` for the weights, and c as the mean of all sites' c_k by cases.
+
+    `memory` holds the sum of cases * c_k in float64, to which changes are added, and the cases of
+    every site that has replied: a site that sits a round out keeps its c_k in the mean.
+    """
+
+    mean: Merge = mean_by_cases
+
+    def __call__(self, state: State, replies: Sequence[Reply], /) -> State:
+        """The state after the round, with c as `control/<parameter>` in its aside."""
+        new = self.mean(state, replies)
+        ordered = sorted(replies, key=lambda reply: reply.site)
+        memory, aside = dict(new.memory), dict(new.aside)
+        for reply in ordered:
+            memory[_CASES + reply.site] = torch.tensor(reply.cases)
+        cases = sum(int(t) for name, t in memory.items() if name.startswith(_CASES))
+        for name, like in ordered[0].aside.items():
+            if not name.startswith(_CONTROL):
+                continue
+            total = memory.get(name, torch.zeros(like.shape, dtype=torch.float64))
+            for reply in ordered:
+                total = total + reply.cases * reply.aside[name].to(torch.float64)
+            memory[name] = total
+            aside[name] = (total / cases).to(like.dtype)
+        return replace(new, memory=memory, aside=aside)
+
+
+scaffold = replace(
+    fedavg,
+    about="gradients are corrected towards all sites' mean (SCAFFOLD, Karimireddy 2020)",
+    local=Local(corrections=(Controlled(),)),
+    asides=(ControlChange(),),
+    merge=MergeControls(),
+)
+
+scaffold_bn_head = replace(
+    scaffold,
+    about="fedbn_head whose shared body is trained by SCAFFOLD (Karimireddy 2020)",
+    leaves=fedbn_head.leaves,
+)

@@ -1,0 +1,201 @@
+"""What a federated method may change in training, part by part, without any method."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from fednnunet.errors import InputError
+from fednnunet.training.features import watching
+from fednnunet.training.local import Given, Local, Turn, lay_out
+from fednnunet.training.loop import train
+from fednnunet.training.moves import gradients, moved, norm
+from fednnunet.training.recipe import RECIPES
+from fednnunet.training.state import load, new_state, save
+from tests.training.fakes import CPU, blobs, small_plan
+from tests.training.test_step import batch, state, stepper
+
+
+def odd(name):
+    return name.endswith("weight")
+
+
+def even(name):
+    return not odd(name)
+
+
+def test_two_halves_are_joined_in_order():
+    one, other = Local(terms=(len,), features=True), Local(terms=(abs,), detours=(min,))
+    both = one + other
+    assert (both.terms, both.detours, both.features) == ((len, abs), (min,), True)
+    assert Local() + one == one + Local() == one
+
+
+def test_turns_that_do_not_fill_a_round_are_refused():
+    with pytest.raises(InputError, match=r"sum to 0\.5"):
+        Local(turns=(Turn(trains=odd, share=0.5),))
+    whole = Local(turns=(Turn(trains=odd, share=1.0),))
+    with pytest.raises(InputError, match="both rules divide"):
+        _ = whole + whole
+
+
+@pytest.mark.parametrize("iterations", [0, 1, 2, 5, 25])
+def test_turns_share_out_every_iteration(iterations):
+    turns = (Turn(trains=odd, share=0.5), Turn(trains=even, share=0.5))
+    (first, resting), (second, others) = lay_out(turns, iterations, ("a.weight", "a.bias"))
+    assert first + second == iterations and abs(first - second) <= 1
+    assert (resting, others) == ({"a.bias"}, {"a.weight"})
+    assert lay_out((), iterations, ("a",)) == ((iterations, frozenset()),)
+
+
+def a_stretch(here, plan, configuration, iterations, **changes):
+    store = blobs()
+    return train(
+        here,
+        store,
+        store.names,
+        plan=plan,
+        configuration=configuration,
+        recipe=RECIPES["fast"],
+        execution=CPU,
+        iterations=iterations,
+        total_iterations=4,
+        **changes,
+    )
+
+
+def test_turns_are_stretches_one_after_the_other():
+    plan, configuration = small_plan()
+    one, two = (
+        new_state(plan, configuration, RECIPES["fast"], CPU, seed=1),
+        new_state(plan, configuration, RECIPES["fast"], CPU, seed=1),
+    )
+    turns = (Turn(trains=odd, share=0.5), Turn(trains=even, share=0.5))
+    a_stretch(one, plan, configuration, 4, local=Local(turns=turns))
+    a_stretch(two, plan, configuration, 2, trains=odd)
+    a_stretch(two, plan, configuration, 2, trains=even)
+    for p, q in zip(one.network.parameters(), two.network.parameters(), strict=True):
+        assert torch.equal(p, q) and p.requires_grad
+
+
+def test_a_detour_that_only_asks_for_the_gradient_changes_nothing():
+    def straight(state, batch, gradient, given):
+        return gradient(batch)
+
+    here, there = state(), state()
+    got = stepper(local=Local(detours=(straight, straight)))(here, batch())
+    want = stepper()(there, batch())
+    assert torch.equal(got[0], want[0]) and torch.equal(got[1], want[1])
+    for p, q in zip(here.network.parameters(), there.network.parameters(), strict=True):
+        assert torch.equal(p, q)
+
+
+def test_a_detour_over_a_part_takes_the_mean_over_that_part():
+    def first_half(state, batch, gradient, given):
+        return gradient(batch.part(0, 2))
+
+    here, there = state(), state()
+    got = stepper(local=Local(detours=(first_half,)), micro_batch=1)(here, batch())
+    want = stepper(batch=2)(there, batch().part(0, 2))
+    torch.testing.assert_close(got[0], want[0])
+    for p, q in zip(here.network.parameters(), there.network.parameters(), strict=True):
+        torch.testing.assert_close(p, q, rtol=1e-4, atol=1e-6)
+
+
+def test_the_first_detour_is_the_outermost():
+    order = []
+
+    def named(name):
+        def detour(state, batch, gradient, given):
+            order.append(name)
+            return gradient(batch)
+
+        return detour
+
+    stepper(local=Local(detours=(named("outer"), named("inner"))))(state(), batch())
+    assert order == ["outer", "inner"]
+
+
+def test_a_correction_comes_before_clipping():
+    def enlarge(state, given):
+        for parameter in state.network.parameters():
+            if parameter.grad is not None:
+                parameter.grad.mul_(1e6)
+
+    here = state()
+    stepper(local=Local(corrections=(enlarge,)), clip=0.5)(here, batch())
+    assert float(norm(gradients(here))) == pytest.approx(0.5, rel=1e-4)
+
+
+def test_a_term_sees_what_the_finest_head_reads():
+    seen = []
+
+    def look(found):
+        seen.append(found)
+        return found.features.sum() * 0
+
+    here = state()
+    stepper(local=Local(terms=(look,), features=True), micro_batch=2)(here, batch())
+    head = here.network.heads[0]
+    before = state().network
+    torch.testing.assert_close(
+        seen[0].logits, before.heads[0](seen[0].features), rtol=1e-4, atol=1e-5
+    )
+    assert [len(found.image) for found in seen] == [2, 2]
+    assert seen[0].features.shape[1] == head.in_channels
+
+
+def test_watching_ends():
+    network = state().network
+    with watching(network) as features:
+        network(batch().image)
+    network(batch().image)
+    assert len(features) == 1
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_moved_parameters_come_home_to_the_last_bit(fails):
+    network = nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3))
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    steps = {name: torch.rand_like(p) for name, p in network.named_parameters()}
+    try:
+        with moved(network, steps):
+            network(torch.rand(5, 3))
+            for name, parameter in network.named_parameters():
+                assert torch.equal(parameter, before[name] + steps[name])
+            if fails:
+                raise torch.OutOfMemoryError
+    except torch.OutOfMemoryError:
+        assert fails
+    for name, tensor in network.state_dict().items():
+        assert torch.equal(tensor, before[name]), name
+    network(torch.rand(5, 3))
+    assert network[1].num_batches_tracked == 1
+
+
+def test_gradients_are_in_the_losss_own_scale_and_none_where_float16_overflowed():
+    here = state()
+    here.scaler = torch.amp.GradScaler("cpu", enabled=True, init_scale=8.0)
+    parameters = list(here.network.parameters())
+    here.scaler.scale(parameters[0].sum()).backward()
+    assert all(bool((g == 1).all()) for g in gradients(here).values())
+    parameters[0].grad[0] = torch.inf
+    assert all(not bool(g.any()) for g in gradients(here).values())
+
+
+def test_memory_is_saved_and_loaded(tmp_path):
+    here, there = state(), state()
+    here.memory = {"own/heads.0.weight": torch.rand(2, 3), "count": torch.tensor(3)}
+    save(here, tmp_path)
+    assert load(there, tmp_path)
+    assert there.memory.keys() == here.memory.keys()
+    assert all(torch.equal(tensor, there.memory[n]) for n, tensor in here.memory.items())
+
+
+def test_given_tells_received_from_own():
+    given = Given(
+        start={"a": torch.ones(1), "b": torch.zeros(1)}, shared=frozenset({"a"}), aside={}
+    )
+    assert given.received.keys() == {"a"}
+    assert given.on(torch.device("meta")).start["b"].device.type == "meta"
