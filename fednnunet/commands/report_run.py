@@ -58,8 +58,20 @@ def _facts(
         ("rounds", f"{training.rounds} of {training.iterations_per_round} iterations"),
         ("recipe", f"{training.recipe}, seed {training.seed}"),
         ("training cases", cases),
+        ("model", _kept(scores)),
         ("sent by the sites", f"{sent / 2**20:,.1f} MiB in all rounds"),
     )
+
+
+def _kept(scores: TrainingScores) -> str:
+    """Which round's models are scored and given out."""
+    if not any(model.keep == "best" for model in scores.models):
+        return "of the last round"
+    rounds = [
+        f"{model.model}: {', '.join(f'{site} {number}' for site, number in model.rounds.items())}"
+        for model in scores.models
+    ]
+    return "of the best round by Dice on these held-out cases; " + "; ".join(rounds)
 
 
 def _notes(federation: Federation, history: tuple[RoundRecord, ...]) -> tuple[str, ...]:
@@ -79,7 +91,7 @@ def _points(history: tuple[RoundRecord, ...]) -> tuple[RoundPoint, ...]:
             round=record.round,
             site=name,
             loss=site.loss,
-            dice=_mean(site.dice),
+            dice=_mean(site.held_out or site.dice),
             phase="" if record.phase == "joint" else record.phase,
         )
         for record in history

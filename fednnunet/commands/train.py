@@ -11,14 +11,16 @@ from rich.console import Console
 from rich.table import Table
 
 from fednnunet import records
+from fednnunet.commands.board import open_board
 from fednnunet.commands.cli import Opt, parse, run_command
 from fednnunet.commands.progress import bars
 from fednnunet.commands.report_run import report_run
+from fednnunet.commands.round_lines import RoundLines
 from fednnunet.federation.embedded import embedded_engine
 from fednnunet.federation.history import RoundRecord
 from fednnunet.federation.rounds import Run
 from fednnunet.federation.spec import Federation
-from fednnunet.federation.train_together import SCORES, TrainingScores, train_together
+from fednnunet.federation.train_together import SCORES, Observer, TrainingScores, train_together
 from fednnunet.planning.plan import read_plan
 
 
@@ -40,29 +42,18 @@ def _train(options: Options) -> None:
     federation = records.read(Federation, folder / "federation.json")
     plan = read_plan(folder / "plan.json")
     console = Console(highlight=False)
+    board = open_board(folder)
+    observers: list[Observer] = [RoundLines(console), *([board] if board else [])]
+
+    def observe(run: Run, record: RoundRecord) -> None:
+        for observer in observers:
+            observer(run, record)
+
     with bars(console) as progress:
-
-        def observe(run: Run, record: RoundRecord) -> None:
-            console.print(_round_line(run.method_name, record, run.training.rounds), markup=False)
-
         engine = embedded_engine(federation, folder, progress=progress)
         train_together(engine, federation, plan, folder, observer=observe)
     show_scores(folder, console)
     console.print(f"report: {report_run(folder)}", markup=False)
-
-
-def _round_line(method: str, record: RoundRecord, rounds: int) -> str:
-    sites = record.sites.values()
-    loss = sum(site.loss for site in sites) / max(len(sites), 1)
-    values = [value for site in sites for value in site.dice if value is not None]
-    dice = f"{sum(values) / len(values):.3f}" if values else "-"
-    seconds = sum(site.seconds for site in sites)
-    phase = f"of {rounds}" if record.phase == "joint" else record.phase
-    refused = f"  refused: {', '.join(record.refused)}" if record.refused else ""
-    return (
-        f"{method}  round {record.round} {phase}  loss {loss:.4f}  "
-        f"Dice on patches {dice}  {seconds:.1f} s{refused}"
-    )
 
 
 def show_scores(folder: Path, console: Console) -> None:
@@ -78,5 +69,6 @@ def show_scores(folder: Path, console: Console) -> None:
         values = {site: sums.mean("dice") for site, sums in model.sites.items() if sums.cases}
         cells = [f"{values[site]:.3f}" if site in values else "-" for site in sites]
         mean = f"{sum(values.values()) / len(values):.3f}" if values else "-"
-        table.add_row(f"{model.model} ({model.method})", *cells, mean)
+        kept = ", best rounds" if model.keep == "best" else ""
+        table.add_row(f"{model.model} ({model.method}{kept})", *cells, mean)
     console.print(table)

@@ -56,7 +56,8 @@ class RoundRecord:
 
     `refused` names each site that gave no acceptable reply, and why. `key` identifies the training,
     so that rounds of another plan or method are never continued. `scores` are sums over held-out
-    cases, in the rounds after which these are predicted whole.
+    cases, in the rounds after which these are predicted whole. The round took `seconds` at the
+    coordinator, and is one `of` so many in all phases.
     """
 
     key: str
@@ -66,6 +67,8 @@ class RoundRecord:
     sites: dict[str, SiteRound]
     refused: dict[str, str]
     scores: dict[str, SiteScores] = field(default_factory=dict)
+    seconds: float = 0.0
+    of: int = 0
 
 
 def save_round(folder: Path, state: State, record: RoundRecord) -> None:

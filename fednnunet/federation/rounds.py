@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -102,12 +103,14 @@ def run_rounds(
         observer(record)
     phases = run.phases(initial)
     while state.round < phases.total:
+        begin = time.perf_counter()
         if phases.of(state.round) == "public":
             state = replace(state, shared={**run.method.private(initial), **state.shared})
         beside = run.method.aside_like(initial) if phases.of(state.round) == "joint" else {}
         state, record = _one_round(engine, run, phases, state, history, members, beside)
-        if look:
-            record = replace(record, scores=look(state, (*history, record)))
+        scores = look(state, (*history, record)) if look else {}
+        seconds = time.perf_counter() - begin
+        record = replace(record, scores=scores, seconds=seconds, of=phases.total)
         save_round(run.folder / "rounds", state, record)
         history = (*history, record)
         write_history(history, run.plan.task.targets, run.folder / "history.csv")

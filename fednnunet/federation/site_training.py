@@ -84,6 +84,8 @@ class SiteTrainer:
         self._forget(invite)
         reply = leaving(method, invite.phase, _tensors(state.network))
         held_out = self._on_held_out_patches(state)
+        if not invite.after:
+            summary = replace(summary, notes=(*self._execution().reasons, *summary.notes))
         return _reply(join(reply, sent), invite, summary, held_out, len(self.cases))
 
     def bundle(self, invite: EvaluateInvite) -> Bundle:

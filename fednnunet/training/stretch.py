@@ -118,8 +118,15 @@ class _Run:
             f"{peak_memory_gib(self.execution):.1f} GiB",
         ]
         if self.execution.torch_device.type == "cpu":  # a GPU would have to be waited for
-            line.insert(0, f"loss {float(self.losses[-1]):.3f}")
+            line = [f"loss {float(self.losses[-1]):.3f}", f"Dice {self._dice()}", *line]
         self.stretch.progress(done, self.stretch.iterations, ", ".join(line))
+
+    def _dice(self) -> str:
+        """Mean over targets on the patches so far."""
+        if self.counts is None:
+            return "-"
+        mean = as_counts(self.counts, tuple(map(str, range(self.counts.shape[1])))).mean
+        return "-" if mean is None else f"{mean:.2f}"
 
     def _summary(self, stepper: Stepper) -> TrainSummary:
         stretch, targets = self.stretch, stepper.loss.targets

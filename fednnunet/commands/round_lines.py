@@ -1,0 +1,59 @@
+"""What is printed after each round of training."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Iterable, Sequence
+from datetime import timedelta
+
+from rich.console import Console
+
+from fednnunet.federation.history import RoundRecord
+from fednnunet.federation.rounds import Run
+from fednnunet.federation.validation import mean_dice
+
+
+class RoundLines:
+    """Prints a line a round, and each note of a site once; call it as an observer of rounds."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._rounds: dict[str, list[RoundRecord]] = {}
+        self._said: set[str] = set()
+
+    def __call__(self, run: Run, record: RoundRecord) -> None:
+        """Tell of one more round of a run."""
+        done = self._rounds.setdefault(run.name, [])
+        done.append(record)
+        self._console.print(round_line(run.method_name, done), markup=False)
+        for site, row in record.sites.items():
+            for note in row.notes:
+                if (line := f"  {site}: {note}") not in self._said:
+                    self._said.add(line)
+                    self._console.print(line, markup=False)
+
+
+def round_line(method: str, done: Sequence[RoundRecord]) -> str:
+    """The last of the rounds `done` in one line, with the time that those to come will take."""
+    record = done[-1]
+    sites = record.sites.values()
+    parts = [f"{method}  round {record.round} of {record.of} ({record.phase})"]
+    parts.append(f"loss {statistics.fmean(site.loss for site in sites) if sites else 0:.4f}")
+    parts.append(f"Dice on training patches {_mean(v for site in sites for v in site.dice)}")
+    if any(site.held_out for site in sites):
+        parts.append(f"held-out patches {_mean(v for site in sites for v in site.held_out)}")
+    if record.scores:
+        parts.append(f"held-out cases {_mean([mean_dice(record.scores)])}")
+    parts.append(f"{record.seconds:.1f} s")
+    left = statistics.fmean(r.seconds for r in done) * (record.of - record.round)
+    if left:
+        parts.append(f"{timedelta(seconds=math.ceil(left))} left")
+    if record.refused:
+        parts.append(f"refused: {', '.join(record.refused)}")
+    return "  ".join(parts)
+
+
+def _mean(values: Iterable[float | None]) -> str:
+    defined = [value for value in values if value is not None and not math.isnan(value)]
+    return f"{statistics.fmean(defined):.3f}" if defined else "-"
