@@ -184,7 +184,7 @@ def _evaluate(
         rounds, weights = _chosen(run, state)
         invite = global_invite(run, weights, rounds)
         models.append(_scores(engine, run, dict.fromkeys(sites, invite), progress))
-    if run.method.private(initial) or run.training.personal_rounds:
+    if run.method.own or run.method.private(initial) or run.training.personal_rounds:
         history = load_records(run.folder / "rounds")
         invites = {
             site: _personal(run, state, rounds_of(history, site), member)
@@ -198,7 +198,8 @@ def _evaluate(
 def _personal(run: Run, state: State, after: int, member: Member) -> EvaluateInvite:
     """Asks a site for its own model; one that trained alone, or has left, needs nothing of ours."""
     alone = after > run.training.rounds or member.has_left(run.training.rounds - 1)
-    best = run.training.keep == "best"
+    judged = run.method.own is None or run.training.personal_rounds > 0
+    best = run.training.keep == "best" and judged
     return personal_invite(run, state, after, alone=alone, best=best)
 
 

@@ -1,0 +1,92 @@
+"""Methods whose parts lie in several layers, by the commands: FedDG, APFL, IOP-FL."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from fednnunet.commands import train
+from fednnunet.federation import ledger
+from fednnunet.federation.train_together import SCORES
+from fednnunet.inference.bundle import read_bundle
+from tests.end_to_end.tiny import TOML, contents, make_federation, make_planned
+
+SITES = ("north", "south")
+
+
+def a_run(root: Path, method: str, **settings: str) -> Path:
+    """A planned federation; its sites share sums over as few cases as they train on."""
+    toml = TOML.replace('"fedbn_head"', f'"{method}"')
+    toml += "".join(f"{name} = {value}\n" for name, value in settings.items())
+    federation = make_federation(root / "hospitals", toml=toml)
+    for site in SITES:
+        (federation.parent / site / "site.toml").write_text("min_cases = 4\n")
+    make_planned(federation, root / "run")
+    return root / "run"
+
+
+def personal(run: Path, site: str) -> dict[str, torch.Tensor]:
+    return read_bundle(run / "sites" / site / "personal").weights
+
+
+def models(run: Path) -> set[str]:
+    return {model["model"] for model in json.loads((run / SCORES).read_text())["models"]}
+
+
+def test_amplitudes_are_exchanged_and_the_ledger_says_so(tmp_path):
+    run = a_run(tmp_path, "feddg")
+    assert train.main([str(run)]) == 0
+    for site in SITES:
+        entries = ledger.read(run / "sites" / site / "ledger.jsonl")
+        replies = [entry for entry in entries if entry["message"] == "TrainReply"]
+        assert len(replies) == 2
+        for entry in replies:
+            told = f"{entry['what']} {entry['detail']}"
+            assert "lowest spatial frequencies over all of the site's training cases" in told
+    assert models(run) == {"global"}
+
+
+def test_a_site_with_few_cases_refuses_to_tell_its_amplitude(tmp_path, capsys):
+    run = a_run(tmp_path, "feddg")
+    hospital = tmp_path / "hospitals" / "south"
+    (hospital / "site.toml").write_text("min_cases = 5\n")
+    assert train.main([str(run)]) == 2
+    assert "4 cases are fewer than the 5" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("method", ["apfl"])
+def test_every_site_gets_a_model_of_its_own_beside_the_global_one(tmp_path, method):
+    run = a_run(tmp_path, method)
+    assert train.main([str(run)]) == 0
+    assert models(run) == {"global", "personal"}
+    shared, own = read_bundle(run / "global").weights, [personal(run, site) for site in SITES]
+    for first, second in ((own[0], own[1]), (own[0], shared), (own[1], shared)):
+        assert first.keys() == second.keys()
+        assert any(not torch.equal(tensor, second[name]) for name, tensor in first.items())
+
+
+def test_an_interrupted_training_ends_the_same(tmp_path):
+    for part in "ab":
+        a_run(tmp_path / part, "apfl")
+    whole, broken = (tmp_path / part / "run" for part in "ab")
+    assert train.main([str(whole)]) == 0
+
+    class Stopped(Exception):
+        pass
+
+    def stop(*_: object) -> None:
+        raise Stopped
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("fednnunet.federation.rounds.write_history", stop)
+        with pytest.raises(Stopped):
+            train.main([str(broken)])
+    assert train.main([str(broken)]) == 0
+    for site in SITES:
+        first, second = personal(whole, site), personal(broken, site)
+        assert all(torch.equal(tensor, second[name]) for name, tensor in first.items())
+    weights = {n: b for n, b in contents(whole / "global").items() if n.endswith(".safetensors")}
+    assert weights == {n: b for n, b in contents(broken / "global").items() if n in weights}
