@@ -71,7 +71,7 @@ class _Run:
     def __init__(self, state: TrainingState, stretch: Stretch, execution: Execution) -> None:
         self.state, self.stretch, self.execution = state, stretch, execution
         self.begin = time.perf_counter()
-        self.wait = 0.0
+        self.first = self.wait = 0.0
         self.losses: list[Tensor] = []
         self.counts: Tensor | None = None
         self.notes: list[str] = []
@@ -105,6 +105,7 @@ class _Run:
         self.losses.append(loss)
         self.counts = counts if self.counts is None else self.counts + counts
         state.step += 1
+        self.first = self.first or time.perf_counter() - self.begin
         self._tell()
         return stepper
 
@@ -141,9 +142,16 @@ class _Run:
             )
         seconds = time.perf_counter() - self.begin
         last = stretch.begin + max(len(self.losses) - 1, 0)
-        if self.execution.compile and self.losses:
-            left = stretch.total_iterations
-            self.notes.append(compile_verdict(left, seconds / len(self.losses)))
+        if self.execution.compile and stretch.begin == 0 and len(self.losses) > 1:
+            later = (seconds - self.first) / (len(self.losses) - 1)
+            self.notes.append(
+                compile_verdict(
+                    self.execution.device,
+                    iterations=stretch.total_iterations,
+                    first=self.first,
+                    later=later,
+                )
+            )
         return TrainSummary(
             iterations=len(self.losses),
             loss=mean,

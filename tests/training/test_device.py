@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from fednnunet.device import Machine
+from fednnunet.device import Device, Machine
 from fednnunet.errors import InputError
 from fednnunet.training.device import choose_execution, compile_verdict
 
@@ -38,5 +38,9 @@ def test_what_is_not_there_is_refused():
 
 
 def test_compile_says_when_it_does_not_pay():
-    assert "would not pay" in compile_verdict(20, 1.0)
-    assert "pays back" in compile_verdict(100_000, 1.0)
+    cpu, gpu = Device(), Device(name="cuda")
+    assert "would not pay back" in compile_verdict(cpu, iterations=10**6, first=30.0, later=1.0)
+    assert "would not pay back" in compile_verdict(gpu, iterations=20, first=61.0, later=1.0)
+    assert "pays back: compiling took 60 s" in compile_verdict(
+        gpu, iterations=1000, first=61.0, later=1.0
+    )
