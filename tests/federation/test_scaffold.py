@@ -98,7 +98,7 @@ def test_a_site_that_sits_out_keeps_its_say():
     for number in range(20):
         here = sites if number % 2 == 0 else sites[:1]
         state = MergeControls()(state, [site.round(state, corrected=True) for site in here])
-    own = {site.name: site.memory["control/w"] for site in sites}
+    own = {site.name: site.memory["control_own/w"] for site in sites}
     cases = {name: n for name, (_, _, n) in CURVES.items()}
     mean = sum(cases[name] * own[name] for name in own) / sum(cases.values())
     torch.testing.assert_close(state.aside["control/w"], mean)
@@ -107,26 +107,28 @@ def test_a_site_that_sits_out_keeps_its_say():
 def test_with_plain_steps_the_control_variate_is_the_papers_option_two():
     sites, state = [Quadratic(name) for name in CURVES], start()
     for _ in range(3):
-        old = [site.memory.get("control/w", torch.zeros(2)).clone() for site in sites]
+        old = [site.memory.get("control_own/w", torch.zeros(2)).clone() for site in sites]
         common = state.aside.get("control/w", torch.zeros(2))
         replies = [site.round(state, corrected=True) for site in sites]
         for site, before, reply in zip(sites, old, replies, strict=True):
             way = (state.shared["w"] - reply.tensors["w"]) / (ITERATIONS * RATE)
-            torch.testing.assert_close(site.memory["control/w"], before - common + way)
-            torch.testing.assert_close(reply.aside["control/w"], site.memory["control/w"] - before)
+            torch.testing.assert_close(site.memory["control_own/w"], before - common + way)
+            torch.testing.assert_close(
+                reply.aside["control/w"], site.memory["control_own/w"] - before
+            )
         state = MergeControls()(state, replies)
 
 
 def test_only_its_variate_stays_in_a_sites_memory():
     site = Quadratic("flat")
     site.round(start(), corrected=True)
-    assert site.memory.keys() == {"control/w"}
+    assert site.memory.keys() == {"control_own/w"}
 
 
 def test_alone_a_site_is_not_corrected():
     site, state = Quadratic("flat"), start()
     state = MergeControls()(state, [site.round(state, corrected=True)])
-    difference = state.aside["control/w"] - site.memory["control/w"]
+    difference = state.aside["control/w"] - site.memory["control_own/w"]
     assert float(difference.abs().max()) < 1e-15
 
 

@@ -46,15 +46,15 @@ from fednnunet.network.roles import is_trained
 from fednnunet.training.local import Given, Local
 from fednnunet.training.state import TrainingState
 
-_CONTROL, _SUM, _COUNT = "control/", "control_sum/", "control_count"
-_CASES = "control_cases/"
+_CONTROL, _CASES = "control/", "control_cases/"
+_OWN, _SUM, _COUNT = "control_own/", "control_sum/", "control_count"
 
 
 @dataclass(frozen=True, slots=True)
 class Controlled:
     """The correction g + c - c_k, and the sum of the round's own gradients g.
 
-    At the site, `memory` holds c_k as `control/<parameter>`, zero where there is none yet, and
+    At the site, `memory` holds c_k as `control_own/<parameter>`, zero where there is none yet, and
     during a round the sum and the number of gradients. An iteration that float16 has overflowed
     is left out, as the optimiser leaves it out.
     """
@@ -75,7 +75,7 @@ class Controlled:
                 memory[_SUM + name].add_(gradient)
             else:
                 memory[_SUM + name] = gradient.clone()
-            common, own = given.aside.get(_CONTROL + name), memory.get(_CONTROL + name)
+            common, own = given.aside.get(_CONTROL + name), memory.get(_OWN + name)
             if common is not None:
                 gradient.add_(common if own is None else common - own)
 
@@ -98,9 +98,9 @@ class ControlChange:
             total = memory.pop(_SUM + name, None)
             if name not in site.given.shared:
                 continue
-            old = memory.get(_CONTROL + name, torch.zeros_like(parameter.detach()))
+            old = memory.get(_OWN + name, torch.zeros_like(parameter.detach()))
             new = torch.zeros_like(old) if total is None else total / count
-            memory[_CONTROL + name] = new
+            memory[_OWN + name] = new
             changes[_CONTROL + name] = (new - old).cpu()
         return changes
 

@@ -1,0 +1,46 @@
+"""Methods that change the sites' training, over tiny hospitals: one run of rounds each."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from fednnunet.commands import train
+from fednnunet.federation import ledger
+from fednnunet.federation.history import load_records
+from fednnunet.federation.methods.catalogue import METHODS
+from fednnunet.federation.train_together import SCORES
+from tests.end_to_end.tiny import TOML, make_federation, make_planned
+
+MAIN = "fedproto"
+OTHERS = ("scaffold", "fedsam_bn_head", "per_fedavg", "fedgkd", "head_alternating")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    names = ", ".join(f'"{name}"' for name in OTHERS)
+    toml = TOML.replace('method = "fedbn_head"', f'method = "{MAIN}"\nreferences = [{names}]')
+    root = tmp_path_factory.mktemp("rules")
+    make_planned(make_federation(root, toml=toml.replace("closing_rounds = 1", "")), root / "run")
+    assert train.main([str(root / "run")]) == 0
+    return root / "run"
+
+
+@pytest.mark.parametrize("method", [MAIN, *OTHERS])
+def test_every_method_trains_and_is_scored(run, method):
+    folder = run if method == MAIN else run / "references" / method
+    records = load_records(folder / "rounds")
+    assert len(records) >= 2
+    assert all(record.sites.keys() == {"north", "south"} for record in records)
+    assert not any(record.refused for record in records)
+    scored = {model["method"] for model in json.loads((run / SCORES).read_text())["models"]}
+    assert method in scored
+
+
+def test_the_ledger_says_what_went_beside_the_weights(run):
+    entries = ledger.read(run / "sites" / "north" / "ledger.jsonl")
+    told = [entry["detail"] for entry in entries if entry["message"] == "TrainReply"]
+    for method in (MAIN, "scaffold"):
+        assert told.count(METHODS[method].aside_words) == 2
+    assert told.count("") == len(told) - 4
