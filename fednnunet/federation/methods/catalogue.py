@@ -6,6 +6,7 @@ from fednnunet.federation.methods.alternating import head_alternating
 from fednnunet.federation.methods.apfl import apfl
 from fednnunet.federation.methods.decoder import decoder
 from fednnunet.federation.methods.fedadam import fedadam
+from fednnunet.federation.methods.fedadp import fedadp
 from fednnunet.federation.methods.fedavg import fedavg
 from fednnunet.federation.methods.fedavgm import fedavgm
 from fednnunet.federation.methods.fedbn import fedbn
@@ -15,17 +16,22 @@ from fednnunet.federation.methods.fedproto import fedproto
 from fednnunet.federation.methods.fedprox import fedprox, fedprox_bn_head
 from fednnunet.federation.methods.fedsam import fedsam, fedsam_bn_head
 from fednnunet.federation.methods.head import fedbn_head, head
+from fednnunet.federation.methods.iop_fl import iop_fl
 from fednnunet.federation.methods.local import local
 from fednnunet.federation.methods.method import Method
 from fednnunet.federation.methods.per_fedavg import per_fedavg
 from fednnunet.federation.methods.pooled import pooled
 from fednnunet.federation.methods.scaffold import scaffold, scaffold_bn_head
-from fednnunet.federation.methods.weighting import fedavg_uniform, qfedavg
+from fednnunet.federation.methods.shortfall import qfedavg_dice
+from fednnunet.federation.methods.weighting import fedavg_uniform, propfair, qfedavg
 
 METHODS: dict[str, Method] = {
     "fedavg": fedavg,
     "fedavg_uniform": fedavg_uniform,
     "qfedavg": qfedavg,
+    "qfedavg_dice": qfedavg_dice,
+    "propfair": propfair,
+    "fedadp": fedadp,
     "fedprox": fedprox,
     "fedgkd": fedgkd,
     "fedproto": fedproto,
@@ -45,6 +51,7 @@ METHODS: dict[str, Method] = {
     "fedsam_bn_head": fedsam_bn_head,
     "decoder": decoder,
     "apfl": apfl,
+    "iop_fl": iop_fl,
     "local": local,
     "pooled": pooled,
 }

@@ -9,6 +9,14 @@ cases and F_k its loss, and the weights are normalised to sum 1. Two things diff
 q-FedAvg, and are stated here because they change the result: the step is not scaled by the paper's
 estimate of the Lipschitz constant (a mean cannot overshoot its replies), and F_k is the mean loss
 over the site's round, which it reports anyway, not the loss of the received weights.
+
+`propfair` is Zhang et al., "Proportional Fairness in Federated Learning" (PropFair), TMLR 2023,
+which maximises
+
+    sum_k p_k * log(M - F_k),  whose gradient pulls along  sum_k p_k / (M - F_k) * -grad F_k,
+
+with M above any loss: a change that takes a share from one site must give a larger share to others.
+Again it is done by reweighting, with the round's mean loss as F_k.
 """
 
 from __future__ import annotations
@@ -47,9 +55,10 @@ class ByLoss:
 
     def __call__(self, replies: Sequence[Reply], /) -> dict[str, float]:
         """A weight a site; raises ReplyError for a loss that is not finite."""
-        return {reply.site: reply.cases * self._loss(reply) ** self.q for reply in replies}
+        return {reply.site: reply.cases * self.loss(reply) ** self.q for reply in replies}
 
-    def _loss(self, reply: Reply) -> float:
+    def loss(self, reply: Reply) -> float:
+        """The site's loss above the lowest; raises ReplyError where it is not finite."""
         if not math.isfinite(reply.loss):
             raise ReplyError(
                 f"the loss is {reply.loss}, and this method weights sites by it",
@@ -57,6 +66,33 @@ class ByLoss:
                 mend="the site's training diverged: lower its learning rate or leave it out",
             )
         return max(reply.loss - self.lowest, _LEAST)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proportional:
+    """Weights cases / (most - (loss - lowest)), not normalised.
+
+    `most` is the paper's M, and `least` bounds the denominator from below, as the paper's epsilon
+    does: both are its values, 5 and 0.2. `lowest` is as in `ByLoss`.
+    """
+
+    most: float = 5.0
+    least: float = 0.2
+    lowest: float = -1.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.least < self.most:
+            raise InputError(
+                f"least is {self.least} and most {self.most}", mend="choose 0 < least < most"
+            )
+
+    def __call__(self, replies: Sequence[Reply], /) -> dict[str, float]:
+        """A weight a site; raises ReplyError for a loss that is not finite."""
+        shifted = ByLoss(q=1.0, lowest=self.lowest)
+        return {
+            reply.site: reply.cases / max(self.most - shifted.loss(reply), self.least)
+            for reply in replies
+        }
 
 
 fedavg_uniform = replace(
@@ -69,4 +105,10 @@ qfedavg = replace(
     fedavg,
     about="FedAvg weighted by cases times loss, for even results over sites (q-FFL, Li 2020)",
     merge=MeanBy(ByLoss(q=1.0)),
+)
+
+propfair = replace(
+    fedavg,
+    about="FedAvg weighted by cases over what is left to the worst loss (PropFair, Zhang 2023)",
+    merge=MeanBy(Proportional()),
 )

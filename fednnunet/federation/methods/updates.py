@@ -1,0 +1,21 @@
+"""What each site changed in a round, for methods that compare sites by the way they pull."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from torch import Tensor
+
+from fednnunet.federation.methods.method import Reply, Tensors
+from fednnunet.federation.weights import difference
+from fednnunet.network.roles import is_trained
+
+
+def updates(received: Tensors, replies: Iterable[Reply]) -> dict[str, dict[str, Tensor]]:
+    """For each site, sorted by name, `reply - received` over the trained tensors, in float64.
+
+    Counters and running statistics are left out: no gradient moves them.
+    """
+    trained = {name: tensor for name, tensor in received.items() if is_trained(name, tensor)}
+    ordered = sorted(replies, key=lambda reply: reply.site)
+    return {reply.site: difference(reply.tensors, trained) for reply in ordered}
