@@ -18,9 +18,13 @@ def embedded_engine(
     folder: Path,
     *,
     without: Collection[str] = (),
+    prepared: Path | None = None,
     progress: Callable[[str, int, int, str], None] | None = None,
 ) -> LocalEngine:
-    """An engine over all sites but those in `without`; each works in `folder/sites/NAME`."""
+    """An engine over all sites but those in `without`; each works in `folder/sites/NAME`.
+
+    With `prepared` the cases are prepared in `prepared/NAME`, for several runs of one plan to use.
+    """
     unknown = set(without) - set(federation.sites)
     if unknown:
         raise InputError(
@@ -33,7 +37,13 @@ def embedded_engine(
         if name in without:
             continue
         try:
-            sites[name] = Site(name, federation, folder / SITES / name, progress=progress)
+            sites[name] = Site(
+                name,
+                federation,
+                folder / SITES / name,
+                prepared=prepared / name if prepared else None,
+                progress=progress,
+            )
         except FedNNUNetError as error:
             name_site(error, name, federation.sites[name].folder)
             faults.append(error)

@@ -56,6 +56,7 @@ Progress = Callable[[int, int, str], None]
 class Site:
     """One hospital: its folder of cases, and its own working folder `base`.
 
+    Cases are prepared in `base/prepared`, or in a folder `prepared` that several runs share.
     `progress(site, done, total, what)` is told of every step that takes long.
     """
 
@@ -65,6 +66,7 @@ class Site:
         federation: Federation,
         base: Path,
         *,
+        prepared: Path | None = None,
         progress: Callable[[str, int, int, str], None] | None = None,
     ) -> None:
         self.name = name
@@ -73,6 +75,7 @@ class Site:
         self._federation = federation
         self._training = federation.training
         self._policy = read_policy(self.spec.policy, self.spec.folder)
+        self._prepared_folder = prepared or base / "prepared"
         self._progress = progress
         self._measured: Sequence[CaseFingerprint] | None = None
         self._task: Task | None = None
@@ -162,9 +165,9 @@ class Site:
             memory_gib=self.spec.memory_gib or self._federation.budget.memory_gib,
             progress=self._tell,
         )
-        store = prepare(cases.training, folder=self.base / "prepared" / configuration)
+        store = prepare(cases.training, folder=self._prepared_folder / configuration)
         judged = cases.held_out if cases.training else ()
-        held_out = prepare(judged, folder=self.base / "prepared" / f"{configuration}_held_out")
+        held_out = prepare(judged, folder=self._prepared_folder / f"{configuration}_held_out")
         self._ready = _Ready(plan, configuration, cases, store, held_out)
         return PrepareReply(training_cases=len(cases.training), held_out_cases=len(cases.held_out))
 

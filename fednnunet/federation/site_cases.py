@@ -32,8 +32,15 @@ def training_folder(spec: SiteSpec, task: Task, *, site: str) -> tuple[Case, ...
 def site_cases(spec: SiteSpec, task: Task, training: Training, *, site: str) -> SiteCases:
     """Split a site's cases: by fold, or else a test set if it has one, or else by a share.
 
-    Patients stay whole. Raises InputError where there are fewer patients than folds.
+    Patients stay whole. With `most_cases` only the first of the training cases are taken; the
+    others are not used at all. Raises InputError where there are fewer patients than folds.
     """
+    split = _split(spec, task, training, site)
+    most = training.most_cases or len(split.training)
+    return dataclasses.replace(split, training=split.training[:most])
+
+
+def _split(spec: SiteSpec, task: Task, training: Training, site: str) -> SiteCases:
     cases = training_folder(spec, task, site=site)
     if not spec.trains:
         return SiteCases(training=(), held_out=cases)
@@ -45,7 +52,8 @@ def site_cases(spec: SiteSpec, task: Task, training: Training, *, site: str) -> 
         return SiteCases(training=cases, held_out=test)
     if training.held_out == 0:
         return SiteCases(training=cases, held_out=())
-    train, held_out = split_cases(cases, fraction=training.held_out, seed=training.seed)
+    seed = training.seed if training.split_seed is None else training.split_seed
+    train, held_out = split_cases(cases, fraction=training.held_out, seed=seed)
     return SiteCases(training=train, held_out=held_out)
 
 

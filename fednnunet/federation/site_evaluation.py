@@ -22,6 +22,7 @@ from fednnunet.io import read_label, read_volume
 from fednnunet.task import Task
 from fednnunet.volume import Volume
 
+CASES = "scores.csv"  # in the folder of masks
 _PICTURES = "pictures.json"
 _UNKNOWN = TargetScore(
     dice=math.nan,
@@ -67,7 +68,7 @@ def evaluate_at_site(
     raise_all("held-out cases could not be predicted", outcome.faults)
     drawn = set(task.values if annotated is None else annotated)
     scores = [_known(_score(case, folder, task), task, drawn) for case in cases]
-    write_cases_csv(folder / "scores.csv", {"": scores})
+    write_cases_csv(folder / CASES, {"": scores})
     if pictures:
         _draw(scores, {case.name: case for case in cases}, folder, task)
     return SiteScores.of(task.targets, scores)

@@ -93,6 +93,8 @@ class Training:
 
     `held_out` is the share of each site's cases kept for evaluation, split by `seed`; a site that
     has a test set (`imagesTs`, `labelsTs`) trains on all other cases and is evaluated on that.
+    With a `split_seed` other seeds keep the same split. `most_cases` bounds each site's training
+    cases (0: all), those held out and the plan being the same: the first in order of their names.
     With a `fold` (0 to 4) every site instead holds out that fifth of its patients, test set or not;
     the folds are the same for every `seed`. After every `validate_every` rounds (0: never) the
     sites score the model on their held-out cases; the best round's is kept beside the last one's,
@@ -117,6 +119,8 @@ class Training:
     validate_every: int = 0
     keep: Literal["last", "best"] = "last"
     seed: int = 0
+    split_seed: int | None = None
+    most_cases: int = 0
     personal_rounds: int = 0
     personal_schedule: Literal["own", "continued"] = "own"
     closing_rounds: int = 2
@@ -138,6 +142,8 @@ class Training:
             raise InputError("no phase has fewer than 0 rounds", mend="raise it")
         if self.sites_per_round < 0 or self.quorum < 0:
             raise InputError("sites_per_round and quorum count sites", mend="give 0 or more")
+        if self.most_cases < 0:
+            raise InputError(f"most_cases is {self.most_cases}", mend="give 0 (all) or more")
         if not 0 <= self.held_out < 1:
             raise InputError(f"held_out is {self.held_out}", mend="give a share from 0 to below 1")
         if self.fold not in (None, *range(FOLDS)):

@@ -84,3 +84,14 @@ def micro_batch(configuration: Configuration, task: Task, memory_gib: float) -> 
         )
     batch = configuration.batch
     return max(n for n in range(1, batch + 1) if batch % n == 0 and n <= max(fitting, 1))
+
+
+def training_gib(configuration: Configuration, task: Task) -> float:
+    """About what a process that trains takes: interpreter, and three float32 values an element.
+
+    An element is kept as a convolution's output, as the norm's, and has a gradient.
+    """
+    elements = estimate_elements(
+        configuration.architecture, configuration.patch_vox, output_channels(task)
+    )
+    return 1.0 + 3 * 4 * elements * configuration.batch / 2**30

@@ -1,0 +1,185 @@
+"""fednnunet_compare: methods side by side on one plan, the same cases and as many iterations."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from rich.console import Console
+
+from fednnunet import records
+from fednnunet.commands.cli import Opt, parse, run_command
+from fednnunet.commands.compare_runs import (
+    Progress,
+    RunJob,
+    affordable_jobs,
+    check_run,
+    collect,
+    run_jobs,
+    train_runs,
+)
+from fednnunet.commands.plan import write_planned
+from fednnunet.commands.plan_federation import plan_federation
+from fednnunet.commands.progress import bars
+from fednnunet.commands.round_lines import RoundLines
+from fednnunet.errors import FedNNUNetError, InputError, raise_all
+from fednnunet.evaluation.compare_tables import markdown, write_rows
+from fednnunet.evaluation.trials import Trial, entries
+from fednnunet.federation.asking import ask_all
+from fednnunet.federation.embedded import embedded_engine
+from fednnunet.federation.messages import PrepareInvite, PrepareReply
+from fednnunet.federation.methods.catalogue import METHODS
+from fednnunet.federation.spec import Federation, SiteSpec, read_federation
+from fednnunet.files import write_text
+from fednnunet.planning.plan import Plan, read_plan
+
+USUAL_REFERENCE = "fedavg"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What to compare, and how much of it at once."""
+
+    federation: Annotated[Path, Opt("federation file (TOML)", positional=True)]
+    output: Annotated[Path, Opt("folder for the runs and the comparison", short="-o")]
+    methods: Annotated[tuple[str, ...], Opt("methods: fedavg,fedbn_head,local,pooled")] = (
+        "fedavg",
+        "fedbn_head",
+        "local",
+    )
+    seeds: Annotated[int, Opt("trainings of each method")] = 3
+    jobs: Annotated[int, Opt("trainings side by side, if cores and memory allow")] = 1
+    reference: Annotated[
+        str, Opt("method that times are ratios to (else fedavg, or the first)")
+    ] = ""
+    leave_out: Annotated[
+        tuple[str, ...], Opt("sites that do not train and judge: berlin,oslo")
+    ] = ()
+    cases_per_site: Annotated[int, Opt("train on so many cases of each site (0: all)")] = 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Plan once, train every method with every seed, and compare; or go on with that."""
+    options = parse(Options, argv, prog="fednnunet_compare", about=__doc__ or "")
+    return run_command(lambda: _compare(options, Console(highlight=False, soft_wrap=True)))
+
+
+def _compare(options: Options, console: Console) -> None:
+    _check_options(options)
+    federation, plan = _plan(options, console)
+    jobs = run_jobs(federation, plan, options.output, methods=options.methods, seeds=options.seeds)
+    faults = _train(jobs, options, console)
+    raise_all(f"not all of {len(jobs)} runs could be trained", faults)
+
+
+def _check_options(options: Options) -> None:
+    faults: list[FedNNUNetError] = []
+    for name in (*options.methods, *filter(None, [options.reference])):
+        if name not in METHODS:
+            mend = f"choose from: {', '.join(METHODS)}"
+            faults.append(InputError(f"there is no method {name!r}", mend=mend))
+    if not options.methods or len(set(options.methods)) < len(options.methods):
+        faults.append(InputError("--methods must name each method once", mend="correct the list"))
+    if options.reference and options.reference not in options.methods:
+        mend = "name one of --methods as --reference"
+        faults.append(InputError(f"{options.reference!r} is not compared", mend=mend))
+    if options.seeds < 1 or options.jobs < 1 or options.cases_per_site < 0:
+        mend = "give --seeds and --jobs of 1 or more, --cases-per-site of 0 or more"
+        faults.append(InputError("a number on the command line is too small", mend=mend))
+    raise_all("the comparison cannot be made so", faults)
+
+
+def _plan(options: Options, console: Console) -> tuple[Federation, Plan]:
+    """The federation as it is compared, and its plan: the one in the folder, or a new one."""
+    out = options.output
+    given = read_federation(options.federation)
+    if (out / "plan.json").is_file() and (out / "federation.json").is_file():
+        planned = records.read(Federation, out / "federation.json")
+        if (planned.task, _folders(planned)) != (given.task, _folders(given)):
+            raise InputError(
+                "the folder was planned for another task or other sites",
+                where=str(out),
+                mend="compare into another folder",
+            )
+        plan = read_plan(out / "plan.json")
+    else:
+        planned, made = plan_federation(
+            options.federation, out, planner=None, memory_gib=(), without=(), console=console
+        )
+        records.write(planned, out / "federation.json")
+        write_planned(made.plan, made.fingerprint, made.shapes, out)
+        plan = made.plan
+    most = options.cases_per_site or given.training.most_cases
+    federation = dataclasses.replace(
+        given,
+        sites=_sites(given, options.leave_out),
+        budget=dataclasses.replace(planned.budget, workers=given.budget.workers),
+        training=dataclasses.replace(given.training, most_cases=most),
+    )
+    return federation, plan
+
+
+def _sites(federation: Federation, left_out: Sequence[str]) -> dict[str, SiteSpec]:
+    unknown = set(left_out) - set(federation.sites)
+    if unknown:
+        raise InputError(
+            f"there is no site {', '.join(sorted(unknown))} to leave out",
+            mend=f"choose from {', '.join(federation.sites)}",
+        )
+    outside = {site: dataclasses.replace(federation.sites[site], trains=False) for site in left_out}
+    return federation.sites | outside
+
+
+def _folders(federation: Federation) -> dict[str, Path]:
+    return {name: site.folder for name, site in federation.sites.items()}
+
+
+def _train(
+    jobs: Sequence[RunJob], options: Options, console: Console
+) -> tuple[FedNNUNetError, ...]:
+    """Train what is not yet there, writing the comparison anew after each; the runs' faults."""
+    for job in jobs:
+        check_run(job)
+    todo = [job for job in jobs if not job.done]
+    faults: list[FedNNUNetError] = []
+    with bars(console) as progress:
+        if todo:
+            _prepare(todo[0], options.output, progress)
+        at_once = options.jobs
+        if todo and at_once > 1:
+            configuration = todo[0].federation.training.configuration
+            at_once = affordable_jobs(at_once, todo[0].plan, configuration)
+            console.print(f"{at_once} runs side by side", markup=False)
+        outcomes = train_runs(
+            todo, at_once=at_once, observer=lambda job: RoundLines(console), progress=progress
+        )
+        for count, (job, failed) in enumerate(outcomes, start=1):
+            faults += failed
+            state = "failed" if failed else "done"
+            console.print(f"run {count} of {len(todo)}: {job.name} {state}", markup=False)
+            _write(jobs, options)
+    trials = _write(jobs, options)
+    if trials:
+        console.print((options.output / "table.md").read_text(encoding="utf-8"), markup=False)
+    return tuple(faults)
+
+
+def _prepare(job: RunJob, out: Path, progress: Progress) -> None:
+    """Prepare every site's cases once; the runs then find them whole."""
+    engine = embedded_engine(job.federation, out, prepared=job.prepared, progress=progress)
+    invite = PrepareInvite(plan=job.plan, configuration=job.federation.training.configuration)
+    ask_all(engine, invite, PrepareReply, what="not all sites can prepare")
+
+
+def _write(jobs: Sequence[RunJob], options: Options) -> tuple[Trial, ...]:
+    """Write tables and rows of the runs that are whole."""
+    trials = tuple(trial for job in jobs if job.done for trial in collect(job))
+    if trials:
+        usual = USUAL_REFERENCE if USUAL_REFERENCE in options.methods else options.methods[0]
+        text = markdown(entries(trials), reference=options.reference or usual)
+        write_text(options.output / "table.md", text)
+        write_rows(trials, options.output)
+    return trials

@@ -1,0 +1,216 @@
+"""The runs of a comparison: which they are, one at a time or side by side, and what they leave.
+
+Each is an ordinary run folder, so whatever can be done with one (report, prediction) can be done
+with these. A run that is whole is not touched again, one that was interrupted goes on.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from fednnunet import records
+from fednnunet.commands.report_run import REPORT, report_run
+from fednnunet.errors import FedNNUNetError, InputError, leaves
+from fednnunet.evaluation.tables import read_cases_csv
+from fednnunet.evaluation.trials import Trial
+from fednnunet.federation.embedded import SITES, embedded_engine
+from fednnunet.federation.history import RoundRecord, load_records
+from fednnunet.federation.methods.catalogue import METHODS
+from fednnunet.federation.rounds import Run
+from fednnunet.federation.site_evaluation import CASES
+from fednnunet.federation.spec import Federation
+from fednnunet.federation.train_together import SCORES, TrainingScores, train_together
+from fednnunet.planning.memory import training_gib
+from fednnunet.planning.plan import Plan, read_plan
+
+Observer = Callable[[Run, RoundRecord], None]
+Progress = Callable[[str, int, int, str], None]
+Outcome = tuple["RunJob", tuple[FedNNUNetError, ...]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunJob:
+    """One method trained with one seed into `folder`, from cases that all runs share."""
+
+    folder: Path
+    prepared: Path
+    federation: Federation
+    plan: Plan
+
+    @property
+    def name(self) -> str:
+        """The run's method and seed."""
+        return self.folder.name
+
+    @property
+    def done(self) -> bool:
+        """Whether the run is whole."""
+        return (self.folder / SCORES).is_file()
+
+
+def run_jobs(
+    federation: Federation, plan: Plan, out: Path, *, methods: Sequence[str], seeds: int
+) -> tuple[RunJob, ...]:
+    """The runs `out/runs/METHOD_SEED`, seeds counted from the federation's own.
+
+    All share the split, by the federation's `split_seed` or else its `seed`. Runs of one seed come
+    before those of the next, so that a table of all methods is there early.
+    """
+    training = federation.training
+    split = training.seed if training.split_seed is None else training.split_seed
+    jobs = []
+    for seed in range(training.seed, training.seed + seeds):
+        for method in methods:
+            own = dataclasses.replace(
+                training, method=method, seed=seed, split_seed=split, references=()
+            )
+            jobs.append(
+                RunJob(
+                    folder=out / "runs" / f"{method}_{seed}",
+                    prepared=out / "prepared",
+                    federation=dataclasses.replace(federation, training=own),
+                    plan=plan,
+                )
+            )
+    return tuple(jobs)
+
+
+def check_run(job: RunJob) -> None:
+    """Raise InputError if the run's folder was begun with other settings or another plan."""
+    if not (job.folder / "federation.json").is_file():
+        return
+    begun = records.read(Federation, job.folder / "federation.json")
+    if _that_matters(begun) != _that_matters(job.federation):
+        raise InputError(
+            f"the run {job.name} was begun with other settings",
+            where=str(job.folder),
+            mend="compare into another folder, or delete this run",
+        )
+    if read_plan(job.folder / "plan.json") != job.plan:
+        raise InputError(
+            f"the run {job.name} was begun by another plan",
+            where=str(job.folder),
+            mend="compare into another folder, or delete this run",
+        )
+
+
+def train_run(
+    job: RunJob, *, observer: Observer | None = None, progress: Progress | None = None
+) -> None:
+    """Train, evaluate and report one run, or what is left to do of it."""
+    records.write(job.plan, job.folder / "plan.json")
+    records.write(job.federation, job.folder / "federation.json")
+    if not job.done:
+        engine = embedded_engine(
+            job.federation, job.folder, prepared=job.prepared, progress=progress
+        )
+        observe = observer or (lambda run, record: None)
+        train_together(engine, job.federation, job.plan, job.folder, observer=observe)
+    if not (job.folder / REPORT).is_file():
+        report_run(job.folder)
+
+
+def train_runs(
+    jobs: Sequence[RunJob],
+    *,
+    at_once: int,
+    observer: Callable[[RunJob], Observer] | None = None,
+    progress: Progress | None = None,
+) -> Iterator[Outcome]:
+    """Train every run, `at_once` side by side, and yield each with its faults as it ends.
+
+    `observer` makes what is told of a run's rounds; runs side by side tell nothing.
+    """
+    if at_once <= 1:
+        for job in jobs:
+            yield job, _attempt(job, observer(job) if observer else None, progress)
+        return
+    threads = max(1, (os.cpu_count() or 1) // at_once)
+    with ProcessPoolExecutor(
+        at_once,
+        mp_context=multiprocessing.get_context("spawn"),
+        initializer=torch.set_num_threads,
+        initargs=(threads,),
+    ) as pool:
+        waiting = {pool.submit(_attempt, job): job for job in jobs}
+        for future in as_completed(waiting):
+            job = waiting[future]
+            try:
+                yield job, future.result()
+            except BrokenProcessPool:
+                yield job, (_killed(job),)
+
+
+def affordable_jobs(jobs: int, plan: Plan, configuration: str) -> int:
+    """How many runs at once this machine's cores and memory allow; at least one."""
+    try:
+        memory_gib = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
+    except (AttributeError, ValueError, OSError):  # not told on this system
+        memory_gib = float("inf")
+    need = training_gib(plan.configuration(configuration), plan.task)
+    return max(1, min(jobs, os.cpu_count() or 1, int(memory_gib / need)))
+
+
+def collect(job: RunJob) -> tuple[Trial, ...]:
+    """The models of a whole run, with the scores of single cases that its sites keep."""
+    scores = records.read(TrainingScores, job.folder / SCORES)
+    rounds = [
+        site for record in load_records(job.folder / "rounds") for site in record.sites.values()
+    ]
+    training = job.federation.training
+    sent = sum(site.bytes_from_site for site in rounds)
+    trials = []
+    for model in scores.models:
+        kind = "personal" if model.personal else "global"
+        cases = {}
+        for site in model.sites:
+            folder = job.folder / SITES / site / "held_out" / kind
+            cases[site] = read_cases_csv(folder / CASES).get("", ())
+        trials.append(
+            Trial(
+                method=training.method,
+                model=kind,
+                seed=training.seed,
+                targets=job.plan.task.targets,
+                cases=cases,
+                bytes_sent=None if METHODS[training.method].pools else sent,
+                seconds=sum(site.seconds for site in rounds),
+            )
+        )
+    return tuple(trials)
+
+
+def _that_matters(federation: Federation) -> Federation:
+    """The federation without what may change while it trains."""
+    training = dataclasses.replace(federation.training, device="", compile=False)
+    budget = dataclasses.replace(federation.budget, workers=1)
+    return dataclasses.replace(federation, training=training, budget=budget)
+
+
+def _attempt(
+    job: RunJob, observer: Observer | None = None, progress: Progress | None = None
+) -> tuple[FedNNUNetError, ...]:
+    try:
+        train_run(job, observer=observer, progress=progress)
+    except FedNNUNetError as error:
+        for fault in leaves(error):
+            fault.where = f"run {job.name}, {fault.where}" if fault.where else f"run {job.name}"
+        return leaves(error)
+    return ()
+
+
+def _killed(job: RunJob) -> FedNNUNetError:
+    return FedNNUNetError(
+        "a process was killed while it trained, or beside one that was",
+        where=f"run {job.name}",
+        mend="perhaps memory ran out: use fewer --jobs; the same command goes on from here",
+    )

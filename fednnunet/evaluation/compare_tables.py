@@ -1,0 +1,122 @@
+"""A comparison as files: a Markdown table, rows for other programs, and every case's scores."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import statistics
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from fednnunet import records
+from fednnunet.evaluation.metrics import METRICS
+from fednnunet.evaluation.report import summarise
+from fednnunet.evaluation.trials import Entry, Trial
+from fednnunet.files import write_text
+
+_COLUMNS = ("method", "model", "seed", "site", "cases", "dice", "hd95_mm", "worst_dice")
+
+
+def markdown(found: Sequence[Entry], *, reference: str) -> str:
+    """A line a method and model, means over seeds; times as ratios to the method `reference`."""
+    sites = sorted({site for entry in found for site in entry.dice})
+    head = ["method", "model", *sites, "mean of sites", "over seeds ±", "spread of sites"]
+    head += ["worst site", "worst case", "MiB sent", f"time / {reference}'s"]
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    lines += [
+        "| " + " | ".join(_cells(e, sites, seconds_of(found, reference))) + " |" for e in found
+    ]
+    counts = {site: sum(1 for key in _cases(found) if key[0] == site) for site in sites}
+    seeds = sorted({seed for entry in found for seed in entry.seeds})
+    longest = max((entry.seconds for entry in found), default=0.0)
+    listed = ", ".join(f"{site} {count}" for site, count in counts.items())
+    lines += ["", f"Held-out cases: {listed}. Seeds: {seeds}. Longest training: {longest:.0f} s."]
+    return "\n".join(lines) + "\n"
+
+
+def seconds_of(found: Sequence[Entry], method: str) -> float:
+    """The training time of a method; NaN if it is not among the entries."""
+    seconds = [entry.seconds for entry in found if entry.method == method]
+    return statistics.median(seconds) if seconds else math.nan
+
+
+def write_rows(trials: Sequence[Trial], folder: Path) -> None:
+    """Write `rows.json` (a row a trial), `rows.csv` (a row a trial and site) and `cases.csv`."""
+    records.write({"rows": [_row(trial) for trial in trials]}, folder / "rows.json")
+    site_rows = [row for trial in trials for row in _site_rows(trial)]
+    _write_csv(folder / "rows.csv", _COLUMNS, site_rows)
+    columns = ("method", "model", "seed", "site", "case", "target", *METRICS)
+    _write_csv(folder / "cases.csv", columns, (row for t in trials for row in _case_rows(t)))
+
+
+def _cells(entry: Entry, sites: Sequence[str], reference_s: float) -> list[str]:
+    summary, worst = summarise(entry.dice), entry.worst_case
+    sent = "-" if entry.bytes_sent is None else f"{entry.bytes_sent / 2**20:.1f}"
+    return [
+        entry.method,
+        entry.model,
+        *(_number(entry.dice.get(site, math.nan)) for site in sites),
+        _number(summary.mean),
+        _number(entry.seed_spread),
+        _number(summary.spread),
+        f"{_number(summary.worst)} {summary.worst_site}",
+        f"{_number(worst.dice)} {worst.site}/{worst.case}" if worst else "-",
+        sent,
+        _number(entry.seconds / reference_s if reference_s else math.nan, 2),
+    ]
+
+
+def _row(trial: Trial) -> dict[str, object]:
+    sites = trial.sites
+    return {
+        "method": trial.method,
+        "model": trial.model,
+        "seed": trial.seed,
+        "dice": {site: _defined(scores.mean("dice")) for site, scores in sites.items()},
+        "hd95_mm": {site: _defined(scores.mean("hd95_mm")) for site, scores in sites.items()},
+        "cases": {site: scores.cases for site, scores in sites.items()},
+        "bytes_sent": trial.bytes_sent,
+        "train_seconds": trial.seconds,
+    }
+
+
+def _site_rows(trial: Trial) -> Iterable[tuple[object, ...]]:
+    for site, scores in trial.sites.items():
+        dice = [case.dice for case in trial.cases[site] if not math.isnan(case.dice)]
+        numbers = [scores.mean("dice"), scores.mean("hd95_mm"), min(dice, default=math.nan)]
+        head = (trial.method, trial.model, trial.seed, site, scores.cases)
+        yield (*head, *(_text(number) for number in numbers))
+
+
+def _case_rows(trial: Trial) -> Iterable[tuple[object, ...]]:
+    for site in sorted(trial.cases):
+        for case in trial.cases[site]:
+            for target, score in case.targets.items():
+                numbers = [_text(getattr(score, metric)) for metric in METRICS]
+                head = (trial.method, trial.model, trial.seed, site, case.case, target)
+                yield (*head, *numbers)
+
+
+def _write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(rows)
+    write_text(path, out.getvalue())
+
+
+def _cases(found: Iterable[Entry]) -> set[tuple[str, str]]:
+    return {key for entry in found for key in entry.cases}
+
+
+def _number(value: float, digits: int = 3) -> str:
+    return "-" if math.isnan(value) else f"{value:.{digits}f}"
+
+
+def _defined(value: float) -> float | None:
+    return None if math.isnan(value) else value
+
+
+def _text(value: float) -> str:
+    return "" if math.isnan(value) else f"{value:.6g}"
