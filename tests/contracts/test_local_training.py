@@ -21,11 +21,12 @@ from fednnunet.federation.weights import check_like
 from fednnunet.planning.cleanse import SitePolicy
 from fednnunet.training.device import choose_execution
 from fednnunet.training.initial import initial_tensors
-from fednnunet.training.local import Local
+from fednnunet.training.local import Given, Local
 from fednnunet.training.loop import train
 from fednnunet.training.recipe import recipe_named
 from fednnunet.training.state import new_state
 from tests.training.fakes import blobs, small_plan
+from tests.training.test_step import META, batch, state, stepper
 
 CONFIGURATION = "3d_fullres"
 ROUNDS, ITERATIONS = 2, 2
@@ -120,7 +121,8 @@ def test_one_site_alone_equals_plain_training(tmp_path, method):
     from fednnunet.federation.site_training import _seed
 
     trainer = a_trainer(tmp_path, "one")
-    _, federated = rounds_alone(trainer, method)
+    replies, own = rounds_alone(trainer, method)
+    federated = {**own, **split(replies[-1].tensors)[0]}
     plain = plain_training(trainer, _seed(0, "one"))
     assert all(torch.equal(federated[name], plain[name]) for name in plain)
 
@@ -190,6 +192,22 @@ def test_private_tensors_differ_between_sites_and_shared_ones_do_not(tmp_path, m
     for name, tensor in first.items():
         same = torch.equal(tensor, second[name])
         assert same == METHODS[method].leaves(name), name
+
+
+@pytest.mark.parametrize("method", sorted(METHODS))
+def test_a_step_makes_no_tensor_on_another_device_than_the_network(method):
+    """On the meta device, which refuses what is made on the CPU in the middle of a step."""
+    here = state(META, "fast")
+    start = {name: tensor.detach() for name, tensor in here.network.state_dict().items()}
+    given = Given(
+        start=start,
+        shared=frozenset(METHODS[method].shared(start)),
+        aside=METHODS[method].aside_like(start),
+    )
+    step = stepper(META, local=METHODS[method].local, given=given.on(META.torch_device))
+    for _ in range(2):
+        loss, _ = step(here, batch())
+        assert loss.device.type == "meta"
 
 
 def test_a_round_asked_twice_gives_the_same_reply(tmp_path):

@@ -57,7 +57,7 @@ def test_a_site_with_few_cases_refuses_to_tell_its_amplitude(tmp_path, capsys):
     assert "4 cases are fewer than the 5" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("method", ["apfl"])
+@pytest.mark.parametrize("method", ["apfl", "iop_fl"])
 def test_every_site_gets_a_model_of_its_own_beside_the_global_one(tmp_path, method):
     run = a_run(tmp_path, method)
     assert train.main([str(run)]) == 0
