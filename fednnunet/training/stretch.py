@@ -7,7 +7,7 @@ import resource
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
@@ -55,7 +55,12 @@ class Stretch:
 def run_stretch(
     state: TrainingState, stretch: Stretch, execution: Execution, share: tuple[int, int] = (0, 1)
 ) -> TrainSummary:
-    """Train `state` in place; `share` is (rank, ranks) where several processes share batches."""
+    """Train `state` in place; `share` is (rank, ranks) where several processes share batches.
+
+    A method that looks at features is not compiled: a compiled network does not show them.
+    """
+    if stretch.local.features:
+        execution = replace(execution, compile=False)
     source = _source(stretch, state, share)
     stepper = _stepper(stretch, execution, share[1])
     state.network.train()

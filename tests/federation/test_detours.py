@@ -40,10 +40,12 @@ def what_is_left(step, here, samples):
     return loss, {n: p.grad for n, p in here.parameters.items() if p.grad is not None}
 
 
+@pytest.mark.parametrize("scaled", [False, True])
 @pytest.mark.parametrize("micro_batch", [1, 4])
-def test_sams_gradient_is_that_at_w_plus_e(micro_batch):
+def test_sams_gradient_is_that_at_w_plus_e(micro_batch, scaled):
     step = stepper(micro_batch=micro_batch, clip=0.0, local=Local(detours=(Uphill(rho=0.3),)))
     here, home = state(), state().network
+    here.scaler = torch.amp.GradScaler("cpu", enabled=scaled, init_scale=64.0)
     loss, got = what_is_left(step, here, batch())
     at_home, slope = gradient_at(home, step, batch())
     length = torch.cat([g.flatten() for g in slope.values()]).norm()
@@ -57,12 +59,14 @@ def test_sams_gradient_is_that_at_w_plus_e(micro_batch):
         assert torch.equal(here.parameters[name], parameter)
 
 
+@pytest.mark.parametrize("scaled", [False, True])
 @pytest.mark.parametrize("micro_batch", [1, 4])
-def test_per_fedavgs_gradient_is_that_after_a_step_on_the_other_half(micro_batch):
+def test_per_fedavgs_gradient_is_that_after_a_step_on_the_other_half(micro_batch, scaled):
     step = stepper(
         micro_batch=micro_batch, clip=0.0, local=Local(detours=(AfterOneStep(alpha=0.5),))
     )
     here, home = state(), state().network
+    here.scaler = torch.amp.GradScaler("cpu", enabled=scaled, init_scale=64.0)
     loss, got = what_is_left(step, here, batch())
     first, slope = gradient_at(home, step, batch().part(0, 2))
     there = elsewhere(home, {n: -0.5 * g for n, g in slope.items()})

@@ -7,8 +7,12 @@ import torch
 
 from fednnunet.device import Device
 from fednnunet.errors import InputError
+from fednnunet.federation.methods.fedgkd import Distillation
+from fednnunet.federation.methods.fedproto import NearPrototypes
+from fednnunet.federation.methods.fedsam import Uphill
+from fednnunet.federation.methods.scaffold import Controlled
 from fednnunet.training.device import Execution
-from fednnunet.training.local import Local
+from fednnunet.training.local import Given, Local, Turn
 from fednnunet.training.loop import train
 from fednnunet.training.parallel import rank_execution
 from fednnunet.training.recipe import RECIPES
@@ -16,14 +20,33 @@ from fednnunet.training.state import new_state
 from tests.training.fakes import CPU, blobs, small_plan
 
 
+def is_encoder(name):
+    return name.startswith("encoder")
+
+
+def is_decoder(name):
+    return not is_encoder(name)
+
+
+EVERYTHING = Local(
+    turns=(Turn(trains=is_encoder, share=0.6), Turn(trains=is_decoder, share=0.4)),
+    detours=(Uphill(rho=0.1),),
+    corrections=(Controlled(),),
+    terms=(Distillation(), NearPrototypes()),
+    features=True,
+)
+PROTOTYPES = {"prototypes/mean": torch.ones(3, 4), "prototypes/seen": torch.ones(3)}
+
+
 def pull(seen):
     return 1e-3 * sum(p.square().sum() for p in seen.network.parameters())
 
 
-def run(execution):
+def run(execution, local=EVERYTHING):
     plan, configuration = small_plan(batch=3, features=(4, 6, 8))
     store, recipe = blobs(), RECIPES["nnunet"]
     state = new_state(plan, configuration, recipe, CPU, seed=1)
+    weights = {name: tensor.clone() for name, tensor in state.network.state_dict().items()}
     summary = train(
         state,
         store,
@@ -34,7 +57,8 @@ def run(execution):
         execution=execution,
         iterations=3,
         total_iterations=4,
-        local=Local(terms=(pull,)),
+        local=local + Local(terms=(pull,)),
+        given=Given(start=weights, shared=frozenset(weights), aside=PROTOTYPES),
         trains=lambda name: not name.startswith("heads"),
     )
     return state, summary
@@ -46,6 +70,9 @@ def test_two_processes_train_like_one():
     assert two.step == one.step == 3
     assert shared.loss == pytest.approx(alone.loss, rel=1e-4)
     assert shared.dice.hit == pytest.approx(alone.dice.hit, abs=5)
+    assert one.memory.keys() == two.memory.keys()
+    for name, tensor in one.memory.items():
+        torch.testing.assert_close(tensor, two.memory[name], rtol=1e-3, atol=1e-5)
     for p, q in zip(one.network.parameters(), two.network.parameters(), strict=True):
         torch.testing.assert_close(p, q, rtol=1e-3, atol=1e-5)
 

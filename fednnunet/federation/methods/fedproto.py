@@ -4,10 +4,10 @@ Tan et al., "FedProto: Federated Prototype Learning across Heterogeneous Clients
 prototype of a class is the mean of its features; the coordinator averages the sites' prototypes,
 and to each site's loss is added
 
-    weight * mean over classes of ||m_j - C_j||^2 / f,
+    weight * mean over patches and their classes of ||m_j - C_j||^2 / f,
 
-with m_j the mean over the pass's voxels of class j, C_j the prototype received and f the number of
-features. Features are what the finest segmentation head reads. The paper exchanges prototypes
+with m_j the mean over the patch's voxels of class j, C_j the prototype received and f the number
+of features. Features are what the finest segmentation head reads. The paper exchanges prototypes
 instead of weights; here they go beside FedAvg's, as features of weights never averaged would not
 be comparable, and the squared distance is divided by f, so that `weight` means the same for any
 width.
@@ -57,15 +57,14 @@ class NearPrototypes:
             raise InputError(f"weight is {self.weight}", mend="choose a weight above 0, e.g. 1")
 
     def __call__(self, seen: Pass, /) -> Tensor:
-        """The term as a scalar: classes that the pass or the federation lacks do not count."""
+        """The term as a scalar: classes that a patch or the federation lacks do not count in it."""
         if _MEAN not in seen.given.aside or seen.features is None:
             return seen.logits.new_zeros((), dtype=torch.float32)
         prototypes, told = seen.given.aside[_MEAN], seen.given.aside[_SEEN]
         sums, voxels = class_sums(seen.features, seen.labels, seen.targets, len(prototypes))
-        means = sums.sum(0) / voxels.sum(0).clamp_min(1)[:, None]
-        both = told * (voxels.sum(0) > 0)
-        distances = (means - prototypes).square().mean(1)
-        return self.weight * (both * distances).sum() / both.sum().clamp_min(1)
+        both = told * (voxels > 0)  # (b, rows)
+        distances = (sums / voxels.clamp_min(1)[..., None] - prototypes).square().mean(2)
+        return self.weight * ((both * distances).sum(1) / both.sum(1).clamp_min(1)).mean()
 
 
 def class_sums(
@@ -80,7 +79,8 @@ def class_sums(
     truth = targets.indicators(labels)
     if valid is not None:
         truth = truth & valid[:, None]
-    with torch.autocast(features.device.type, enabled=False):
+    kind = features.device.type
+    with torch.autocast("cpu" if kind == "meta" else kind, enabled=False):  # sums need float32
         inside = truth.flatten(2).float()  # (b, groups, voxels)
         sums = inside @ features.float().flatten(2).transpose(1, 2)  # (b, groups, f)
         place = _places(targets, rows).to(sums)

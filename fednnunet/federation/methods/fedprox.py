@@ -39,7 +39,7 @@ class Proximal:
             for name, parameter in seen.network.named_parameters()
             if name in received and parameter.is_floating_point()
         ]
-        return self.mu / 2 * torch.stack(squares).sum() if squares else torch.zeros(())
+        return self.mu / 2 * torch.stack(squares).sum() if squares else seen.image.new_zeros(())
 
 
 near_what_was_received = Local(terms=(Proximal(mu=0.01),))
