@@ -1,7 +1,7 @@
 """FedGKD: each site's outputs are held near those of the model that it received.
 
-Yao et al., "FedGKD: Towards Heterogeneous Federated Learning via Global Knowledge Distillation",
-IEEE Transactions on Computers 2023. To the site's loss is added
+Yao et al., "FedGKD: Toward Heterogeneous Federated Learning via Global Knowledge Distillation",
+IEEE Transactions on Computers 2024 (first 2021). To the site's loss is added
 
     gamma / 2 * KL(p_received || p)
 
@@ -76,12 +76,12 @@ like_what_was_received = Local(terms=(Distillation(),))
 
 fedgkd = replace(
     fedavg,
-    about="FedAvg, and outputs are held near the received model's, gamma 0.2 (FedGKD, Yao 2023)",
+    about="FedAvg, and outputs are held near the received model's, gamma 0.2 (FedGKD, Yao 2024)",
     local=like_what_was_received,
 )
 
 fedgkd_bn_head = replace(
     fedbn_head,
-    about="fedbn_head, and outputs are held near the received body's (FedGKD, Yao 2023)",
+    about="fedbn_head, and outputs are held near the received body's (FedGKD, Yao 2024)",
     local=like_what_was_received,
 )
