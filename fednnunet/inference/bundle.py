@@ -1,4 +1,8 @@
-"""A bundle: the folder that holds all that is needed to predict."""
+"""A bundle: the folder that holds all that is needed to predict.
+
+It holds one network's weights, or those of several experts, which are mixed for each case (see
+`routing`). Tensors of experts are named `<expert>/<tensor>`.
+"""
 
 from __future__ import annotations
 
@@ -24,8 +28,9 @@ SCHEMA = 1
 class Bundle:
     """A plan, which of its configurations was trained, and the network's weights.
 
-    `note` says in words where the weights come from (method, site, rounds); nothing depends on it.
-    `digest` identifies plan and weights together.
+    `weights` are those of one network, or of several experts. `note` says in words where they come
+    from (method, site, rounds); nothing depends on it. `digest` identifies plan and
+    weights together.
     """
 
     plan: Plan
@@ -39,8 +44,18 @@ class Bundle:
         """The configuration itself."""
         return self.plan.configuration(self.configuration)
 
+    @property
+    def experts(self) -> dict[str, dict[str, torch.Tensor]]:
+        """The tensors of each expert by its name; empty where the weights are one network's."""
+        found: dict[str, dict[str, torch.Tensor]] = {}
+        for key, tensor in self.weights.items():
+            expert, apart, name = key.partition("/")
+            if apart:
+                found.setdefault(expert, {})[name] = tensor
+        return found
+
     def network(self) -> torch.nn.Module:
-        """The network with its weights, in eval mode, on the CPU.
+        """The network with its weights, in eval mode, on the CPU; of experts, the first's.
 
         Raises ManyFaults if names or shapes are not those of the plan's network.
         """
@@ -51,8 +66,11 @@ class Bundle:
             heads=task.heads,
             norm=self.plan.norm,
         )
-        raise_all("the weights do not fit the plan", _misfits(network.state_dict(), self.weights))
-        network.load_state_dict(self.weights)
+        each = list(self.experts.values()) or [self.weights]
+        wanted = network.state_dict()
+        faults = [fault for weights in each for fault in _misfits(wanted, weights)]
+        raise_all("the weights do not fit the plan", faults)
+        network.load_state_dict(each[0])
         return network.eval()
 
 
@@ -87,6 +105,15 @@ def write_bundle(
     header = _Header(schema=SCHEMA, configuration=configuration, digest=digest, note=note)
     records.write(header, header_path)
     return Bundle(plan=plan, configuration=configuration, weights=tensors, note=note, digest=digest)
+
+
+def join_experts(experts: Mapping[str, Mapping[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+    """The weights of a bundle of experts, copied: no two share memory."""
+    return {
+        f"{expert}/{name}": tensor.clone()
+        for expert, tensors in experts.items()
+        for name, tensor in tensors.items()
+    }
 
 
 def read_bundle(folder: Path) -> Bundle:

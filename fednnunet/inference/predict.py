@@ -18,6 +18,7 @@ from fednnunet.errors import FedNNUNetError, InputError
 from fednnunet.inference.bundle import Bundle
 from fednnunet.inference.compute import Compute
 from fednnunet.inference.export import labels_of_logits
+from fednnunet.inference.routing import Experts, route
 from fednnunet.inference.sliding import predict_logits
 from fednnunet.planning.plan import Configuration, Plan
 from fednnunet.preprocess.pipeline import Prepared, prepare_volume
@@ -26,6 +27,7 @@ from fednnunet.volume import Geometry, Volume
 Progress = Callable[[int, int, str], None]
 
 RECORD = "predictions.json"
+ROUTES = "routing.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,15 +71,16 @@ def predict_cases(
 
     While one case is in the network the next is read and prepared in a thread. A case whose
     images, bundles and options are as when its mask was written is kept, unless `overwrite`. A
-    case that cannot be predicted is among the faults, and the others go on.
+    case that cannot be predicted is among the faults, and the others go on. A bundle of experts is
+    mixed for each case; `routing.json` says in which shares.
     """
     members = (bundles,) if isinstance(bundles, Bundle) else tuple(bundles)
     _check_alike(members)
     folder.mkdir(parents=True, exist_ok=True)
     job = _Job(bundles=members, folder=folder, compute=compute, mirror=mirror, keep=not overwrite)
     settings = members[0].settings
-    networks = [compute.place(b.network(), len(settings.patch_vox)) for b in members]
-    done = _read_record(folder)
+    models = [_Model(bundle, compute) for bundle in members]
+    done, routes = _read_record(folder), _read_routes(folder)
     written, kept = [], []
     faults: list[FedNNUNetError] = []
     for count, (case, pending) in enumerate(_ahead(cases, job, done)):
@@ -89,12 +92,17 @@ def predict_cases(
                 kept.append(case.name)
                 continue
             plan = members[0].plan
+            shares = [model.suit(ready.prepared.data) for model in models]
+            networks = [model.network for model in models]
             mask = _predict_prepared(networks, plan, settings, ready.prepared, compute, mirror)
             geometry = ready.prepared.placement.geometry
             _write(mask, geometry, case, folder)
         except FedNNUNetError as fault:
             faults.append(_named(fault, case))
             continue
+        if any(shares):
+            routes[case.name] = {name: s for part in shares for name, s in part.items()}
+            records.write(_Routes(cases=dict(sorted(routes.items()))), folder / ROUTES)
         done[case.name] = ready.digest
         records.write(_Record(cases=dict(sorted(done.items()))), folder / RECORD)
         written.append(case.name)
@@ -113,6 +121,33 @@ class _Record:
     """For each mask in the folder, a digest of all that it came from."""
 
     cases: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Routes:
+    """For each case that experts were mixed for, the share of each."""
+
+    cases: dict[str, dict[str, float]] = field(default_factory=dict)
+
+
+class _Model:
+    """A bundle's network where it computes, which experts' weights are put into for each case."""
+
+    def __init__(self, bundle: Bundle, compute: Compute) -> None:
+        self.network = compute.place(bundle.network(), len(bundle.settings.patch_vox))
+        self._bundle, self._compute = bundle, compute
+        experts, device = bundle.experts, compute.device.torch_device
+        self._experts = Experts.of(experts, device) if experts else None
+
+    def suit(self, data: np.ndarray) -> dict[str, float]:
+        """Make the network the one for a prepared volume; returns the experts' shares in it."""
+        if self._experts is None:
+            return {}
+        plan, patch = self._bundle.plan, self._bundle.settings.patch_vox
+        regions = bool(plan.task.regions)
+        return route(
+            self.network, self._experts, data, patch, regions=regions, compute=self._compute
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -216,6 +251,13 @@ def _read_record(folder: Path) -> dict[str, str]:
     """The digests of an earlier run; none if there was none, or its record is damaged."""
     try:
         return dict(records.read(_Record, folder / RECORD).cases)
+    except InputError:
+        return {}
+
+
+def _read_routes(folder: Path) -> dict[str, dict[str, float]]:
+    try:
+        return dict(records.read(_Routes, folder / ROUTES).cases)
     except InputError:
         return {}
 
