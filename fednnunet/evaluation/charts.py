@@ -20,7 +20,7 @@ COLOURS = (
 )  # fmt: skip
 MARKERS = ("o", "D", "s", "^", "v", "P", "X", "*")
 
-_STYLE: Any = {
+STYLE: Any = {
     "font.family": "sans-serif",
     "font.size": 9,
     "svg.fonttype": "path",
@@ -50,7 +50,7 @@ class RoundPoint:
 
 def history_chart(points: Sequence[RoundPoint]) -> str:
     """Loss and Dice per round, a line for each site."""
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(8.6, 2.9), layout="constrained")
         left, right = figure.subplots(1, 2)
         sites = sorted({point.site for point in points})
@@ -65,14 +65,14 @@ def history_chart(points: Sequence[RoundPoint]) -> str:
             axes.grid(axis="y", color=FAINT, linewidth=0.6)
         right.set_ylim(0.0, 1.0)
         right.legend(frameon=False, fontsize=8, loc="lower right", ncols=1 + len(sites) // 5)
-        return _svg(figure)
+        return as_svg(figure)
 
 
 def dice_chart(models: Mapping[str, Mapping[str, float]]) -> str:
     """A row for each site, a mark for each model's mean Dice; NaN is left out."""
     sites = sorted({site for values in models.values() for site in values})
     defined = [v for values in models.values() for v in values.values() if not math.isnan(v)]
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(8.6, 0.9 + 0.36 * len(sites)), layout="constrained")
         axes = figure.subplots()
         for row, site in enumerate(sites):
@@ -101,7 +101,7 @@ def dice_chart(models: Mapping[str, Mapping[str, float]]) -> str:
         axes.set_axisbelow(True)
         handles = max(len(models), 1)
         figure.legend(frameon=False, fontsize=8, loc="outside upper left", ncols=handles)
-        return _svg(figure)
+        return as_svg(figure)
 
 
 def _line(axes: Axes, points: Sequence[RoundPoint], name: str, colour: str, site: str) -> None:
@@ -130,7 +130,8 @@ def _plain(axes: Axes) -> None:
     axes.tick_params(length=0)
 
 
-def _svg(figure: Figure) -> str:
+def as_svg(figure: Figure) -> str:
+    """A figure as SVG text, the same for the same figure."""
     stream = io.BytesIO()
     FigureCanvasSVG(figure).print_svg(stream, metadata={"Date": None, "Creator": None})
     return stream.getvalue().decode("utf-8")

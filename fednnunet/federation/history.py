@@ -27,6 +27,7 @@ from fednnunet.files import replacing, write_text
 _MEMORY = "memory/"
 _SHARED = "shared/"
 _ASIDE = "aside/"
+_FOR_SITE = "for_site/"
 _KEPT_STATES = 2
 _FIGURES = ("seconds", "wait_share", "bytes_to_site", "bytes_from_site")
 
@@ -75,9 +76,14 @@ def save_round(folder: Path, state: State, record: RoundRecord) -> None:
     """Write one checkpoint; of older ones only the last keeps its tensors."""
     shared = {_SHARED + name: tensor.contiguous() for name, tensor in state.shared.items()}
     aside = {_ASIDE + name: tensor.contiguous() for name, tensor in state.aside.items()}
+    for_site = {
+        f"{_FOR_SITE}{site}/{name}": tensor.contiguous()
+        for site, tensors in state.for_site.items()
+        for name, tensor in tensors.items()
+    }
     memory = {_MEMORY + name: tensor.contiguous() for name, tensor in state.memory.items()}
     with replacing(_tensors(folder, state.round)) as temporary:
-        save_file(shared | aside | memory, temporary)
+        save_file(shared | aside | memory | for_site, temporary)
     records.write(record, _record(folder, state.round))
     _tensors(folder, state.round - _KEPT_STATES).unlink(missing_ok=True)
 
@@ -161,7 +167,17 @@ def _split(number: int, tensors: Mapping[str, Tensor]) -> State:
     def part(prefix: str) -> dict[str, Tensor]:
         return {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
 
-    return State(round=number, shared=part(_SHARED), aside=part(_ASIDE), memory=part(_MEMORY))
+    for_site: dict[str, dict[str, Tensor]] = {}
+    for name, tensor in part(_FOR_SITE).items():
+        site, _, own = name.partition("/")
+        for_site.setdefault(site, {})[own] = tensor
+    return State(
+        round=number,
+        shared=part(_SHARED),
+        aside=part(_ASIDE),
+        memory=part(_MEMORY),
+        for_site=for_site,
+    )
 
 
 def _tensors(folder: Path, number: int) -> Path:

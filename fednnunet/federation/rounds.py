@@ -179,7 +179,7 @@ def _invite(
     after = rounds_of(history, site, public=phase == "public")
     alone = phase == "personal" and after > phases.joint
     return TrainInvite(
-        tensors={} if alone else join(state.shared, state.aside if phase == "joint" else {}),
+        tensors={} if alone else _sent(state, phase, site),
         run=run.name,
         method=run.method_name,
         round=state.round,
@@ -189,6 +189,13 @@ def _invite(
         begin=place * run.training.iterations_per_round,
         total=rounds * run.training.iterations_per_round,
     )
+
+
+def _sent(state: State, phase: Phase, site: str) -> Tensors:
+    """What goes to a site that begins a round from it."""
+    if phase == "public":
+        return state.shared
+    return join(state.received(site), state.aside if phase == "joint" else {})
 
 
 def _merge(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -12,6 +12,7 @@ from torch import Tensor
 from fednnunet import records
 from fednnunet.errors import PlanError, raise_all
 from fednnunet.evaluation.scores import SiteScores
+from fednnunet.evaluation.site_graph import GRAPH, SiteGraph
 from fednnunet.federation.asking import Progress, ask, ask_all
 from fednnunet.federation.best import FOLDER, best_bundle
 from fednnunet.federation.engines.engine import Engine
@@ -24,6 +25,7 @@ from fednnunet.federation.messages import (
 )
 from fednnunet.federation.methods.catalogue import METHODS
 from fednnunet.federation.methods.method import State
+from fednnunet.federation.methods.similarity import BySimilarity
 from fednnunet.federation.participation import Member
 from fednnunet.federation.pooled import pooled_engine, pooled_training
 from fednnunet.federation.rounds import Run, run_rounds
@@ -149,6 +151,9 @@ def _train(engine: Engine, run: Run, members: Mapping[str, Member], observer: Ob
         lambda record: observer(run, record),
         None if run.method.pools else look,
     )
+    if isinstance(run.method.merge, BySimilarity):
+        graph = SiteGraph.of(run.method.merge.graph(state), round=state.round)
+        records.write(graph, run.folder / GRAPH)
     if state.shared.keys() == initial.keys():  # without closing rounds some may be missing
         rounds, weights = _chosen(run, state)
         note = {"method": run.method_name, "rounds": str(rounds), "sites": ", ".join(members)}
@@ -184,10 +189,13 @@ def _evaluate(
         rounds, weights = _chosen(run, state)
         invite = global_invite(run, weights, rounds)
         models.append(_scores(engine, run, dict.fromkeys(sites, invite), progress))
-    if run.method.own or run.method.private(initial) or run.training.personal_rounds:
+    personal = run.method.own or run.method.private(initial) or state.for_site
+    if personal or run.training.personal_rounds:
         history = load_records(run.folder / "rounds")
         invites = {
-            site: _personal(run, state, rounds_of(history, site), member)
+            site: _personal(
+                run, replace(state, shared=state.received(site)), rounds_of(history, site), member
+            )
             for site, member in members.items()
             if rounds_of(history, site)
         }
@@ -198,7 +206,8 @@ def _evaluate(
 def _personal(run: Run, state: State, after: int, member: Member) -> EvaluateInvite:
     """Asks a site for its own model; one that trained alone, or has left, needs nothing of ours."""
     alone = after > run.training.rounds or member.has_left(run.training.rounds - 1)
-    judged = run.method.own is None or run.training.personal_rounds > 0
+    merged_only = run.method.own is not None or bool(state.for_site)  # what was judged on the way
+    judged = run.training.personal_rounds > 0 or not merged_only
     best = run.training.keep == "best" and judged
     return personal_invite(run, state, after, alone=alone, best=best)
 

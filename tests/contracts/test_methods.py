@@ -77,8 +77,10 @@ def record(number: int) -> RoundRecord:
 
 def assert_equal(one: State, other: State) -> None:
     assert one.round == other.round
-    parts = ("shared", "aside", "memory")
-    for left, right in ((getattr(one, part), getattr(other, part)) for part in parts):
+    assert one.for_site.keys() == other.for_site.keys()
+    pairs = [(getattr(one, part), getattr(other, part)) for part in ("shared", "aside", "memory")]
+    pairs += [(tensors, other.for_site[site]) for site, tensors in one.for_site.items()]
+    for left, right in pairs:
         assert left.keys() == right.keys()
         for name, tensor in left.items():
             assert tensor.dtype == right[name].dtype, name
@@ -87,7 +89,7 @@ def assert_equal(one: State, other: State) -> None:
 
 def bare(state: State) -> State:
     """The state without what the coordinator and the sites keep beside the weights."""
-    return replace(state, aside={}, memory={})
+    return replace(state, aside={}, memory={}, for_site={})
 
 
 @every_method

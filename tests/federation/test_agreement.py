@@ -43,7 +43,7 @@ def test_cosine_is_that_of_all_tensors_as_one_vector():
 def test_updates_are_of_trained_tensors_only():
     received = {NAME: torch.ones(2), "encoder.0.norm.running_mean": torch.ones(1)}
     replies = [Reply(site=s, tensors=received, cases=1, loss=0.0) for s in "ba"]
-    found = updates(received, replies)
+    found = updates(State(round=0, shared=received), replies)
     assert list(found) == ["a", "b"]
     assert found["a"].keys() == {NAME}
 

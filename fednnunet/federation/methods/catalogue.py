@@ -23,6 +23,7 @@ from fednnunet.federation.methods.per_fedavg import per_fedavg
 from fednnunet.federation.methods.pooled import pooled
 from fednnunet.federation.methods.scaffold import scaffold, scaffold_bn_head
 from fednnunet.federation.methods.shortfall import qfedavg_dice
+from fednnunet.federation.methods.similarity import similarity
 from fednnunet.federation.methods.weighting import fedavg_uniform, propfair, qfedavg
 
 METHODS: dict[str, Method] = {
@@ -52,6 +53,7 @@ METHODS: dict[str, Method] = {
     "decoder": decoder,
     "apfl": apfl,
     "iop_fl": iop_fl,
+    "similarity": similarity,
     "local": local,
     "pooled": pooled,
 }

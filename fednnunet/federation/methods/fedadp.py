@@ -58,7 +58,7 @@ class ByAngle:
         return self.slope * (1 - math.exp(-math.exp(-self.slope * (angle - 1))))
 
     def _angles(self, state: State, replies: Sequence[Reply]) -> dict[str, Tensor]:
-        changes = updates(state.shared, replies)
+        changes = updates(state, replies)
         cases = by_cases(replies)
         mean = weighted_mean([(change, cases[site]) for site, change in changes.items()])
         found = {}

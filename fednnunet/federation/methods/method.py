@@ -38,13 +38,19 @@ class State:
     """All that the coordinator knows between rounds: one value, saved and resumed whole.
 
     `shared` is what the sites receive, and `aside` what they receive beside weights (nothing in
-    round 0). `memory` is the method's own (a server optimiser's moments).
+    round 0). `memory` is the method's own (a server optimiser's moments). A site in `for_site`
+    receives that instead of what is shared.
     """
 
     round: int
     shared: Tensors
     aside: Tensors = field(default_factory=dict)
     memory: Tensors = field(default_factory=dict)
+    for_site: Mapping[str, Tensors] = field(default_factory=dict)
+
+    def received(self, site: str) -> Tensors:
+        """The tensors of the network that a site receives."""
+        return self.for_site.get(site, self.shared)
 
 
 class Merge(Protocol):

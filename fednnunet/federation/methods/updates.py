@@ -6,16 +6,19 @@ from collections.abc import Iterable
 
 from torch import Tensor
 
-from fednnunet.federation.methods.method import Reply, Tensors
+from fednnunet.federation.methods.method import Reply, State, Tensors
 from fednnunet.federation.weights import difference
 from fednnunet.network.roles import is_trained
 
 
-def updates(received: Tensors, replies: Iterable[Reply]) -> dict[str, dict[str, Tensor]]:
-    """For each site, sorted by name, `reply - received` over the trained tensors, in float64.
+def updates(state: State, replies: Iterable[Reply]) -> dict[str, dict[str, Tensor]]:
+    """For each site, sorted by name, reply - received over the trained tensors, in float64.
 
     Counters and running statistics are left out: no gradient moves them.
     """
-    trained = {name: tensor for name, tensor in received.items() if is_trained(name, tensor)}
     ordered = sorted(replies, key=lambda reply: reply.site)
-    return {reply.site: difference(reply.tensors, trained) for reply in ordered}
+    return {r.site: difference(r.tensors, _trained(state.received(r.site))) for r in ordered}
+
+
+def _trained(tensors: Tensors) -> dict[str, Tensor]:
+    return {name: tensor for name, tensor in tensors.items() if is_trained(name, tensor)}

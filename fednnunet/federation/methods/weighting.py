@@ -72,8 +72,9 @@ class ByLoss:
 class Proportional:
     """Weights cases / (most - (loss - lowest)), not normalised.
 
-    `most` is the paper's M, and `least` bounds the denominator from below, as the paper's epsilon
-    does: both are its values, 5 and 0.2. `lowest` is as in `ByLoss`.
+    `most` is the paper's M, above what a loss reaches here: cross-entropy + (1 - Dice) begins near
+    2 and falls. `least` bounds the denominator from below, as the paper's epsilon does. `lowest` is
+    as in `ByLoss`.
     """
 
     most: float = 5.0

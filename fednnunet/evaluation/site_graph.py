@@ -1,0 +1,78 @@
+"""Sites that learn alike as a graph, and its picture."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import matplotlib
+import networkx as nx
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from fednnunet.evaluation.charts import COLOURS, INK, STYLE, as_svg
+
+GRAPH = "graph.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SiteEdge:
+    """How alike two sites change the model: the cosine of their updates, above 0 and up to 1."""
+
+    one: str
+    other: str
+    similarity: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SiteGraph:
+    """The sites after `round` rounds; two whose updates do not point one way have no edge."""
+
+    round: int
+    sites: tuple[str, ...]
+    edges: tuple[SiteEdge, ...]
+
+    @classmethod
+    def of(cls, graph: nx.Graph, *, round: int) -> SiteGraph:
+        """From a graph whose edges have the attribute `weight`."""
+        edges = []
+        for one, other, weight in graph.edges(data="weight"):
+            first, second = sorted((str(one), str(other)))
+            edges.append(SiteEdge(one=first, other=second, similarity=float(weight)))
+        edges.sort(key=lambda edge: (edge.one, edge.other))
+        return cls(round=round, sites=tuple(sorted(graph)), edges=tuple(edges))
+
+    def as_networkx(self) -> nx.Graph:
+        """The graph with `weight` on its edges."""
+        graph = nx.Graph()
+        graph.add_nodes_from(self.sites)
+        graph.add_weighted_edges_from((e.one, e.other, e.similarity) for e in self.edges)
+        return graph
+
+
+def graph_chart(graph: SiteGraph) -> str:
+    """The graph as SVG text: like sites lie near each other, an edge's width is its similarity."""
+    drawn = graph.as_networkx()
+    places = nx.spring_layout(drawn, seed=0, iterations=200)
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(5.2, 3.6), layout="constrained")
+        axes = figure.subplots()
+        for edge in graph.edges:
+            _draw_edge(axes, edge, places)
+        for site, (x, y) in places.items():
+            axes.plot([x], [y], "o", markersize=16, color="white", markeredgecolor=COLOURS[0])
+            axes.annotate(
+                site, (x, y), xytext=(0, 12), textcoords="offset points", ha="center", zorder=3
+            )
+        axes.margins(0.2)
+        axes.set_axis_off()
+        return as_svg(figure)
+
+
+def _draw_edge(axes: Axes, edge: SiteEdge, places: Mapping[str, Sequence[float]]) -> None:
+    (x1, y1), (x2, y2) = places[edge.one], places[edge.other]
+    width = 0.5 + 7 * edge.similarity
+    axes.plot([x1, x2], [y1, y2], color=COLOURS[0], alpha=0.45, zorder=1, linewidth=width)
+    middle = ((x1 + x2) / 2, (y1 + y2) / 2)
+    words = f"{edge.similarity:.2f}"
+    axes.annotate(words, middle, fontsize=7, ha="center", va="center", color=INK)
