@@ -1,0 +1,257 @@
+"""What a comparison shows, and where it shows nothing: verdicts over cases, held against the seeds.
+
+Two models are paired by held-out case, each case's Dice averaged over the seeds that both have. A
+verdict needs `FEWEST_SEEDS` trainings, since cases alone say nothing about the next training, and
+cases enough for the test to be able to give one at all. It is given only where the test after
+Holm's correction, the bootstrap interval and every single seed agree.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from fednnunet.evaluation.paired import bootstrap_interval, holm, signed_rank, smallest_p
+from fednnunet.evaluation.trials import CaseKey, Entry, mean_by_key, own_models
+
+ALPHA = 0.05
+FEWEST_SEEDS = 3
+MARGIN = 0.02
+
+BETTER, WORSE = "better", "worse"
+NO_WORSE, NOT_SHOWN = "no worse", "not shown"
+NO_DIFFERENCE = "no difference shown"
+SEEDS_DISAGREE = "seeds disagree"
+FEW_SEEDS = f"not enough seeds: a verdict needs {FEWEST_SEEDS}"
+FEW_CASES = "not enough cases"
+INSIDE, OUTSIDE = "sites that train", "sites outside"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pairs:
+    """Differences in Dice of two models on the same held-out cases, first minus second.
+
+    `cases` holds each case's mean over seeds, `by_seed` each seed's mean over cases.
+    """
+
+    cases: Mapping[CaseKey, float]
+    by_seed: Mapping[int, float]
+
+    @property
+    def values(self) -> list[float]:
+        """The differences, in the order of sites and cases."""
+        return [self.cases[key] for key in sorted(self.cases)]
+
+    @property
+    def mean(self) -> float:
+        """Mean over cases; NaN without any."""
+        return statistics.fmean(self.values) if self.cases else math.nan
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """95 % bootstrap interval of the mean, drawn within each site."""
+        sites = sorted({site for site, _ in self.cases})
+        strata = [[d for key, d in sorted(self.cases.items()) if key[0] == s] for s in sites]
+        return bootstrap_interval(strata)
+
+    @property
+    def seed_spread(self) -> float:
+        """Standard deviation (n - 1) over seeds of the mean; NaN for fewer than two."""
+        return statistics.stdev(self.by_seed.values()) if len(self.by_seed) > 1 else math.nan
+
+    def agree(self, sign: int) -> bool:
+        """Whether the mean of every seed has the sign (1 or -1)."""
+        return all(sign * value > 0 for value in self.by_seed.values())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """One comparison: the model `name` against the model `over`, at the sites `where`.
+
+    `p` is two-sided, `p_holm` corrected over all comparisons made together.
+    """
+
+    name: str
+    over: str
+    where: str
+    pairs: Pairs
+    p: float
+    p_holm: float
+    verdict: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SiteCheck:
+    """Whether a method's model is no worse at a site than what the site reaches alone.
+
+    `p` is one-sided: that the difference lies above `-margin`. `p_holm` is corrected over the
+    sites of the method.
+    """
+
+    method: str
+    site: str
+    margin: float
+    pairs: Pairs
+    p: float
+    p_holm: float
+    verdict: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MethodCheck:
+    """Whether no site at all is worse off for having joined by this method.
+
+    The statement is true only if it is at every site, so it holds at level `ALPHA` where every
+    site's own test does, without correction (Berger, "Multiparameter hypothesis testing and
+    acceptance sampling", Technometrics 24, 1982).
+    """
+
+    method: str
+    sites: tuple[SiteCheck, ...]
+    verdict: str
+
+
+def pair(first: Entry, second: Entry, sites: Collection[str]) -> Pairs:
+    """Pair two models on the cases of `sites` that both were judged on with the same seeds.
+
+    A case without a Dice in any of these seeds is left out.
+    """
+    seeds = [seed for seed in first.seeds if seed in second.seeds]
+    found = {}
+    for seed in seeds:
+        mine, theirs = first.case_runs[seed], second.case_runs[seed]
+        common = (key for key in mine.keys() & theirs.keys() if key[0] in sites)
+        found[seed] = {key: mine[key] - theirs[key] for key in common}
+    everywhere = set.intersection(*map(set, found.values())) if found else set()
+    kept = {key for key in everywhere if not any(math.isnan(found[s][key]) for s in seeds)}
+    found = {seed: {key: found[seed][key] for key in kept} for seed in seeds}
+    by_seed = {seed: statistics.fmean(f.values()) for seed, f in found.items() if f}
+    return Pairs(cases=mean_by_key(found.values()), by_seed=by_seed)
+
+
+def compare(
+    found: Sequence[Entry], *, reference: str, outside: Collection[str] = ()
+) -> tuple[Difference, ...]:
+    """Each method against `reference` and against "local", by the model that sites would use.
+
+    At the sites that train this is the personal model where there is one; at the sites `outside`
+    it is the global model, compared with the reference's. All comparisons are corrected together.
+    """
+    own = own_models(found)
+    whole = {entry.method: entry for entry in found if entry.model == "global"}
+    inside = {site for entry in found for site in entry.dice} - set(outside)
+    planned = [
+        (own[method], own[over], inside, INSIDE) for method, over in _against(own, reference)
+    ]
+    if outside and reference in whole:
+        planned += [
+            (entry, whole[reference], set(outside), OUTSIDE)
+            for method, entry in whole.items()
+            if method != reference
+        ]
+    pairs = [pair(a, b, sites) for a, b, sites, _ in planned]
+    p_values = [signed_rank(p.values) for p in pairs]
+    corrected = holm(p_values)
+    return tuple(
+        Difference(
+            name=a.name,
+            over=b.name,
+            where=where,
+            pairs=own_pairs,
+            p=p,
+            p_holm=p_holm,
+            verdict=_verdict(own_pairs, p_holm, len(planned)),
+        )
+        for (a, b, _, where), own_pairs, p, p_holm in zip(
+            planned, pairs, p_values, corrected, strict=True
+        )
+    )
+
+
+def _against(methods: Collection[str], reference: str) -> list[tuple[str, str]]:
+    """Which method is held against which: all against the reference, then against "local"."""
+    return [
+        (method, over)
+        for over in dict.fromkeys((reference, "local"))
+        for method in methods
+        if over in methods and method not in (reference, over)
+    ]
+
+
+def no_worse_than_local(
+    found: Sequence[Entry], *, margin: float = MARGIN, outside: Collection[str] = ()
+) -> tuple[MethodCheck, ...]:
+    """Every method but "local" against it, at each site that trains; empty without "local"."""
+    own = own_models(found)
+    alone = own.get("local")
+    if alone is None:
+        return ()
+    sites = sorted(set(alone.dice) - set(outside))
+    return tuple(
+        _check(entry, alone, [site for site in sites if site in entry.dice], margin)
+        for method, entry in own.items()
+        if method != "local"
+    )
+
+
+def _check(entry: Entry, alone: Entry, sites: Sequence[str], margin: float) -> MethodCheck:
+    pairs = {site: pair(entry, alone, {site}) for site in sites}
+    above = [
+        signed_rank([d + margin for d in p.values], alternative="greater") for p in pairs.values()
+    ]
+    below = [signed_rank(p.values, alternative="less") for p in pairs.values()]
+    checks = tuple(
+        SiteCheck(
+            method=entry.method,
+            site=site,
+            margin=margin,
+            pairs=p,
+            p=p_above,
+            p_holm=p_holm,
+            verdict=_site_verdict(p, p_holm, p_below, margin, len(sites)),
+        )
+        for (site, p), p_above, p_holm, p_below in zip(
+            pairs.items(), above, holm(above), holm(below), strict=True
+        )
+    )
+    return MethodCheck(method=entry.method, sites=checks, verdict=_method_verdict(checks))
+
+
+def _verdict(pairs: Pairs, p_holm: float, comparisons: int) -> str:
+    if len(pairs.by_seed) < FEWEST_SEEDS:
+        return FEW_SEEDS
+    if smallest_p(len(pairs.cases)) * comparisons >= ALPHA:
+        return FEW_CASES
+    low, high = pairs.interval
+    if p_holm >= ALPHA or low <= 0 <= high:
+        return NO_DIFFERENCE
+    sign = 1 if low > 0 else -1
+    if not pairs.agree(sign):
+        return SEEDS_DISAGREE
+    return BETTER if sign > 0 else WORSE
+
+
+def _site_verdict(pairs: Pairs, p_holm: float, p_below: float, margin: float, sites: int) -> str:
+    if len(pairs.by_seed) < FEWEST_SEEDS:
+        return FEW_SEEDS
+    if smallest_p(len(pairs.cases), alternative="greater") * sites >= ALPHA:
+        return FEW_CASES
+    if p_holm < ALPHA and all(value > -margin for value in pairs.by_seed.values()):
+        return NO_WORSE
+    if p_below < ALPHA and pairs.agree(-1):
+        return WORSE
+    return NOT_SHOWN
+
+
+def _method_verdict(checks: Sequence[SiteCheck]) -> str:
+    """For all sites together; a site that is worse off is worth more words than a missing seed."""
+    if any(check.verdict == WORSE for check in checks):
+        return WORSE
+    if any(len(check.pairs.by_seed) < FEWEST_SEEDS for check in checks):
+        return FEW_SEEDS
+    if any(smallest_p(len(c.pairs.cases), alternative="greater") >= ALPHA for c in checks):
+        return FEW_CASES
+    steady = all(value > -c.margin for c in checks for value in c.pairs.by_seed.values())
+    return NO_WORSE if checks and steady and all(c.p < ALPHA for c in checks) else NOT_SHOWN
