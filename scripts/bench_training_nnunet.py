@@ -62,17 +62,18 @@ class Server:
 
     def train(self, iterations: int, total: int) -> dict:
         """Train on; the rate falls over `total` as nnU-Net's does over its own."""
-        seconds, losses = [], []
+        seconds, losses, waited = [], [], 0.0
         for _ in range(iterations):
             rate = 0.01 * (1 - self.step / total) ** 0.9
             for group in self.trainer.optimizer.param_groups:
                 group["lr"] = rate
             begin = time.perf_counter()
             batch = next(self.trainer.dataloader_train)
+            waited += time.perf_counter() - begin
             losses.append(float(self.trainer.train_step(batch)["loss"]))
             seconds.append(time.perf_counter() - begin)
             self.step += 1
-        return {"seconds": seconds, "losses": losses}
+        return {"seconds": seconds, "losses": losses, "wait": waited / sum(seconds)}
 
     def predict(self, images: str, out: str) -> dict:
         """Write masks of a folder of images, without test-time augmentation."""
@@ -98,6 +99,12 @@ class Server:
         trainer.network.train()
         return {"out": out}
 
+    def end(self) -> None:
+        """End the processes that make batches."""
+        for loader in (self.trainer.dataloader_train, self.trainer.dataloader_val):
+            if hasattr(loader, "_finish"):
+                loader._finish()
+
     def memory(self) -> dict:
         """Peak memory of this process, GiB; the processes that make batches are not counted."""
         return {"gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20}
@@ -113,7 +120,8 @@ def serve(seed: int) -> None:
             answer = getattr(server, command.pop("do"))(**command)
             answers.write(json.dumps(answer) + "\n")
             answers.flush()
-    os._exit(0)  # nnU-Net's batch processes do not end by themselves
+        server.end()
+    os._exit(0)  # its threads do not end by themselves
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from fednnunet.inference.predict import predict_cases
 from fednnunet.planning.plan import read_plan
 from fednnunet.preprocess.store import Store
 from fednnunet.training.device import choose_execution
+from fednnunet.training.initial import plan_network
 from fednnunet.training.loop import train
 from fednnunet.training.recipe import recipe_named
 from fednnunet.training.state import new_state
@@ -73,12 +74,15 @@ class Server:
         return {"gib": peak_memory_gib(self.execution)}
 
     def limit(self) -> dict:
-        """Operations of a training step, and how fast one large convolution runs, both forward."""
-        network = self.state.network
-        image = torch.randn(1, len(self.plan.task.channels), *self.configuration.patch_vox)
+        """Operations of a training step, and how many a second one large convolution runs.
+
+        Operations are those of the plan's layers one by one, the same for both sides, however few a
+        side may need: they are counted on torch's meta device, where nothing is merged.
+        """
+        network = plan_network(self.plan, self.configuration, seed=0).to("meta").train()
+        shape = (1, len(self.plan.task.channels), *self.configuration.patch_vox)
         with FlopCounterMode(display=False) as counter:
-            sum(level.sum() for level in network(image)).backward()
-        self.state.optimiser.zero_grad(set_to_none=True)
+            sum(level.sum() for level in network(torch.empty(shape, device="meta"))).backward()
         return {
             "step": counter.get_total_flops() * self.configuration.batch,
             "rate": self._large_convolution(),
