@@ -51,9 +51,8 @@ class SiteGraph:
 
 
 def graph_chart(graph: SiteGraph) -> str:
-    """The graph as SVG text: like sites lie near each other, an edge's width is its similarity."""
-    drawn = graph.as_networkx()
-    places = nx.spring_layout(drawn, seed=0, iterations=200)
+    """The graph as SVG text: sites on a circle, an edge's width is its similarity."""
+    places = nx.circular_layout(graph.as_networkx())
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(5.2, 3.6), layout="constrained")
         axes = figure.subplots()
@@ -61,10 +60,12 @@ def graph_chart(graph: SiteGraph) -> str:
             _draw_edge(axes, edge, places)
         for site, (x, y) in places.items():
             axes.plot([x], [y], "o", markersize=16, color="white", markeredgecolor=COLOURS[0])
+            side = "left" if x > 0.01 else "right" if x < -0.01 else "center"
+            outwards = (x * 14, y * 14)
             axes.annotate(
-                site, (x, y), xytext=(0, 12), textcoords="offset points", ha="center", zorder=3
+                site, (x, y), outwards, textcoords="offset points", ha=side, va="center", zorder=3
             )
-        axes.margins(0.2)
+        axes.margins(0.3)
         axes.set_axis_off()
         return as_svg(figure)
 

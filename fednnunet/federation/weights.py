@@ -78,14 +78,3 @@ def _check_names(got: Iterable[str], expected: Iterable[str], site: str) -> None
             where=f"reply of site {site}",
             mend="the site must run the same plan and method",
         )
-
-
-def cosine(one: Tensors, other: Tensors) -> float:
-    """Cosine of the angle between two sets of the same names, taken as vectors, in float64.
-
-    It is 0 where one of them is zero or empty.
-    """
-    dots = (one[name].to(torch.float64) * other[name].to(torch.float64) for name in sorted(one))
-    product = torch.stack([torch.zeros((), dtype=torch.float64), *(dot.sum() for dot in dots)])
-    length = norm(one) * norm(other)
-    return max(-1.0, min(1.0, float(product.sum()) / length)) if length else 0.0

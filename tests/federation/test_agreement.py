@@ -13,9 +13,8 @@ from fednnunet.federation.beside import split
 from fednnunet.federation.methods.fedadp import ByAngle, fedadp
 from fednnunet.federation.methods.method import Reply, State
 from fednnunet.federation.methods.shortfall import ByShortfall, qfedavg_dice, shortfall
-from fednnunet.federation.methods.updates import updates
+from fednnunet.federation.methods.updates import Pulls
 from fednnunet.federation.methods.weighting import Proportional
-from fednnunet.federation.weights import cosine
 from fednnunet.training.initial import initial_tensors
 from tests.contracts.test_local_training import CONFIGURATION, a_trainer, an_invite
 
@@ -31,21 +30,35 @@ def a_state() -> State:
     return State(round=0, shared={NAME: torch.zeros(2)})
 
 
-def test_cosine_is_that_of_all_tensors_as_one_vector():
-    one = {"a": torch.tensor([3.0]), "b": torch.tensor([0.0, 4.0])}
-    other = {"b": torch.tensor([5.0, 0.0]), "a": torch.tensor([5.0])}
-    assert cosine(one, other) == pytest.approx(15 / (5 * math.hypot(5, 5)))
-    assert cosine(one, one) == pytest.approx(1.0)
-    assert cosine(one, {"a": torch.zeros(1), "b": torch.zeros(2)}) == 0.0
-    assert cosine({}, {}) == 0.0
-
-
-def test_updates_are_of_trained_tensors_only():
-    received = {NAME: torch.ones(2), "encoder.0.norm.running_mean": torch.ones(1)}
-    replies = [Reply(site=s, tensors=received, cases=1, loss=0.0) for s in "ba"]
-    found = updates(State(round=0, shared=received), replies)
-    assert list(found) == ["a", "b"]
-    assert found["a"].keys() == {NAME}
+def test_a_cosine_is_that_of_all_trained_tensors_as_one_vector():
+    head, running = "heads.0.weight", "encoder.0.norm.running_mean"
+    start = {NAME: torch.ones(2), head: torch.zeros(1), running: torch.zeros(1)}
+    changes = {"b": ((3.0, 0.0), 4.0), "a": ((5.0, 5.0), 0.0), "still": ((0.0, 0.0), 0.0)}
+    replies = [
+        Reply(
+            site=site,
+            tensors={
+                NAME: torch.ones(2) + torch.tensor(body),
+                head: torch.tensor([last]),
+                running: torch.tensor([99.0]),
+            },
+            cases=1,
+            loss=0.0,
+        )
+        for site, (body, last) in changes.items()
+    ]
+    state = State(round=0, shared=start)
+    pulls = Pulls.of(state, replies)
+    a, b, both = {"a": 1.0}, {"b": 1.0}, {"a": 1.0, "b": 1.0}
+    assert pulls.sites == ("a", "b", "still")
+    assert pulls.cosine(a, b) == pytest.approx(15 / (5 * math.hypot(5, 5)))
+    assert pulls.cosine(a, {"a": 2.0}) == pytest.approx(1.0)
+    assert pulls.cosine(a, both) == pytest.approx(65 / (math.hypot(5, 5) * math.hypot(8, 5, 4)))
+    assert pulls.cosine(a, {"still": 1.0}) == 0.0
+    assert pulls.cosine({}, b) == 0.0
+    assert Pulls.of(state, replies, lambda name: name != head).cosine(a, b) == pytest.approx(
+        0.5**0.5
+    )
 
 
 def test_fedadp_is_its_formula():

@@ -26,8 +26,7 @@ from torch import Tensor
 from fednnunet.errors import InputError
 from fednnunet.federation.methods.fedavg import fedavg
 from fednnunet.federation.methods.method import MeanBy, Reply, State, by_cases
-from fednnunet.federation.methods.updates import updates
-from fednnunet.federation.weights import cosine, weighted_mean
+from fednnunet.federation.methods.updates import Pulls
 
 _ANGLE = "angle/"  # in memory, for each site: the mean angle so far, and over how many rounds
 
@@ -58,12 +57,10 @@ class ByAngle:
         return self.slope * (1 - math.exp(-math.exp(-self.slope * (angle - 1))))
 
     def _angles(self, state: State, replies: Sequence[Reply]) -> dict[str, Tensor]:
-        changes = updates(state, replies)
-        cases = by_cases(replies)
-        mean = weighted_mean([(change, cases[site]) for site, change in changes.items()])
+        pulls, cases = Pulls.of(state, replies), by_cases(replies)
         found = {}
-        for site, change in changes.items():
-            angle = math.acos(cosine(change, mean))
+        for site in pulls.sites:
+            angle = math.acos(pulls.cosine({site: 1.0}, cases))
             before = state.memory.get(_ANGLE + site, torch.zeros(2, dtype=torch.float64))
             rounds = float(before[1]) + 1
             new = float(before[0]) + (angle - float(before[0])) / rounds

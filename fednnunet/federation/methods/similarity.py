@@ -18,7 +18,7 @@ mean over all hides better.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 
@@ -29,18 +29,22 @@ from torch import Tensor
 from fednnunet.errors import InputError
 from fednnunet.federation.methods.fedavg import fedavg
 from fednnunet.federation.methods.method import Reply, State, Tensors, mean_by_cases
-from fednnunet.federation.methods.updates import updates
-from fednnunet.federation.weights import cosine, weighted_mean
+from fednnunet.federation.methods.updates import Pulls
+from fednnunet.federation.weights import weighted_mean
 
 _PAIR = "similarity/"  # in memory, `similarity/<site>/<site>`, the names sorted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BySimilarity:
-    """A merge whose state holds a mean for all and one for each site."""
+    """A merge whose state holds a mean for all and one for each site.
+
+    `over(tensor_name)` restricts what is compared (None: all); all shared tensors are averaged.
+    """
 
     least: float = 0.0
     decay: float = 0.5
+    over: Callable[[str], bool] | None = None
 
     def __post_init__(self) -> None:
         if not (0 <= self.least < 1 and 0 <= self.decay < 1):
@@ -71,10 +75,10 @@ class BySimilarity:
         return graph
 
     def _similarities(self, state: State, ordered: Sequence[Reply]) -> dict[str, Tensor]:
-        changes = updates(state, ordered)
+        pulls = Pulls.of(state, ordered, self.over)
         found = {}
-        for one, other in combinations(changes, 2):
-            name, now = f"{_PAIR}{one}/{other}", cosine(changes[one], changes[other])
+        for one, other in combinations(pulls.sites, 2):
+            name, now = f"{_PAIR}{one}/{other}", pulls.cosine({one: 1.0}, {other: 1.0})
             before = state.memory.get(name)
             mean = now if before is None else self.decay * float(before) + (1 - self.decay) * now
             found[name] = torch.tensor(mean, dtype=torch.float64)

@@ -1,24 +1,59 @@
-"""What each site changed in a round, for methods that compare sites by the way they pull."""
+"""How the sites pull in a round, for methods that compare them by what they changed."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
-from fednnunet.federation.methods.method import Reply, State, Tensors
-from fednnunet.federation.weights import difference
+from fednnunet.federation.methods.method import Reply, State
 from fednnunet.network.roles import is_trained
 
 
-def updates(state: State, replies: Iterable[Reply]) -> dict[str, dict[str, Tensor]]:
-    """For each site, sorted by name, reply - received over the trained tensors, in float64.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pulls:
+    """Inner products (n, n) in float64 of the changes that n sites made to what they received.
 
-    Counters and running statistics are left out: no gradient moves them.
+    They are all that cosines between sites, and between sums of sites, need, and take no memory.
     """
-    ordered = sorted(replies, key=lambda reply: reply.site)
-    return {r.site: difference(r.tensors, _trained(state.received(r.site))) for r in ordered}
+
+    sites: tuple[str, ...]
+    products: Tensor
+
+    @classmethod
+    def of(
+        cls, state: State, replies: Sequence[Reply], over: Callable[[str], bool] | None = None
+    ) -> Pulls:
+        """From the replies to `state`, whatever their order.
+
+        Trained tensors count, of which `over(name)` may choose some; counters and running
+        statistics do not, since no gradient moves them.
+        """
+        ordered = sorted(replies, key=lambda reply: reply.site)
+        total = torch.zeros((len(ordered), len(ordered)), dtype=torch.float64)
+        for name, tensor in sorted(state.shared.items()):
+            if is_trained(name, tensor) and (over is None or over(name)):
+                changes = torch.stack([_change(state, reply, name) for reply in ordered])
+                total += changes @ changes.T
+        return cls(sites=tuple(reply.site for reply in ordered), products=total)
+
+    def cosine(self, one: Mapping[str, float], other: Mapping[str, float]) -> float:
+        """Of the angle between two sums of changes, given as weights by site.
+
+        A site that is not named counts nothing. The cosine is 0 where one of the sums is zero.
+        """
+        left, right = self._vector(one), self._vector(other)
+        squares = float(left @ self.products @ left) * float(right @ self.products @ right)
+        if squares <= 0:
+            return 0.0
+        return max(-1.0, min(1.0, float(left @ self.products @ right) / squares**0.5))
+
+    def _vector(self, weights: Mapping[str, float]) -> Tensor:
+        return torch.tensor([weights.get(site, 0.0) for site in self.sites], dtype=torch.float64)
 
 
-def _trained(tensors: Tensors) -> dict[str, Tensor]:
-    return {name: tensor for name, tensor in tensors.items() if is_trained(name, tensor)}
+def _change(state: State, reply: Reply, name: str) -> Tensor:
+    received = state.received(reply.site)[name].to(torch.float64)
+    return (reply.tensors[name].to(torch.float64) - received).flatten()
