@@ -73,6 +73,7 @@ class Run:
             self.training,
             method=self.method_name,
             references=(),
+            routed=False,
             device="",
             compile=False,
             validate_every=0,
@@ -102,6 +103,7 @@ def run_rounds(
     for record in history:
         observer(record)
     phases = run.phases(initial)
+    state = replace(state, rounds=phases.joint)
     while state.round < phases.total:
         begin = time.perf_counter()
         if phases.of(state.round) == "public":

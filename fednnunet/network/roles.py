@@ -32,3 +32,9 @@ def is_trained(name: str, tensor: Tensor) -> bool:
     """Whether gradients train the tensor: no counter, and no running statistic."""
     running = name.rsplit(".", 1)[-1] in ("running_mean", "running_var")
     return tensor.is_floating_point() and not running
+
+
+def encoder_stage(name: str) -> int | None:
+    """The encoder's stage that the tensor belongs to, 0 the finest; None if it is not of it."""
+    parts = name.split(".")
+    return int(parts[1]) if role(name) == "encoder" else None

@@ -24,12 +24,23 @@ NAMES = (
     "heads.0.weight",
 )
 COUNTER = "encoder.0.blocks.0.norm.num_batches_tracked"
-NO_PAPER = {"fedavg_uniform", "fedbn_head", "local", "pooled"}
+NO_PAPER = {
+    "fedavg_uniform",
+    "fedbn_head",
+    "local",
+    "pooled",
+    "fedease_all",
+    "fedease_firm",
+    "fedease_open",
+}
 PRIVATE = {
     "fedbn": is_norm,
     "head": lambda name: role(name) == "head",
     "fedbn_head": lambda name: is_norm(name) or role(name) == "head",
     "head_alternating": lambda name: role(name) == "head",
+    "fedease": lambda name: is_norm(name) or role(name) == "head",
+    "fedease_all": lambda name: is_norm(name) or role(name) == "head",
+    "fedease_firm": lambda name: is_norm(name) or role(name) == "head",
     "fedprox_bn_head": lambda name: is_norm(name) or role(name) == "head",
     "fedgkd_bn_head": lambda name: is_norm(name) or role(name) == "head",
     "scaffold_bn_head": lambda name: is_norm(name) or role(name) == "head",

@@ -11,6 +11,12 @@ from fednnunet.federation.methods.fedavg import fedavg
 from fednnunet.federation.methods.fedavgm import fedavgm
 from fednnunet.federation.methods.fedbn import fedbn
 from fednnunet.federation.methods.feddg import feddg
+from fednnunet.federation.methods.fedease import (
+    fedease,
+    fedease_all,
+    fedease_firm,
+    fedease_open,
+)
 from fednnunet.federation.methods.fedgkd import fedgkd, fedgkd_bn_head
 from fednnunet.federation.methods.fedproto import fedproto
 from fednnunet.federation.methods.fedprox import fedprox, fedprox_bn_head
@@ -52,6 +58,10 @@ METHODS: dict[str, Method] = {
     "fedsam_bn_head": fedsam_bn_head,
     "decoder": decoder,
     "apfl": apfl,
+    "fedease": fedease,
+    "fedease_all": fedease_all,
+    "fedease_firm": fedease_firm,
+    "fedease_open": fedease_open,
     "iop_fl": iop_fl,
     "similarity": similarity,
     "local": local,

@@ -39,11 +39,13 @@ class State:
 
     `shared` is what the sites receive, and `aside` what they receive beside weights (nothing in
     round 0). `memory` is the method's own (a server optimiser's moments). A site in `for_site`
-    receives that instead of what is shared.
+    receives that instead of what is shared. `rounds` is the number of joint rounds in all, 0 where
+    it is not known.
     """
 
     round: int
     shared: Tensors
+    rounds: int = 0
     aside: Tensors = field(default_factory=dict)
     memory: Tensors = field(default_factory=dict)
     for_site: Mapping[str, Tensors] = field(default_factory=dict)

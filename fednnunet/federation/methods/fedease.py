@@ -1,0 +1,109 @@
+"""Sites are led together at first, by their likes, and let go little by little.
+
+A model of one's own between the global and the local one is the mixture of Hanzely and Richtárik,
+"Federated Learning of a Mixture of Global and Local Models", 2020 (L2GD), whose aggregation step
+draws every site some way towards the mean. Two things are added here. The way is whole after the
+first round and shorter after each, so that early rounds share what all can learn and late ones
+leave a site to its own scanner; with x_k the reply of site k after round r of R,
+
+    site k receives  (1 - b) * x_k + b * m_k,  b = 1 - r / R,
+
+and after the last round every site holds its own model. And m_k is not the mean over all sites
+but over the neighbours of k, see `similarity`. How alike two sites are is read from the first two
+stages of the encoder: there a scanner's contrast shows within one round, while the updates of
+deeper stages, which have far more weights, are nearly orthogonal by chance alone.
+
+The global model is the mean over all sites by cases, as in FedAvg.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import networkx as nx
+import torch
+
+from fednnunet.federation.methods.fedavg import fedavg
+from fednnunet.federation.methods.head import fedbn_head
+from fednnunet.federation.methods.method import (
+    Merge,
+    Method,
+    Reply,
+    State,
+    Tensors,
+    mean_by_cases,
+)
+from fednnunet.federation.methods.similarity import BySimilarity
+from fednnunet.network.roles import encoder_stage
+
+
+@dataclass(frozen=True, slots=True)
+class Eased:
+    """A merge that leads each site to what `mean` would send it, less far after each round.
+
+    It needs `State.rounds`; where that is 0, unknown, every site is led all the way.
+    """
+
+    mean: Merge
+
+    def __call__(self, state: State, replies: Sequence[Reply], /) -> State:
+        """The state after the round; a site that did not reply keeps what it would receive."""
+        merged = self.mean(state, replies)
+        pull = 1 - min(merged.round / state.rounds, 1.0) if state.rounds else 1.0
+        led = {}
+        for reply in replies:
+            mean = merged.for_site.get(reply.site)
+            if mean is None or mean is state.for_site.get(reply.site):  # one mean for all sites
+                mean = merged.shared
+            led[reply.site] = between(reply.tensors, mean, pull)
+        return replace(merged, for_site={**state.for_site, **merged.for_site, **led})
+
+
+def between(own: Tensors, other: Tensors, way: float) -> Tensors:
+    """Tensors that lie at the share `way` from `own` to `other`; whole numbers are `own`'s."""
+    return {
+        name: torch.lerp(tensor.double(), other[name].double(), way).to(tensor.dtype)
+        if tensor.is_floating_point()
+        else tensor
+        for name, tensor in own.items()
+    }
+
+
+def shows_the_scanner(name: str) -> bool:
+    """Whether a tensor belongs to the first two stages of the encoder."""
+    return encoder_stage(name) in (0, 1)
+
+
+def site_graph(method: Method, state: State) -> nx.Graph | None:
+    """The graph of sites that a method has drawn, if it draws one."""
+    merge = method.merge.mean if isinstance(method.merge, Eased) else method.merge
+    return merge.graph(state) if isinstance(merge, BySimilarity) else None
+
+
+likes = BySimilarity(over=shows_the_scanner)
+
+fedease = replace(
+    fedbn_head,
+    about="sites are led to their neighbours' mean, less after each round; norm layers and heads "
+    "stay (after L2GD, Hanzely and Richtárik 2020, and pFedGraph, Ye 2023)",
+    merge=Eased(likes),
+)
+
+fedease_all = replace(
+    fedease,
+    about="fedease without a graph: every site is led to the mean of all",
+    merge=Eased(mean_by_cases),
+)
+
+fedease_firm = replace(
+    fedease,
+    about="fedease without easing: every site receives its neighbours' mean to the end",
+    merge=likes,
+)
+
+fedease_open = replace(
+    fedavg,
+    about="fedease with norm layers and heads shared too",
+    merge=Eased(likes),
+)
