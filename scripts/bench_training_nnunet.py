@@ -89,7 +89,7 @@ class Server:
             trainer.network,
             trainer.plans_manager,
             trainer.configuration_manager,
-            None,
+            [trainer.network.state_dict()],
             trainer.dataset_json,
             trainer.__class__.__name__,
             trainer.inference_allowed_mirroring_axes,
