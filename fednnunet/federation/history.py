@@ -19,6 +19,7 @@ from torch import Tensor
 
 from fednnunet import records
 from fednnunet.errors import InputError
+from fednnunet.evaluation.contribution import RoundContribution
 from fednnunet.evaluation.scores import SiteScores
 from fednnunet.federation.methods.method import State
 from fednnunet.federation.phases import Phase
@@ -57,8 +58,9 @@ class RoundRecord:
 
     `refused` names each site that gave no acceptable reply, and why. `key` identifies the training,
     so that rounds of another plan or method are never continued. `scores` are sums over held-out
-    cases, in the rounds after which these are predicted whole. The round took `seconds` at the
-    coordinator, and is one `of` so many in all phases.
+    cases, in the rounds after which these are predicted whole; `contribution` is of joint rounds in
+    which sites shared something. The round took `seconds` at the coordinator, and is one `of` so
+    many in all phases.
     """
 
     key: str
@@ -68,6 +70,7 @@ class RoundRecord:
     sites: dict[str, SiteRound]
     refused: dict[str, str]
     scores: dict[str, SiteScores] = field(default_factory=dict)
+    contribution: dict[str, RoundContribution] = field(default_factory=dict)
     seconds: float = 0.0
     of: int = 0
 

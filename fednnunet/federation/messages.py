@@ -126,6 +126,27 @@ class TrainReply(Message):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeInvite(Message):
+    """Asks what a model is missing on the site's training cases.
+
+    The model is the site's own after `round` rounds, with the tensors sent along in it.
+    """
+
+    words: ClassVar[str] = "request: how far a model falls short on your training cases"
+    run: str
+    method: str
+    round: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeReply(Message):
+    """1 - mean Dice over patches of all training cases together."""
+
+    words: ClassVar[str] = "how far a model falls short on the training cases together: one number"
+    missing: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluateInvite(Message):
     """Asks for scores on held-out cases: of the personal model, or of the tensors sent along.
 
@@ -189,6 +210,8 @@ def unpack(data: bytes, *, sender: str) -> Message:
         kind = KINDS[content["kind"]]
         fields, schema = content["fields"], content["schema"]
     except Exception as error:  # noqa: BLE001 - whatever is wrong with foreign bytes, refuse them
+        ProbeInvite,
+        ProbeReply,
         raise ReplyError(
             f"a message cannot be read: {type(error).__name__}",
             where=f"message of {sender}",

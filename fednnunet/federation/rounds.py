@@ -2,86 +2,37 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 
 from torch import Tensor
 
-from fednnunet import records
 from fednnunet.errors import FedNNUNetError, raise_all
+from fednnunet.evaluation.contribution import RoundContribution
 from fednnunet.evaluation.scores import SiteScores
 from fednnunet.federation.asking import Answers, ask
 from fednnunet.federation.beside import join, split
+from fednnunet.federation.contribution import apart, ask_what_is_missing
 from fednnunet.federation.engines.engine import Answer, Engine
 from fednnunet.federation.history import (
     RoundRecord,
     SiteRound,
     load_last,
-    rounds_of,
     save_round,
     write_history,
 )
-from fednnunet.federation.messages import Message, TrainInvite, TrainReply
-from fednnunet.federation.methods.catalogue import METHODS
-from fednnunet.federation.methods.constants import constants
+from fednnunet.federation.invites import asked, invite
+from fednnunet.federation.messages import Message, ProbeInvite, TrainReply
 from fednnunet.federation.methods.method import Method, Reply, State, Tensors, mean_by_cases
-from fednnunet.federation.participation import Member, choose, present
+from fednnunet.federation.participation import Member
 from fednnunet.federation.phases import Phase, Phases, leaving
-from fednnunet.federation.spec import Training
+from fednnunet.federation.run import Run
 from fednnunet.federation.weights import check_like, difference, norm
-from fednnunet.planning.plan import Plan
 
 Observer = Callable[[RoundRecord], None]
 Look = Callable[[State, Sequence[RoundRecord]], dict[str, SiteScores]]
 """Asks sites how good the model is after the last round of a history; see `validation`."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Run:
-    """One training by one method: the main one (`name` "") or a reference beside it."""
-
-    name: str
-    method_name: str
-    folder: Path
-    plan: Plan
-    training: Training
-
-    @property
-    def method(self) -> Method:
-        """The method's both halves."""
-        return METHODS[self.method_name]
-
-    def phases(self, tensors: Tensors) -> Phases:
-        """The rounds of each phase; none are public where no tensor of the network is private."""
-        training, method = self.training, self.method
-        two_parts = bool(method.shared(tensors)) and bool(method.private(tensors))
-        return Phases(
-            joint=training.rounds,
-            personal=training.personal_rounds,
-            public=training.closing_rounds if two_parts else 0,
-            continued=training.personal_schedule == "continued",
-        )
-
-    @property
-    def key(self) -> str:
-        """A checksum of all that the rounds depend on, the method's own constants among it."""
-        training = replace(
-            self.training,
-            method=self.method_name,
-            references=(),
-            routed=False,
-            device="",
-            compile=False,
-            validate_every=0,
-            keep="last",
-        )
-        parts = [records.encode(self.plan), records.encode(training), constants(self.method)]
-        content = json.dumps(parts, sort_keys=True)
-        return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
 def run_rounds(
@@ -135,8 +86,8 @@ def _one_round(
     def check(site: str, message: Message) -> None:
         check_like(message.tensors, join(trained, beside), site=site)
 
-    sites = _asked(run.training, phase, state.round, history, members)
-    invites = {site: _invite(run, phases, state, history, site) for site in sites}
+    sites = asked(run, phases, state.round, history, members)
+    invites = {site: invite(run, phases, state, history, site) for site in sites}
     answers = ask(engine, invites, TrainReply, check=check)
     _check_quorum(answers, min(run.training.quorum or len(sites), len(sites)))
     replies = [_as_method_sees(name, answer) for name, answer in answers.replies.items()]
@@ -148,56 +99,25 @@ def _one_round(
         shift=norm(difference(new.shared, state.shared)),
         sites={name: _site_round(answer) for name, answer in answers.replies.items()},
         refused={name: error.what for name, error in answers.errors.items()},
+        contribution=_contribution(engine, run, phases, state, replies),
     )
     return new, record
 
 
-def _asked(
-    training: Training,
-    phase: Phase,
-    number: int,
-    history: Sequence[RoundRecord],
-    members: Mapping[str, Member],
-) -> tuple[str, ...]:
-    """The sites of a round: a part of the members in a joint one, else all of them."""
-    if phase != "joint":
-        return present(members, number)
-    return choose(
-        members,
-        number,
-        history,
-        count=training.sites_per_round,
-        selection=training.selection,
-        seed=training.seed,
-    )
-
-
-def _invite(
-    run: Run, phases: Phases, state: State, history: Sequence[RoundRecord], site: str
-) -> TrainInvite:
-    """What one site is sent: in the personal phase only its first round needs what is shared."""
-    phase = phases.of(state.round)
-    place, rounds = phases.schedule(state.round)
-    after = rounds_of(history, site, public=phase == "public")
-    alone = phase == "personal" and after > phases.joint
-    return TrainInvite(
-        tensors={} if alone else _sent(state, phase, site),
-        run=run.name,
-        method=run.method_name,
-        round=state.round,
-        phase=phase,
-        after=after,
-        iterations=run.training.iterations_per_round,
-        begin=place * run.training.iterations_per_round,
-        total=rounds * run.training.iterations_per_round,
-    )
-
-
-def _sent(state: State, phase: Phase, site: str) -> Tensors:
-    """What goes to a site that begins a round from it."""
-    if phase == "public":
-        return state.shared
-    return join(state.received(site), state.aside if phase == "joint" else {})
+def _contribution(
+    engine: Engine, run: Run, phases: Phases, state: State, replies: Sequence[Reply]
+) -> dict[str, RoundContribution]:
+    """What each site gave to the others in a joint round; the last one asks the sites, too."""
+    if phases.of(state.round) != "joint" or len(replies) < 2 or not state.shared:
+        return {}
+    missing: dict[str, float] = {}
+    if run.training.contribution and state.round + 1 == phases.joint:
+        probe = ProbeInvite(run=run.name, method=run.method_name, round=phases.joint)
+        missing = ask_what_is_missing(engine, probe, replies)
+    return {
+        site: RoundContribution(apart=value, missing=missing.get(site))
+        for site, value in apart(state, replies).items()
+    }
 
 
 def _merge(

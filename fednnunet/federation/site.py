@@ -30,6 +30,8 @@ from fednnunet.federation.messages import (
     PrepareReply,
     ShapesInvite,
     ShapesReply,
+    ProbeInvite,
+    ProbeReply,
     TrainInvite,
     TrainReply,
     pack,
@@ -114,6 +116,8 @@ class Site:
                 return self._train(invite)
             case EvaluateInvite():
                 return self._evaluate(invite)
+            case ProbeInvite():
+                return ProbeReply(missing=self.trainer.missing(invite))
         raise ReplyError(
             f"a site is not asked for a {type(invite).__name__}",
             mend="both sides must run the same version",

@@ -19,9 +19,10 @@ from fednnunet.errors import InputError
 from fednnunet.federation.beside import join, split
 from fednnunet.federation.best import FOLDER as BEST
 from fednnunet.federation.best import best_bundle, offer
-from fednnunet.federation.messages import EvaluateInvite, TrainInvite, TrainReply
+from fednnunet.federation.messages import EvaluateInvite, ProbeInvite, TrainInvite, TrainReply
 from fednnunet.federation.methods.catalogue import METHODS
 from fednnunet.federation.methods.method import Method, Tensors, Trained
+from fednnunet.federation.methods.shortfall import measure
 from fednnunet.federation.phases import Phase, leaving
 from fednnunet.federation.spec import Training
 from fednnunet.inference.bundle import Bundle, read_bundle, write_bundle
@@ -108,6 +109,14 @@ class SiteTrainer:
             weights=tensors,
             note=note,
         )
+
+    def missing(self, invite: ProbeInvite) -> float:
+        """How far the site's own model, with the tensors of `invite` in it, falls short here."""
+        state = self._state(seed=0)
+        self._load(state, self._folder(invite.run, "joint", invite.round))
+        _load_part(state.network, invite.tensors)
+        targets = make_targets(self.plan.task, self.annotated)
+        return measure(state.network, self._unchanged_patches(2), targets, self._execution())
 
     def reached(self, invite: EvaluateInvite) -> int:
         """After how many rounds the model to evaluate was as it is."""

@@ -107,6 +107,10 @@ class Training:
     error (0: all that were asked must reply). `sites_per_round` of the sites take part in a joint
     round (0: all), by `selection`: drawn evenly over time, or those with a high loss. The reference
     "pooled" sees as many "samples" as all sites together, or takes as many "iterations" as one.
+    `contribution` asks each site, after the last joint round, what a model made without it lacks
+    there, for an estimate of what it gives the others. With `routed` the sites are asked for their
+    own models after `method`'s training, for a bundle that hospitals outside mix for each case;
+    each site's own policy decides whether it gives its.
     """
 
     method: str = "fedbn_head"
@@ -125,10 +129,12 @@ class Training:
     personal_schedule: Literal["own", "continued"] = "own"
     closing_rounds: int = 2
     references: tuple[str, ...] = ()
+    routed: bool = False
     quorum: int = 0
     sites_per_round: int = 0
     selection: Selection = "random"
     pooled: Literal["samples", "iterations"] = "samples"
+    contribution: bool = False
     device: str = "auto"
     compile: bool = False
 

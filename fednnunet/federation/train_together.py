@@ -15,6 +15,7 @@ from fednnunet.evaluation.scores import SiteScores
 from fednnunet.evaluation.site_graph import GRAPH, SiteGraph
 from fednnunet.federation.asking import Progress, ask, ask_all
 from fednnunet.federation.best import FOLDER, best_bundle
+from fednnunet.federation.contribution import write_contribution
 from fednnunet.federation.engines.engine import Engine
 from fednnunet.federation.history import RoundRecord, check_key, load_records, rounds_of
 from fednnunet.federation.messages import (
@@ -28,7 +29,8 @@ from fednnunet.federation.methods.method import State
 from fednnunet.federation.methods.similarity import BySimilarity
 from fednnunet.federation.participation import Member
 from fednnunet.federation.pooled import pooled_engine, pooled_training
-from fednnunet.federation.rounds import Run, run_rounds
+from fednnunet.federation.rounds import run_rounds
+from fednnunet.federation.run import Run
 from fednnunet.federation.spec import Federation
 from fednnunet.federation.validation import Validation, global_invite, personal_invite
 from fednnunet.inference.bundle import read_bundle, write_bundle
@@ -151,9 +153,9 @@ def _train(engine: Engine, run: Run, members: Mapping[str, Member], observer: Ob
         lambda record: observer(run, record),
         None if run.method.pools else look,
     )
-    if isinstance(run.method.merge, BySimilarity):
-        graph = SiteGraph.of(run.method.merge.graph(state), round=state.round)
-        records.write(graph, run.folder / GRAPH)
+    write_contribution(load_records(run.folder / "rounds"), run.folder)
+    if graph := site_graph(run.method, state):
+        records.write(SiteGraph.of(graph, round=state.round), run.folder / GRAPH)
     if state.shared.keys() == initial.keys():  # without closing rounds some may be missing
         rounds, weights = _chosen(run, state)
         note = {"method": run.method_name, "rounds": str(rounds), "sites": ", ".join(members)}

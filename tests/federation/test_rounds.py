@@ -17,7 +17,8 @@ from fednnunet.federation.messages import Message, TrainInvite, TrainReply
 from fednnunet.federation.methods.catalogue import METHODS
 from fednnunet.federation.participation import Member
 from fednnunet.federation.phases import leaving
-from fednnunet.federation.rounds import Run, run_rounds
+from fednnunet.federation.rounds import run_rounds
+from fednnunet.federation.run import Run
 from fednnunet.federation.spec import Training
 from fednnunet.planning.plan import (
     Architecture,

@@ -13,7 +13,7 @@ site sends is this one number.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -23,7 +23,10 @@ from torch import Tensor, nn
 from fednnunet.errors import InputError
 from fednnunet.federation.methods.fedavg import fedavg
 from fednnunet.federation.methods.method import MeanBy, Reply, Tensors, Trained
+from fednnunet.training.batches import Batch
 from fednnunet.training.counts import count_dice
+from fednnunet.training.device import Execution
+from fednnunet.training.targets import Targets
 
 _NAME = "shortfall"
 _LEAST = 1e-3
@@ -50,17 +53,27 @@ class Shortfall:
 
     def reply(self, site: Trained, /) -> dict[str, Tensor]:
         """The number, from the network as it was when the round began."""
-        network, execution = site.state.network, site.execution
-        total = torch.zeros((3, len(site.targets.names)), dtype=torch.int64)
-        with _as_at_the_start(network, site.given.start), torch.no_grad():
-            for batch in site.each_case(self.patches):
-                seen = batch.to(execution.torch_device)
-                axes = seen.image.ndim - 2
-                image = seen.image.to(memory_format=execution.device.memory_format(axes))
-                with execution.device.autocast():
-                    logits = network(image)
-                total += count_dice(logits, seen.labels, site.targets).cpu()
-        return {_NAME: torch.tensor([shortfall(total)], dtype=torch.float64)}
+        network = site.state.network
+        with _as_at_the_start(network, site.given.start):
+            found = measure(network, site.each_case(self.patches), site.targets, site.execution)
+        return {_NAME: torch.tensor([found], dtype=torch.float64)}
+
+
+def measure(
+    network: nn.Module, batches: Iterable[Batch], targets: Targets, execution: Execution
+) -> float:
+    """The shortfall of a network on all batches together."""
+    total = torch.zeros((3, len(targets.names)), dtype=torch.int64)
+    was_training = network.training
+    network.eval()
+    with torch.no_grad(), execution.device.autocast():
+        for batch in batches:
+            seen = batch.to(execution.torch_device)
+            memory_format = execution.device.memory_format(seen.image.ndim - 2)
+            logits = network(seen.image.to(memory_format=memory_format))
+            total += count_dice(logits, seen.labels, targets).cpu()
+    network.train(was_training)
+    return shortfall(total)
 
 
 def shortfall(counts: Tensor) -> float:
@@ -74,14 +87,11 @@ def shortfall(counts: Tensor) -> float:
 @contextmanager
 def _as_at_the_start(network: nn.Module, start: Tensors) -> Iterator[None]:
     after = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    was_training = network.training
     network.load_state_dict(dict(start))
-    network.eval()
     try:
         yield
     finally:
         network.load_state_dict(after)
-        network.train(was_training)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
