@@ -13,7 +13,7 @@ from typing import Literal
 from fednnunet import records
 from fednnunet.errors import FedNNUNetError, InputError, raise_all
 from fednnunet.federation.methods.catalogue import METHODS
-from fednnunet.federation.participation import Selection
+from fednnunet.federation.participation import Member, Selection, present
 from fednnunet.planning.presets import PLANNERS
 from fednnunet.task import Task
 from fednnunet.training.recipe import RECIPES
@@ -175,6 +175,7 @@ class Federation:
     def __post_init__(self) -> None:
         if not any(site.trains for site in self.sites.values()):
             raise InputError("no site trains", mend="add a [sites.NAME] table with a folder")
+        self._check_members()
         for name, site in self.sites.items():
             if not _SITE_NAME.fullmatch(name):
                 raise InputError(
@@ -189,6 +190,18 @@ class Federation:
                     where=f"sites.{name}.annotated",
                     mend=f"choose from {list(self.task.labels[1:])}",
                 )
+
+    def _check_members(self) -> None:
+        """Every round of every phase has a site, so that no training ends halfway."""
+        training = self.training
+        members = {
+            name: Member(joins=site.joins, leaves=site.leaves)
+            for name, site in self.sites.items()
+            if site.trains
+        }
+        rounds = training.rounds + training.personal_rounds + training.closing_rounds
+        for number in range(rounds):
+            present(members, number)
 
     def annotated_values(self, site: str) -> tuple[int, ...]:
         """The label values that a site draws, background included."""
