@@ -49,7 +49,7 @@ def present(members: Mapping[str, Member], number: int) -> tuple[str, ...]:
         raise InputError(
             f"no site takes part in round {number + 1}",
             where="sites.NAME.joins and sites.NAME.leaves",
-            mend="let a site join earlier or leave later, or give fewer rounds (closing_rounds too)",
+            mend="let a site join earlier or leave later, or give fewer rounds of that phase",
         )
     return found
 
