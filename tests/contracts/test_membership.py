@@ -9,10 +9,11 @@ import pytest
 import torch
 
 from fednnunet.errors import FedNNUNetError
-from fednnunet.federation.history import load_records, rounds_of
+from fednnunet.federation.beside import split
+from fednnunet.federation.history import load_last, load_records, rounds_of
 from fednnunet.federation.methods.catalogue import METHODS
 from fednnunet.federation.participation import Member
-from tests.federation.test_rounds import INITIAL, SITES, PretendEngine, a_run, go
+from tests.federation.test_rounds import SITES, PretendEngine, a_run, go
 
 every_method = pytest.mark.parametrize("method", sorted(METHODS))
 LATE = {"a": Member(), "b": Member(), "c": Member(joins=3)}
@@ -106,17 +107,17 @@ def test_two_of_three_are_asked_evenly_and_go_on_from_their_own_last_round(tmp_p
 
 @every_method
 def test_one_that_joins_late_begins_from_what_is_shared(tmp_path, method):
-    engine = Listening()
-    go(a_run(tmp_path, method), engine, LATE)
-    late, other = engine.heard["c"], engine.heard["a"]
+    run, engine = a_run(tmp_path, method), Listening()
+    with pytest.raises(FedNNUNetError, match="the disk is full"):
+        go(run, PretendEngine(fail={2: "a"}), LATE)
+    before, _ = load_last(tmp_path / "rounds", key=run.key)
+    go(run, engine, LATE)
+    late = engine.heard["c"]
     assert [invite.round for invite in late if invite.phase == "joint"] == [2, 3]
     assert late[0].after == 0
-    now = next(invite for invite in other if invite.round == 2)
-    assert late[0].tensors.keys() == now.tensors.keys()
-    assert all(torch.equal(t, now.tensors[name]) for name, t in late[0].tensors.items())
-    assert late[0].tensors.keys() <= METHODS[method].shared(INITIAL).keys() or "aside" in str(
-        late[0].tensors.keys()
-    )
+    received, _ = split(late[0].tensors)
+    assert received.keys() == before.shared.keys()
+    assert all(torch.equal(t, before.shared[name]) for name, t in received.items())
 
 
 @every_method
