@@ -37,7 +37,7 @@ def report_run(folder: Path) -> Path:
         plan=read_plan(folder / "plan.json"),
         configuration=federation.training.configuration,
         facts=_facts(federation, scores, history),
-        notes=_notes(federation, history),
+        notes=(*_notes(federation, history), *scores.notes),
         history=_points(history),
         models={model.model: dict(model.sites) for model in scores.models},
         detailed=shown if any(model.model == shown for model in scores.models) else "",

@@ -59,6 +59,8 @@ def _train(options: Options) -> None:
 def show_scores(folder: Path, console: Console) -> None:
     """Print the table of Dice per site for every model of a run folder."""
     scores = records.read(TrainingScores, folder / SCORES)
+    for note in scores.notes:
+        console.print(note, markup=False)
     sites = sorted({site for model in scores.models for site in model.sites})
     table = Table(title="mean Dice on held-out cases", title_justify="left")
     table.add_column("model")

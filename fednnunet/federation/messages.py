@@ -151,7 +151,8 @@ class EvaluateInvite(Message):
     """Asks for scores on held-out cases: of the personal model, or of the tensors sent along.
 
     The personal model is the site's state after `round` rounds, with the tensors sent along in it;
-    or the `best` that the site has kept. A `brief` request is for figures without pictures.
+    or the `best` that the site has kept. A `brief` request is for figures without pictures. With
+    `routed` the tensors are those of several experts, which are mixed for each case.
     """
 
     words: ClassVar[str] = "request: scores on held-out cases"
@@ -161,6 +162,12 @@ class EvaluateInvite(Message):
     personal: bool
     best: bool = False
     brief: bool = False
+    routed: bool = False
+
+    @property
+    def model(self) -> str:
+        """Which model is meant: personal, routed or global."""
+        return "personal" if self.personal else "routed" if self.routed else "global"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,6 +177,26 @@ class EvaluateReply(Message):
     words: ClassVar[str] = "sums over held-out cases of Dice, IoU, HD95 and ASSD"
     scores: SiteScores
     round: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelInvite(Message):
+    """Asks a site to give its own model away, named by `round` and `best` as to be evaluated."""
+
+    words: ClassVar[str] = "request: your own model, for hospitals outside the federation"
+    run: str
+    method: str
+    round: int
+    best: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelReply(Message):
+    """All tensors of the site's own model."""
+
+    words: ClassVar[str] = (
+        "the site's own model, whole, for a bundle that hospitals outside the federation use"
+    )
 
 
 KINDS: dict[str, type[Message]] = {
@@ -183,8 +210,12 @@ KINDS: dict[str, type[Message]] = {
         PrepareReply,
         TrainInvite,
         TrainReply,
+        ProbeInvite,
+        ProbeReply,
         EvaluateInvite,
         EvaluateReply,
+        ModelInvite,
+        ModelReply,
     )
 }
 
@@ -210,8 +241,6 @@ def unpack(data: bytes, *, sender: str) -> Message:
         kind = KINDS[content["kind"]]
         fields, schema = content["fields"], content["schema"]
     except Exception as error:  # noqa: BLE001 - whatever is wrong with foreign bytes, refuse them
-        ProbeInvite,
-        ProbeReply,
         raise ReplyError(
             f"a message cannot be read: {type(error).__name__}",
             where=f"message of {sender}",

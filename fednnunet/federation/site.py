@@ -26,12 +26,14 @@ from fednnunet.federation.messages import (
     FingerprintReply,
     MeasureInvite,
     Message,
+    ModelInvite,
+    ModelReply,
     PrepareInvite,
     PrepareReply,
-    ShapesInvite,
-    ShapesReply,
     ProbeInvite,
     ProbeReply,
+    ShapesInvite,
+    ShapesReply,
     TrainInvite,
     TrainReply,
     pack,
@@ -114,10 +116,12 @@ class Site:
                 return self._prepare(invite.plan, invite.configuration)
             case TrainInvite():
                 return self._train(invite)
-            case EvaluateInvite():
-                return self._evaluate(invite)
             case ProbeInvite():
                 return ProbeReply(missing=self.trainer.missing(invite))
+            case EvaluateInvite():
+                return self._evaluate(invite)
+            case ModelInvite():
+                return self._give_model(invite)
         raise ReplyError(
             f"a site is not asked for a {type(invite).__name__}",
             mend="both sides must run the same version",
@@ -181,7 +185,7 @@ class Site:
     def _evaluate(self, invite: EvaluateInvite) -> EvaluateReply:
         ready = self._prepared()
         bundle = self.trainer.bundle(invite)
-        folder = self.base / invite.run / "held_out" / ("personal" if invite.personal else "global")
+        folder = self.base / invite.run / "held_out" / invite.model
         scores = evaluate_at_site(
             bundle,
             ready.cases.held_out,
@@ -193,6 +197,22 @@ class Site:
         )
         self.trainer.keep_best(invite, scores.mean())
         return EvaluateReply(scores=scores, round=self.trainer.reached(invite))
+
+    def _give_model(self, invite: ModelInvite) -> ModelReply:
+        if not self._policy.share_model:
+            raise RefusalError(
+                "the site does not give its own model away",
+                mend="if it may, the site sets share_model = true in its own policy",
+            )
+        wanted = EvaluateInvite(
+            tensors=invite.tensors,
+            run=invite.run,
+            method=invite.method,
+            round=invite.round,
+            personal=True,
+            best=invite.best,
+        )
+        return ModelReply(tensors=self.trainer.bundle(wanted).weights)
 
     @property
     def trainer(self) -> SiteTrainer:

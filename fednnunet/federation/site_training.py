@@ -92,7 +92,7 @@ class SiteTrainer:
     def bundle(self, invite: EvaluateInvite) -> Bundle:
         """Write and return the model to evaluate: as received, or with the site's own tensors."""
         tensors = dict(invite.tensors)
-        folder = self.base / invite.run / ("personal" if invite.personal else "global")
+        folder = self.base / invite.run / invite.model
         if invite.personal and invite.best:
             tensors = read_bundle(self._best(invite)[1]).weights
         elif invite.personal:

@@ -25,8 +25,9 @@ from fednnunet.federation.messages import (
     PrepareReply,
 )
 from fednnunet.federation.methods.catalogue import METHODS
+from fednnunet.federation.methods.fedease import site_graph
 from fednnunet.federation.methods.method import State
-from fednnunet.federation.methods.similarity import BySimilarity
+from fednnunet.federation.outside import write_routed
 from fednnunet.federation.participation import Member
 from fednnunet.federation.pooled import pooled_engine, pooled_training
 from fednnunet.federation.rounds import run_rounds
@@ -44,9 +45,9 @@ SCORES = "scores.json"
 class ModelScores:
     """Sums of scores on held-out cases: of which model, at which sites.
 
-    `model` is "personal", "global", or for a reference its method's name. `personal` says whether
-    every site used a model of its own, and `rounds` after how many rounds the model of each was so:
-    the `last`, or the `best` on these very cases.
+    `model` is "personal", "global", "routed" (experts mixed for each case), or for a reference its
+    method's name. `personal` says whether every site used a model of its own, and `rounds` after
+    how many rounds the model of each was so: the `last`, or the `best` on these very cases.
     """
 
     model: str
@@ -63,6 +64,7 @@ class TrainingScores:
 
     training_cases: dict[str, int]
     models: tuple[ModelScores, ...]
+    notes: tuple[str, ...] = ()
 
 
 Observer = Callable[[Run, RoundRecord], None]
@@ -91,6 +93,7 @@ def train_together(
         engine, invite, PrepareReply, what="not all sites can prepare", progress=progress
     )
     models: list[ModelScores] = []
+    notes: tuple[str, ...] = ()
     for run in runs:
         members = _members(federation, ready)
         if run.method.pools:
@@ -99,9 +102,13 @@ def train_together(
         else:
             state = _train(engine, run, members, observer)
         models += _evaluate(engine, run, state, ready, members, progress)
+        if training.routed and not run.name:
+            routed, notes = _route(engine, run, state, ready, members, progress)
+            models += routed
     scores = TrainingScores(
         training_cases={site: reply.training_cases for site, reply in ready.items()},
         models=tuple(models),
+        notes=notes,
     )
     records.write(scores, folder / SCORES)
     return scores
@@ -191,18 +198,48 @@ def _evaluate(
         rounds, weights = _chosen(run, state)
         invite = global_invite(run, weights, rounds)
         models.append(_scores(engine, run, dict.fromkeys(sites, invite), progress))
-    personal = run.method.own or run.method.private(initial) or state.for_site
-    if personal or run.training.personal_rounds:
-        history = load_records(run.folder / "rounds")
-        invites = {
-            site: _personal(
-                run, replace(state, shared=state.received(site)), rounds_of(history, site), member
-            )
-            for site, member in members.items()
-            if rounds_of(history, site)
-        }
-        models.append(_scores(engine, run, invites, progress))
+    own = _own_models(run, state, initial, members)
+    if own:
+        models.append(_scores(engine, run, own, progress))
     return models
+
+
+def _own_models(
+    run: Run, state: State, initial: Mapping[str, Tensor], members: Mapping[str, Member]
+) -> dict[str, EvaluateInvite]:
+    """What asks each site for its own model; empty where the sites end with none."""
+    personal = run.method.own or run.method.private(initial) or state.for_site
+    if not (personal or run.training.personal_rounds):
+        return {}
+    history = load_records(run.folder / "rounds")
+    return {
+        site: _personal(
+            run, replace(state, shared=state.received(site)), rounds_of(history, site), member
+        )
+        for site, member in members.items()
+        if rounds_of(history, site)
+    }
+
+
+def _route(
+    engine: Engine,
+    run: Run,
+    state: State,
+    ready: Mapping[str, PrepareReply],
+    members: Mapping[str, Member],
+    progress: Progress | None,
+) -> tuple[list[ModelScores], tuple[str, ...]]:
+    """Write a bundle of experts, and its scores at the sites that did not train."""
+    initial = initial_tensors(run.plan, run.training.configuration, seed=run.training.seed)
+    rounds, weights = _chosen(run, state)
+    common = weights if weights.keys() == initial.keys() else {}
+    own = _own_models(run, state, initial, members)
+    routed = write_routed(engine, run, own, common, initial, progress=progress)
+    outside = [s for s, reply in ready.items() if reply.held_out_cases and s not in members]
+    if routed.bundle is None or not outside:
+        return [], routed.notes
+    invite = replace(global_invite(run, routed.bundle.weights, rounds), routed=True)
+    return [_scores(engine, run, dict.fromkeys(outside, invite), progress)], routed.notes
 
 
 def _personal(run: Run, state: State, after: int, member: Member) -> EvaluateInvite:
@@ -219,13 +256,12 @@ def _scores(
 ) -> ModelScores:
     answers = ask(engine, invites, EvaluateReply, progress=progress)
     raise_all("not all sites can be evaluated", answers.errors.values())
-    personal = any(invite.personal for invite in invites.values())
-    kind = "personal" if personal else "global"
+    kind = next((invite.model for invite in invites.values()), "global")
     replies = {s: a.reply for s, a in answers.replies.items() if isinstance(a.reply, EvaluateReply)}
     return ModelScores(
         model=run.method_name if run.name else kind,
         method=run.method_name,
-        personal=personal,
+        personal=kind == "personal",
         sites={site: reply.scores for site, reply in replies.items()},
         rounds={site: reply.round for site, reply in replies.items()},
         keep=run.training.keep,

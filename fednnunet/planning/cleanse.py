@@ -20,11 +20,13 @@ class SitePolicy:
 
     A site with fewer than `min_cases` cases does not answer. A histogram bin that fewer than
     `min_bin_count` cases fall into is joined with its neighbours until it holds enough; the joined
-    cases count as their mean. 1 keeps every bin as it is; more costs accuracy in the tails.
+    cases count as their mean. 1 keeps every bin as it is; more costs accuracy in the tails. Only
+    with `share_model` does the site's own model leave it, where a federation asks for it.
     """
 
     min_cases: int = 5
     min_bin_count: int = 1
+    share_model: bool = False
 
     def __post_init__(self) -> None:
         if self.min_cases < 1 or self.min_bin_count < 1:

@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from fednnunet.commands import train
+from fednnunet.commands import predict, train
 from fednnunet.federation import ledger
 from fednnunet.federation.train_together import SCORES
 from fednnunet.inference.bundle import read_bundle
-from tests.end_to_end.tiny import TOML, contents, make_federation, make_planned
+from fednnunet.inference.predict import ROUTES
+from tests.end_to_end.tiny import CASES, TOML, contents, make_federation, make_planned
 
 SITES = ("north", "south")
 
@@ -90,3 +91,39 @@ def test_an_interrupted_training_ends_the_same(tmp_path):
         assert all(torch.equal(tensor, second[name]) for name, tensor in first.items())
     weights = {n: b for n, b in contents(whole / "global").items() if n.endswith(".safetensors")}
     assert weights == {n: b for n, b in contents(broken / "global").items() if n in weights}
+
+
+def test_hospitals_outside_get_a_mixture_of_the_models_that_sites_give(tmp_path, capsys):
+    run = a_run(tmp_path, "iop_fl", routed="true")
+    hospitals = tmp_path / "hospitals"
+    (hospitals / "north" / "site.toml").write_text("share_model = true\n")
+    assert train.main([str(run)]) == 0
+    assert "south: the site does not give its own model away" in capsys.readouterr().out
+    bundle = read_bundle(run / "routed")
+    assert list(bundle.experts) == ["global", "site-north"]
+    shared, north = read_bundle(run / "global").weights, personal(run, "north")
+    assert all(torch.equal(t, shared[n]) for n, t in bundle.experts["global"].items())
+    assert all(torch.equal(t, north[n]) for n, t in bundle.experts["site-north"].items())
+    for site, count in (("north", 1), ("south", 0)):
+        entries = ledger.read(run / "sites" / site / "ledger.jsonl")
+        given = [entry["what"] for entry in entries if entry["message"] == "ModelReply"]
+        assert len(given) == count
+        assert all("own model, whole" in what for what in given)
+    scores = json.loads((run / SCORES).read_text())
+    judged = {model["model"]: set(model["sites"]) for model in scores["models"]}
+    assert judged["routed"] == {"west"}
+    assert judged["personal"] == set(SITES)
+
+    images, masks = hospitals / "west" / "imagesTr", tmp_path / "masks"
+    assert predict.main([str(run / "routed"), "-i", str(images), "-o", str(masks)]) == 0
+    shares = json.loads((masks / ROUTES).read_text())["cases"]
+    assert len(shares) == CASES
+    assert all(set(mixture) == {"global", "site-north"} for mixture in shares.values())
+
+
+def test_without_any_model_given_there_is_no_routed_bundle(tmp_path, capsys):
+    run = a_run(tmp_path, "apfl", routed="true")
+    assert train.main([str(run)]) == 0
+    assert "no routed bundle: no site gave a model" in capsys.readouterr().out
+    assert not (run / "routed").exists()
+    assert models(run) == {"global", "personal"}
