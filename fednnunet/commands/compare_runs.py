@@ -71,7 +71,12 @@ def run_jobs(
     for seed in range(training.seed, training.seed + seeds):
         for method in methods:
             own = dataclasses.replace(
-                training, method=method, seed=seed, split_seed=split, references=()
+                training,
+                method=method,
+                seed=seed,
+                split_seed=split,
+                references=(),
+                routed=False,
             )
             jobs.append(
                 RunJob(
