@@ -26,6 +26,7 @@ from fednnunet.commands.plan_federation import plan_federation
 from fednnunet.commands.progress import bars
 from fednnunet.commands.round_lines import RoundLines
 from fednnunet.errors import FedNNUNetError, InputError, raise_all
+from fednnunet.evaluation.compare_page import comparison, verdicts_in_words, write_comparison
 from fednnunet.evaluation.compare_tables import markdown, write_rows
 from fednnunet.evaluation.trials import Trial, entries
 from fednnunet.federation.asking import ask_all
@@ -37,6 +38,7 @@ from fednnunet.files import write_text
 from fednnunet.planning.plan import Plan, read_plan
 
 USUAL_REFERENCE = "fedavg"
+PAGE = "compare.html"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,9 +47,9 @@ class Options:
 
     federation: Annotated[Path, Opt("federation file (TOML)", positional=True)]
     output: Annotated[Path, Opt("folder for the runs and the comparison", short="-o")]
-    methods: Annotated[tuple[str, ...], Opt("methods: fedavg,fedbn_head,local,pooled")] = (
+    methods: Annotated[tuple[str, ...], Opt("methods: fedavg,fedease,local,pooled")] = (
         "fedavg",
-        "fedbn_head",
+        "fedease",
         "local",
     )
     seeds: Annotated[int, Opt("trainings of each method")] = 3
@@ -179,7 +181,11 @@ def _write(jobs: Sequence[RunJob], options: Options) -> tuple[Trial, ...]:
     trials = tuple(trial for job in jobs if job.done for trial in collect(job))
     if trials:
         usual = USUAL_REFERENCE if USUAL_REFERENCE in options.methods else options.methods[0]
-        text = markdown(entries(trials), reference=options.reference or usual)
+        reference, found = options.reference or usual, entries(trials)
+        title = f"{jobs[0].federation.task.name}: methods side by side"
+        page = comparison(title, found, reference=reference, outside=options.leave_out)
+        text = markdown(found, reference=reference) + verdicts_in_words(page)
         write_text(options.output / "table.md", text)
+        write_comparison(options.output / PAGE, page)
         write_rows(trials, options.output)
     return trials

@@ -58,7 +58,7 @@ def history_chart(points: Sequence[RoundPoint]) -> str:
             for index, site in enumerate(sites):
                 own = sorted((p for p in points if p.site == site), key=lambda p: p.round)
                 _line(axes, own, name, COLOURS[index % len(COLOURS)], site)
-            _plain(axes)
+            plain(axes)
             axes.set_title(title, loc="left", fontsize=10, fontweight="bold")
             axes.set_xlabel("round")
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -91,7 +91,7 @@ def dice_chart(models: Mapping[str, Mapping[str, float]]) -> str:
                 label=model,
                 zorder=2,
             )
-        _plain(axes)
+        plain(axes)
         axes.set_yticks(range(len(sites)), sites)
         axes.set_ylim(len(sites) - 0.5, -0.5)
         low = min(defined, default=0.0)
@@ -99,8 +99,8 @@ def dice_chart(models: Mapping[str, Mapping[str, float]]) -> str:
         axes.set_xlabel("mean foreground Dice")
         axes.grid(axis="x", color=FAINT, linewidth=0.6)
         axes.set_axisbelow(True)
-        handles = max(len(models), 1)
-        figure.legend(frameon=False, fontsize=8, loc="outside upper left", ncols=handles)
+        columns = max(1, min(len(models), 4))
+        figure.legend(frameon=False, fontsize=8, loc="outside upper left", ncols=columns)
         return as_svg(figure)
 
 
@@ -124,7 +124,8 @@ def _line(axes: Axes, points: Sequence[RoundPoint], name: str, colour: str, site
         label = None
 
 
-def _plain(axes: Axes) -> None:
+def plain(axes: Axes) -> None:
+    """Take away what frames a chart without saying anything."""
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
     axes.tick_params(length=0)

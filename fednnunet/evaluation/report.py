@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import base64
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from fednnunet.evaluation.charts import RoundPoint, dice_chart, history_chart
 from fednnunet.evaluation.metrics import METRICS
+from fednnunet.evaluation.page import png_source, svg_source, write_page
 from fednnunet.evaluation.pictures import PREDICTION_COLOUR, REFERENCE_COLOUR, CasePicture
 from fednnunet.evaluation.scores import SiteScores
-from fednnunet.files import write_text
 from fednnunet.planning.plan import Plan
 
 
@@ -72,20 +69,15 @@ def dice_by_model(models: Mapping[str, Mapping[str, SiteScores]]) -> dict[str, d
 
 def write_report(path: Path, report: Report) -> None:
     """Write `report` to `path` (report.html), atomically. It refers to nothing outside itself."""
-    environment = Environment(
-        loader=PackageLoader("fednnunet.evaluation", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["number"] = _number
     dice = dice_by_model(report.models)
     pictures: dict[str, list[CasePicture]] = {}
     for picture in report.pictures:
         pictures.setdefault(picture.site, []).append(picture)
     detailed = report.detailed or next(reversed(report.models), "")
-    text = environment.get_template("report.html.j2").render(
+    write_page(
+        path,
+        "report.html.j2",
+        page=report,
         report=report,
         configuration=report.plan.configuration(report.configuration),
         dice=dice,
@@ -96,17 +88,14 @@ def write_report(path: Path, report: Report) -> None:
         detailed=detailed,
         details=report.models.get(detailed, {}),
         metrics=METRICS,
-        dice_chart=_source("svg+xml", dice_chart(dice).encode()) if dice else "",
-        history_chart=_source("svg+xml", history_chart(report.history).encode())
-        if report.history
-        else "",
+        dice_chart=svg_source(dice_chart(dice)) if dice else "",
+        history_chart=svg_source(history_chart(report.history)) if report.history else "",
         pictures={
-            site: [(picture, _source("png", picture.png)) for picture in own]
+            site: [(picture, png_source(picture.png)) for picture in own]
             for site, own in sorted(pictures.items())
         },
         colours={"reference": REFERENCE_COLOUR, "prediction": PREDICTION_COLOUR},
     )
-    write_text(path, text)
 
 
 def _best(dice: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
@@ -126,11 +115,3 @@ def _cases(models: Mapping[str, Mapping[str, SiteScores]]) -> dict[str, int]:
         for site, scores in sites.items():
             counts[site] = max(counts.get(site, 0), scores.cases)
     return counts
-
-
-def _source(kind: str, content: bytes) -> str:
-    return f"data:image/{kind};base64,{base64.b64encode(content).decode('ascii')}"
-
-
-def _number(value: float, digits: int = 3) -> str:
-    return "n/a" if math.isnan(value) else f"{value:.{digits}f}"

@@ -2,7 +2,8 @@
 
     joint     sites train from what is shared, and what they share is merged
     personal  every site goes on alone with all its tensors; nothing but figures leaves it
-    public    sites train a public copy of the private tensors on the frozen, shared body
+    public    sites train a public copy of the private tensors on the frozen, shared body; of all
+              tensors where the method has led the sites' bodies apart
 
 The personal models are what the sites hold after the personal phase. The public phase begins from
 what was shared when the joint phase ended, so the global model does not depend on the personal
@@ -71,4 +72,4 @@ def leaving(method: Method, phase: Phase, tensors: Mapping[str, Tensor]) -> dict
         case "personal":
             return {}
         case "public":
-            return method.private(tensors)
+            return dict(tensors) if method.apart else method.private(tensors)

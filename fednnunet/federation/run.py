@@ -35,6 +35,7 @@ class Run:
         """The rounds of each phase; none are public where no tensor of the network is private."""
         training, method = self.training, self.method
         two_parts = bool(method.shared(tensors)) and bool(method.private(tensors))
+        two_parts = two_parts or method.apart
         return Phases(
             joint=training.rounds,
             personal=training.personal_rounds,

@@ -142,7 +142,8 @@ class SiteTrainer:
         given: Given,
         progress: Progress | None,
     ) -> TrainSummary:
-        frozen = given.shared if invite.phase == "public" else frozenset[str]()
+        whole = invite.phase != "public" or method.apart
+        frozen = frozenset[str]() if whole else given.shared
         return train(
             state,
             self.store,

@@ -113,7 +113,7 @@ class Training:
     each site's own policy decides whether it gives its.
     """
 
-    method: str = "fedbn_head"
+    method: str = "fedease"
     rounds: int = 40
     iterations_per_round: int = 25
     recipe: str = "fast"

@@ -38,7 +38,7 @@ def test_folders_are_relative_to_the_file(write, tmp_path):
     federation = read_federation(write(TASK + SITES))
     assert federation.sites["one"].folder == tmp_path / "one"
     assert list(federation.sites) == ["one", "two"]
-    assert federation.training.method == "fedbn_head"
+    assert federation.training.method == "fedease"
 
 
 def test_partial_sites_annotate_what_they_say(write):

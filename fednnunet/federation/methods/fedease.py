@@ -13,7 +13,9 @@ but over the neighbours of k, see `similarity`. How alike two sites are is read 
 stages of the encoder: there a scanner's contrast shows within one round, while the updates of
 deeper stages, which have far more weights, are nearly orthogonal by chance alone.
 
-The global model is the mean over all sites by cases, as in FedAvg.
+The global model begins as the mean over all sites by cases. As the sites have drifted apart by
+then, the public rounds train it whole, as FedAvg does, and not its private part alone: give them
+(`closing_rounds`) about as many iterations as the joint rounds where hospitals outside need it.
 """
 
 from __future__ import annotations
@@ -88,6 +90,7 @@ fedease = replace(
     about="sites are led to their neighbours' mean, less after each round; norm layers and heads "
     "stay (after L2GD, Hanzely and Richtárik 2020, and pFedGraph, Ye 2023)",
     merge=Eased(likes),
+    apart=True,
 )
 
 fedease_all = replace(
@@ -106,4 +109,5 @@ fedease_open = replace(
     fedavg,
     about="fedease with norm layers and heads shared too",
     merge=Eased(likes),
+    apart=True,
 )

@@ -155,7 +155,8 @@ class Method:
     `leaves(tensor_name)` says which tensors are shared; all others stay on the site's disk.
     `local` is what changes in the sites' training, `asides` what they exchange beside weights, and
     `merge` makes the next state. `own` builds the sites' own models where these are more than the
-    network. `pools` marks the reference whose cases lie in one place.
+    network. `pools` marks the reference whose cases lie in one place, `apart` a method at whose
+    end the sites' bodies differ, so that their mean needs training before it serves as a model.
     """
 
     about: str
@@ -165,6 +166,7 @@ class Method:
     own: Own | None = None
     merge: Merge = mean_by_cases
     pools: bool = False
+    apart: bool = False
 
     def shared(self, tensors: Tensors) -> dict[str, Tensor]:
         """The part of `tensors` that leaves a site."""

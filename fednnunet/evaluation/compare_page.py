@@ -1,0 +1,77 @@
+"""The page of a comparison: methods side by side, what may be said of them, and their pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from fednnunet.evaluation.compare_charts import boxes_chart, differences_chart, seeds_chart
+from fednnunet.evaluation.page import svg_source, write_page
+from fednnunet.evaluation.trials import Entry
+from fednnunet.evaluation.verdicts import Difference, MethodCheck, compare, no_worse_than_local
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """All that the page shows; `reference` is the method that the others are held against."""
+
+    title: str
+    entries: tuple[Entry, ...]
+    differences: tuple[Difference, ...]
+    checks: tuple[MethodCheck, ...]
+    reference: str
+    facts: tuple[tuple[str, str], ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def comparison(
+    title: str, found: Sequence[Entry], *, reference: str, outside: Collection[str] = ()
+) -> Comparison:
+    """Hold every method against `reference` and against "local"; `outside` are sites left out."""
+    seeds = sorted({seed for entry in found for seed in entry.seeds})
+    return Comparison(
+        title=title,
+        entries=tuple(found),
+        differences=compare(found, reference=reference, outside=outside),
+        checks=no_worse_than_local(found, outside=outside),
+        reference=reference,
+        facts=(
+            ("methods", str(len({entry.method for entry in found}))),
+            ("seeds", ", ".join(map(str, seeds))),
+            ("sites left out of training", ", ".join(sorted(outside)) or "none"),
+        ),
+    )
+
+
+def write_comparison(path: Path, page: Comparison) -> None:
+    """Write the page to `path`, atomically. It refers to nothing outside itself."""
+    write_page(
+        path,
+        "compare.html.j2",
+        page=page,
+        sites=sorted({site for entry in page.entries for site in entry.dice}),
+        boxes=svg_source(boxes_chart(page.entries)),
+        seeds=svg_source(seeds_chart(page.entries)),
+        steps=svg_source(differences_chart(page.differences)) if page.differences else "",
+    )
+
+
+def verdicts_in_words(page: Comparison) -> str:
+    """Markdown: a line a comparison, and whether any site is worse off; empty without any."""
+    lines = []
+    if page.differences:
+        lines += ["", "| compared | sites | difference in Dice of a case | p (Holm) | verdict |"]
+        lines += ["|---|---|---|---|---|"]
+    for found in page.differences:
+        low, high = found.pairs.interval
+        cells = (
+            f"{found.name} - {found.over}",
+            found.where,
+            f"{found.pairs.mean:+.4f} ({low:+.4f} to {high:+.4f})",
+            f"{found.p_holm:.3g}",
+            found.verdict,
+        )
+        lines.append("| " + " | ".join(cells) + " |")
+    lines += ["", *(f"{check.method}: {check.verdict}" for check in page.checks)]
+    return "\n".join(lines) + "\n" if len(lines) > 1 else ""

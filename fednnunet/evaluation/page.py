@@ -1,0 +1,57 @@
+"""Pages of HTML that need nothing but themselves."""
+
+from __future__ import annotations
+
+import base64
+import math
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from fednnunet.files import write_text
+
+
+def write_page(path: Path, template: str, **values: object) -> None:
+    """Fill a template of this package and write it to `path`, atomically.
+
+    Templates show numbers by the filters `number(digits)` and `signed(digits)`, NaN as "n/a".
+    """
+    environment = Environment(
+        loader=PackageLoader("fednnunet.evaluation", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["number"] = number
+    environment.filters["signed"] = signed
+    write_text(path, environment.get_template(template).render(**values))
+
+
+def svg_source(text: str) -> str:
+    """SVG text as the source of an image in the page itself."""
+    return _source("svg+xml", text.encode())
+
+
+def png_source(content: bytes) -> str:
+    """A PNG's bytes as the source of an image in the page itself."""
+    return _source("png", content)
+
+
+def number(value: float, digits: int = 3) -> str:
+    """With so many decimals, as people read it."""
+    return "n/a" if math.isnan(value) else f"{value:.{digits}f}"
+
+
+def signed(value: float, digits: int = 3) -> str:
+    """With its sign, a true minus, and none for what rounds to zero."""
+    if math.isnan(value):
+        return "n/a"
+    text = f"{abs(value):.{digits}f}"
+    if not float(text):
+        return text
+    return ("+" if value > 0 else "\N{MINUS SIGN}") + text
+
+
+def _source(kind: str, content: bytes) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode('ascii')}"
