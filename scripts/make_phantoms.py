@@ -95,6 +95,7 @@ references = ["local"]
 recipe = "fast"
 rounds = 8
 iterations_per_round = 15
+closing_rounds = 2
 """
 
 

@@ -35,10 +35,16 @@ channels = ["MRI"]
 labels = ["background", "anterior", "posterior"]
 
 {sites}
+[budget]
+planner = "cpu"
+
 [training]
-method = "fedbn_head"
-references = ["local", "fedavg"]
+method = "fedease"
 recipe = "fast"
+rounds = 24
+iterations_per_round = 5
+closing_rounds = 24
+held_out = 0.3
 """
 
 

@@ -127,7 +127,7 @@ class Training:
     most_cases: int = 0
     personal_rounds: int = 0
     personal_schedule: Literal["own", "continued"] = "own"
-    closing_rounds: int = 2
+    closing_rounds: int = 20
     references: tuple[str, ...] = ()
     routed: bool = False
     quorum: int = 0

@@ -22,7 +22,10 @@ def run(tmp_path_factory):
     names = ", ".join(f'"{name}"' for name in OTHERS)
     toml = TOML.replace('method = "fedbn_head"', f'method = "{MAIN}"\nreferences = [{names}]')
     root = tmp_path_factory.mktemp("rules")
-    make_planned(make_federation(root, toml=toml.replace("closing_rounds = 1", "")), root / "run")
+    make_planned(
+        make_federation(root, toml=toml.replace("closing_rounds = 1", "closing_rounds = 2")),
+        root / "run",
+    )
     assert train.main([str(root / "run")]) == 0
     return root / "run"
 
