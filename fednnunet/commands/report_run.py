@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from fednnunet import records
 from fednnunet.commands.plan_federation import policy_notes
 from fednnunet.evaluation.charts import RoundPoint
+from fednnunet.evaluation.contribution import CONTRIBUTION, Contributions
 from fednnunet.evaluation.report import Report, write_report
+from fednnunet.evaluation.site_graph import GRAPH, SiteGraph
 from fednnunet.federation.embedded import SITES
 from fednnunet.federation.history import RoundRecord, load_records
 from fednnunet.federation.methods.catalogue import METHODS
@@ -19,6 +22,8 @@ from fednnunet.federation.train_together import SCORES, TrainingScores
 from fednnunet.planning.plan import read_plan
 
 REPORT = "report.html"
+
+T = TypeVar("T")
 
 
 def report_run(folder: Path) -> Path:
@@ -42,9 +47,15 @@ def report_run(folder: Path) -> Path:
         models={model.model: dict(model.sites) for model in scores.models},
         detailed=shown if any(model.model == shown for model in scores.models) else "",
         pictures=tuple(pictures),
+        graph=_if_there(SiteGraph, folder / GRAPH),
+        contributions=_if_there(Contributions, folder / CONTRIBUTION),
     )
     write_report(folder / REPORT, report)
     return folder / REPORT
+
+
+def _if_there(kind: type[T], path: Path) -> T | None:
+    return records.read(kind, path) if path.is_file() else None
 
 
 def _facts(

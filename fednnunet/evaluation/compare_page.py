@@ -73,5 +73,8 @@ def verdicts_in_words(page: Comparison) -> str:
             found.verdict,
         )
         lines.append("| " + " | ".join(cells) + " |")
-    lines += ["", *(f"{check.method}: {check.verdict}" for check in page.checks)]
-    return "\n".join(lines) + "\n" if len(lines) > 1 else ""
+    if page.checks:
+        margin = page.checks[0].sites[0].margin
+        lines += ["", f"Any site worse off than alone, by more than {margin}?"]
+        lines += [f"{check.method}: {check.verdict}" for check in page.checks]
+    return "\n".join(lines) + "\n" if lines else ""

@@ -8,10 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fednnunet.evaluation.charts import RoundPoint, dice_chart, history_chart
+from fednnunet.evaluation.contribution import Contributions
 from fednnunet.evaluation.metrics import METRICS
 from fednnunet.evaluation.page import png_source, svg_source, write_page
 from fednnunet.evaluation.pictures import PREDICTION_COLOUR, REFERENCE_COLOUR, CasePicture
 from fednnunet.evaluation.scores import SiteScores
+from fednnunet.evaluation.site_graph import SiteGraph, graph_chart
 from fednnunet.planning.plan import Plan
 
 
@@ -23,7 +25,8 @@ class Report:
     `notes` are warnings that a reader must see first. `models` maps a model's name ("local",
     "global", "personal"), in the order of the columns, to its scores at each site. `detailed`
     names the model whose scores are shown per target (the last, if empty). `pictures` are of
-    that model; they show patients, so leave them out where the report leaves the site.
+    that model; they show patients, so leave them out where the report leaves the site. `graph` says
+    which sites learn alike, `contributions` what each gave the others, where these were measured.
     """
 
     title: str
@@ -35,6 +38,8 @@ class Report:
     models: dict[str, dict[str, SiteScores]] = field(default_factory=dict)
     detailed: str = ""
     pictures: tuple[CasePicture, ...] = ()
+    graph: SiteGraph | None = None
+    contributions: Contributions | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,8 +99,20 @@ def write_report(path: Path, report: Report) -> None:
             site: [(picture, png_source(picture.png)) for picture in own]
             for site, own in sorted(pictures.items())
         },
+        graph=svg_source(graph_chart(report.graph)) if report.graph else "",
+        gains=_gains(dice),
         colours={"reference": REFERENCE_COLOUR, "prediction": PREDICTION_COLOUR},
     )
+
+
+def _gains(dice: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:
+    """What each other model has over "local" at each site; empty without that reference."""
+    alone = dice.get("local", {})
+    return {
+        model: {site: value - alone[site] for site, value in values.items() if site in alone}
+        for model, values in dice.items()
+        if alone and model != "local"
+    }
 
 
 def _best(dice: Mapping[str, Mapping[str, float]]) -> dict[str, float]:

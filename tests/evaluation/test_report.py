@@ -12,10 +12,12 @@ import pytest
 from matplotlib.image import imread
 
 from fednnunet.evaluation.charts import RoundPoint
+from fednnunet.evaluation.contribution import RoundContribution, estimate
 from fednnunet.evaluation.metrics import CaseScores, TargetScore
 from fednnunet.evaluation.pictures import CasePicture, draw_case, pick_cases
 from fednnunet.evaluation.report import Report, summarise, write_report
 from fednnunet.evaluation.scores import SiteScores
+from fednnunet.evaluation.site_graph import SiteEdge, SiteGraph
 from fednnunet.planning.plan import (
     Architecture,
     Configuration,
@@ -114,6 +116,36 @@ def test_the_report_stands_alone_and_says_everything(tmp_path: Path) -> None:
     assert "<script" not in text
     write_report(tmp_path / "again.html", report)
     assert (tmp_path / "again.html").read_text() == text
+
+
+def test_gains_contributions_and_the_graph_are_shown_where_they_are_known(tmp_path: Path) -> None:
+    measured = {
+        "north": RoundContribution(apart=0.2, missing=0.1),
+        "south": RoundContribution(apart=0.6),
+    }
+    report = Report(
+        title="t",
+        plan=_plan(),
+        configuration="3d_fullres",
+        models={
+            "local": {"north": _scores(0.6), "south": _scores(0.8)},
+            "personal": {"north": _scores(0.75), "south": _scores(0.7)},
+        },
+        graph=SiteGraph(
+            round=3,
+            sites=("north", "south"),
+            edges=(SiteEdge(one="north", other="south", similarity=0.42),),
+        ),
+        contributions=estimate([measured]),
+    )
+    write_report(tmp_path / "report.html", report)
+    text = (tmp_path / "report.html").read_text()
+    assert "+0.150" in text and "\N{MINUS SIGN}0.100" in text
+    assert "not asked" in text and ">0.25<" in text and ">0.75<" in text
+    assert "Graph of the sites" in text
+    alone = Report(title="t", plan=_plan(), configuration="3d_fullres")
+    write_report(tmp_path / "alone.html", alone)
+    assert "Graph of the sites" not in (tmp_path / "alone.html").read_text()
 
 
 def test_a_report_of_an_unfinished_run_is_written(tmp_path: Path) -> None:

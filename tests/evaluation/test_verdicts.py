@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy import stats
 
 from fednnunet.evaluation import verdicts
+from fednnunet.evaluation.compare_page import comparison, verdicts_in_words, write_comparison
 from fednnunet.evaluation.metrics import CaseScores, TargetScore
 from fednnunet.evaluation.trials import Entry, Trial, entries, own_models
 from fednnunet.evaluation.verdicts import MARGIN, compare, no_worse_than_local, pair
@@ -199,3 +202,18 @@ def test_sites_outside_are_judged_by_global_models() -> None:
         verdicts.OUTSIDE,
     )
     assert {site for site, _ in outside.pairs.cases} == {"out"}
+
+
+def test_the_page_and_the_words_say_the_same_and_stand_alone(tmp_path: Path) -> None:
+    found = _entries({"local": [0.0] * 3, "fedavg": [-0.05] * 3, "fedease": [0.05] * 3})
+    page = comparison("side by side", found, reference="fedavg")
+    write_comparison(tmp_path / "compare.html", page)
+    text, words = (tmp_path / "compare.html").read_text(), verdicts_in_words(page)
+    verdicts_now = [d.verdict for d in page.differences if d.over.startswith("local")]
+    assert verdicts_now == ["worse", "better"]
+    assert "fedease: no worse" in words and "fedavg: worse" in words
+    assert f"by more than {MARGIN}" in text
+    assert text.count("data:image/svg+xml") == 3
+    assert "http" not in re.sub(r"data:image/[^\"]*", "", text)
+    lonely = comparison("one", _entries({"fedavg": [0.0]}), reference="fedavg")
+    assert verdicts_in_words(lonely) == ""
