@@ -17,19 +17,22 @@ FOLDER = "tensorboard"
 def open_board(folder: Path) -> Observer | None:
     """An observer of rounds that writes to `folder/tensorboard`; `None` without TensorBoard.
 
-    A resumed training tells of all its rounds again, so what stood there is replaced.
+    A resumed training tells of all its rounds again, so what stood there is replaced; nothing is
+    touched before the first of them.
     """
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         return None
-    shutil.rmtree(folder / FOLDER, ignore_errors=True)
-    writer: Any = SummaryWriter(str(folder / FOLDER))
+    writers: list[Any] = []
 
     def observe(run: Run, record: RoundRecord) -> None:
+        if not writers:
+            shutil.rmtree(folder / FOLDER, ignore_errors=True)
+            writers.append(SummaryWriter(str(folder / FOLDER)))
         for name, value in figures(record, run.plan.task.targets).items():
-            writer.add_scalar(f"{run.method_name}/{name}", value, record.round)
-        writer.flush()
+            writers[0].add_scalar(f"{run.method_name}/{name}", value, record.round)
+        writers[0].flush()
 
     return observe
 

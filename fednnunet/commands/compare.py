@@ -183,7 +183,9 @@ def _write(jobs: Sequence[RunJob], options: Options) -> tuple[Trial, ...]:
         usual = USUAL_REFERENCE if USUAL_REFERENCE in options.methods else options.methods[0]
         reference, found = options.reference or usual, entries(trials)
         title = f"{jobs[0].federation.task.name}: methods side by side"
-        page = comparison(title, found, reference=reference, outside=options.leave_out)
+        sites = jobs[0].federation.sites
+        outside = tuple(name for name, site in sites.items() if not site.trains)
+        page = comparison(title, found, reference=reference, outside=outside)
         text = markdown(found, reference=reference) + verdicts_in_words(page)
         write_text(options.output / "table.md", text)
         write_comparison(options.output / PAGE, page)

@@ -51,18 +51,20 @@ def _boxes(axes: Axes, found: Sequence[Entry], site: str) -> None:
         if not own:
             continue
         colour = colour_of(row)
-        axes.boxplot(
-            own,
-            orientation="horizontal",
-            positions=[row],
-            widths=0.6,
-            showfliers=False,
-            patch_artist=True,
-            boxprops={"facecolor": colour + "33", "edgecolor": colour},
-            whiskerprops={"color": colour},
-            capprops={"color": colour},
-            medianprops={"color": colour, "linewidth": 2},
+        first, middle, third = np.quantile(own, [0.25, 0.5, 0.75])
+        reach = 1.5 * (third - first)
+        near = [d for d in own if first - reach <= d <= third + reach]
+        axes.plot([min(near), max(near)], [row, row], color=colour, linewidth=1)
+        axes.barh(
+            row,
+            third - first,
+            left=first,
+            height=0.6,
+            facecolor=colour + "33",
+            edgecolor=colour,
+            zorder=2,
         )
+        axes.plot([middle, middle], [row - 0.3, row + 0.3], color=colour, linewidth=2)
         shifts = np.linspace(-0.18, 0.18, len(own)) if len(own) > 1 else np.zeros(1)
         axes.scatter(own, row + shifts, s=7, color=colour, alpha=0.7, linewidths=0, zorder=3)
     plain(axes)

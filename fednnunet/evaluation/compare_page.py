@@ -7,9 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fednnunet.evaluation.compare_charts import boxes_chart, differences_chart, seeds_chart
+from fednnunet.evaluation.compare_tables import seconds_of
 from fednnunet.evaluation.page import svg_source, write_page
+from fednnunet.evaluation.report import best_models, summarise
 from fednnunet.evaluation.trials import Entry
-from fednnunet.evaluation.verdicts import Difference, MethodCheck, compare, no_worse_than_local
+from fednnunet.evaluation.verdicts import (
+    FEWEST_SEEDS,
+    MARGIN,
+    Difference,
+    MethodCheck,
+    compare,
+    no_worse_than_local,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +30,7 @@ class Comparison:
     differences: tuple[Difference, ...]
     checks: tuple[MethodCheck, ...]
     reference: str
+    margin: float = MARGIN
     facts: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -30,6 +40,8 @@ def comparison(
 ) -> Comparison:
     """Hold every method against `reference` and against "local"; `outside` are sites left out."""
     seeds = sorted({seed for entry in found for seed in entry.seeds})
+    judged = {key for entry in found for key in entry.cases}
+    sites = sorted({site for site, _ in judged})
     return Comparison(
         title=title,
         entries=tuple(found),
@@ -39,7 +51,12 @@ def comparison(
         facts=(
             ("methods", str(len({entry.method for entry in found}))),
             ("seeds", ", ".join(map(str, seeds))),
+            ("held-out cases", ", ".join(f"{s} {sum(k[0] == s for k in judged)}" for s in sites)),
             ("sites left out of training", ", ".join(sorted(outside)) or "none"),
+        ),
+        notes=(
+            "Scores of single cases are compared, which a site keeps to itself in a federation: "
+            "this page is of sites that are folders on one machine.",
         ),
     )
 
@@ -51,6 +68,10 @@ def write_comparison(path: Path, page: Comparison) -> None:
         "compare.html.j2",
         page=page,
         sites=sorted({site for entry in page.entries for site in entry.dice}),
+        summaries={entry.name: summarise(entry.dice) for entry in page.entries},
+        best=best_models({entry.name: entry.dice for entry in page.entries}),
+        fewest_seeds=FEWEST_SEEDS,
+        reference_s=seconds_of(page.entries, page.reference),
         boxes=svg_source(boxes_chart(page.entries)),
         seeds=svg_source(seeds_chart(page.entries)),
         steps=svg_source(differences_chart(page.differences)) if page.differences else "",
@@ -74,7 +95,6 @@ def verdicts_in_words(page: Comparison) -> str:
         )
         lines.append("| " + " | ".join(cells) + " |")
     if page.checks:
-        margin = page.checks[0].sites[0].margin
-        lines += ["", f"Any site worse off than alone, by more than {margin}?"]
+        lines += ["", f"Any site worse off than alone, by more than {page.margin}?"]
         lines += [f"{check.method}: {check.verdict}" for check in page.checks]
     return "\n".join(lines) + "\n" if lines else ""

@@ -14,7 +14,8 @@ from fednnunet.files import write_text
 def write_page(path: Path, template: str, **values: object) -> None:
     """Fill a template of this package and write it to `path`, atomically.
 
-    Templates show numbers by the filters `number(digits)` and `signed(digits)`, NaN as "n/a".
+    Templates show numbers by the filters `number(digits)`, `signed(digits)` and `chance`, NaN as
+    "n/a".
     """
     environment = Environment(
         loader=PackageLoader("fednnunet.evaluation", "."),
@@ -25,6 +26,7 @@ def write_page(path: Path, template: str, **values: object) -> None:
     )
     environment.filters["number"] = number
     environment.filters["signed"] = signed
+    environment.filters["chance"] = chance
     write_text(path, environment.get_template(template).render(**values))
 
 
@@ -51,6 +53,11 @@ def signed(value: float, digits: int = 3) -> str:
     if not float(text):
         return text
     return ("+" if value > 0 else "\N{MINUS SIGN}") + text
+
+
+def chance(p: float) -> str:
+    """A p-value to three decimals, never a bare zero."""
+    return "< 0.001" if p < 0.0005 else number(p)
 
 
 def _source(kind: str, content: bytes) -> str:

@@ -88,7 +88,7 @@ def write_report(path: Path, report: Report) -> None:
         dice=dice,
         summaries={model: summarise(values) for model, values in dice.items()},
         sites=sorted({site for sites in report.models.values() for site in sites}),
-        best=_best(dice),
+        best=best_models(dice),
         cases=_cases(report.models),
         detailed=detailed,
         details=report.models.get(detailed, {}),
@@ -115,7 +115,7 @@ def _gains(dice: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float
     }
 
 
-def _best(dice: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+def best_models(dice: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
     """The highest Dice at each site over the models, to be set in bold."""
     best: dict[str, float] = {}
     for values in dice.values():

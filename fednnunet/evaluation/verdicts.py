@@ -24,9 +24,9 @@ BETTER, WORSE = "better", "worse"
 NO_WORSE, NOT_SHOWN = "no worse", "not shown"
 NO_DIFFERENCE = "no difference shown"
 SEEDS_DISAGREE = "seeds disagree"
-FEW_SEEDS = f"not enough seeds: a verdict needs {FEWEST_SEEDS}"
+FEW_SEEDS = "not enough seeds"
 FEW_CASES = "not enough cases"
-INSIDE, OUTSIDE = "sites that train", "sites outside"
+INSIDE, OUTSIDE = "training", "outside"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
