@@ -46,9 +46,9 @@ class Bundle:
 
     @property
     def experts(self) -> dict[str, dict[str, torch.Tensor]]:
-        """The tensors of each expert by its name; empty where the weights are one network's."""
+        """The tensors of each expert by its name, sorted; empty where the weights are one network's."""
         found: dict[str, dict[str, torch.Tensor]] = {}
-        for key, tensor in self.weights.items():
+        for key, tensor in sorted(self.weights.items()):
             expert, apart, name = key.partition("/")
             if apart:
                 found.setdefault(expert, {})[name] = tensor
