@@ -46,7 +46,7 @@ class Bundle:
 
     @property
     def experts(self) -> dict[str, dict[str, torch.Tensor]]:
-        """The tensors of each expert by its name, sorted; empty where the weights are one network's."""
+        """The tensors of each expert by name, sorted; empty where the weights are one network's."""
         found: dict[str, dict[str, torch.Tensor]] = {}
         for key, tensor in sorted(self.weights.items()):
             expert, apart, name = key.partition("/")
