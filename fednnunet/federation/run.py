@@ -32,14 +32,13 @@ class Run:
         return METHODS[self.method_name]
 
     def phases(self, tensors: Tensors) -> Phases:
-        """The rounds of each phase; none are public where no tensor of the network is private."""
+        """The rounds of each phase; none public where what is shared is the whole model."""
         training, method = self.training, self.method
         two_parts = bool(method.shared(tensors)) and bool(method.private(tensors))
-        two_parts = two_parts or method.apart
         return Phases(
             joint=training.rounds,
             personal=training.personal_rounds,
-            public=training.closing_rounds if two_parts else 0,
+            public=training.closing_rounds if two_parts or method.apart else 0,
             continued=training.personal_schedule == "continued",
         )
 

@@ -213,9 +213,7 @@ def _own_models(
         return {}
     history = load_records(run.folder / "rounds")
     return {
-        site: _personal(
-            run, replace(state, shared=state.received(site)), rounds_of(history, site), member
-        )
+        site: _personal(run, state, site, rounds_of(history, site), member)
         for site, member in members.items()
         if rounds_of(history, site)
     }
@@ -242,13 +240,13 @@ def _route(
     return [_scores(engine, run, dict.fromkeys(outside, invite), progress)], routed.notes
 
 
-def _personal(run: Run, state: State, after: int, member: Member) -> EvaluateInvite:
+def _personal(run: Run, state: State, site: str, after: int, member: Member) -> EvaluateInvite:
     """Asks a site for its own model; one that trained alone, or has left, needs nothing of ours."""
     alone = after > run.training.rounds or member.has_left(run.training.rounds - 1)
     merged_only = run.method.own is not None or bool(state.for_site)  # what was judged on the way
     judged = run.training.personal_rounds > 0 or not merged_only
     best = run.training.keep == "best" and judged
-    return personal_invite(run, state, after, alone=alone, best=best)
+    return personal_invite(run, state, site, after, alone=alone, best=best)
 
 
 def _scores(

@@ -44,8 +44,10 @@ class Validation:
             invites = dict.fromkeys(self.sites, global_invite(self.run, state.shared, state.round))
         else:
             alone = history[-1].phase == "personal"
-            invite = personal_invite(self.run, state, state.round, alone=alone)
-            invites = dict.fromkeys(history[-1].sites, invite)
+            invites = {
+                site: personal_invite(self.run, state, site, state.round, alone=alone)
+                for site in history[-1].sites
+            }
         brief = {site: replace(invite, brief=True) for site, invite in invites.items()}
         answers = ask(self.engine, brief, EvaluateReply)
         scores = {
@@ -80,14 +82,14 @@ def global_invite(run: Run, tensors: Mapping[str, Tensor], rounds: int) -> Evalu
 
 
 def personal_invite(
-    run: Run, state: State, after: int, *, alone: bool, best: bool = False
+    run: Run, state: State, site: str, after: int, *, alone: bool, best: bool = False
 ) -> EvaluateInvite:
     """Asks a site for scores of its own model after so many rounds, or of the best it has kept.
 
     A model that was last trained `alone`, or that was kept, needs nothing of what is shared.
     """
     return EvaluateInvite(
-        tensors={} if alone or best else run.method.shared(state.shared),
+        tensors={} if alone or best else run.method.shared(state.received(site)),
         run=run.name,
         method=run.method_name,
         round=after,

@@ -30,8 +30,3 @@ class TrainSummary:
     def wait_share(self) -> float:
         """Share of the time in which the network waited for data."""
         return self.wait_seconds / self.seconds if self.seconds else 0.0
-
-    @property
-    def seconds_per_iteration(self) -> float:
-        """Mean time of an iteration."""
-        return self.seconds / self.iterations if self.iterations else 0.0

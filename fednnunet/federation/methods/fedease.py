@@ -59,7 +59,7 @@ class Eased:
             if mean is None or mean is state.for_site.get(reply.site):  # one mean for all sites
                 mean = merged.shared
             led[reply.site] = between(reply.tensors, mean, pull)
-        return replace(merged, for_site={**state.for_site, **merged.for_site, **led})
+        return replace(merged, for_site={**merged.for_site, **led})
 
 
 def between(own: Tensors, other: Tensors, way: float) -> Tensors:
