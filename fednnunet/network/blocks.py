@@ -83,8 +83,9 @@ class ConvNorm(nn.Module):
 
     def finish(self, x: Tensor) -> Tensor:
         """What follows the convolution: normalisation and rectifier, of (b, outputs, ...)."""
-        if isinstance(self.norm, InstanceNorm) and not self.linear and cpu.suits(x):
-            return cpu.norm_rectify(x, self.norm.weight, self.norm.bias, EPS, SLOPE)
+        if isinstance(self.norm, InstanceNorm) and cpu.suits(x):
+            slope = 1.0 if self.linear else SLOPE
+            return cpu.norm_rectify(x, self.norm.weight, self.norm.bias, EPS, slope)
         x = self.norm(x)
         return x if self.linear else F.leaky_relu(x, SLOPE, inplace=True)
 

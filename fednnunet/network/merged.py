@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from fednnunet.network.cpu import suits
+from fednnunet.network.cpu import LAST, suits
 
 _AXES = {(3, 2), (3, 1), (1, 1)}  # (kernel, stride) along one axis that can be composed
 
@@ -60,7 +60,8 @@ def upsample_convolve(
     kernels = _compose(weight[:, :middle], mixed)  # (phases * o, i + 1, taps...)
     coarse = convolve(below, kernels[:, :-1], padding=padding)
     inside = below.new_ones(1, 1, *below.shape[2:])  # where the bias of `up` is added
-    coarse = coarse + convolve(inside, kernels[:, -1:], padding=padding)
+    shift = convolve(inside, kernels[:, -1:], padding=padding)
+    coarse = _AddToAll.apply(coarse, shift)
     out: Tensor = _Interleave.apply(direct, coarse, tuple(stride))
     return out
 
@@ -137,8 +138,23 @@ class _Interleave(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
-        last = torch.channels_last_3d if grad.ndim == 5 else torch.channels_last
-        coarse = torch.empty(ctx.shape, dtype=grad.dtype, memory_format=last).zero_()
+        coarse = torch.empty(ctx.shape, dtype=grad.dtype, memory_format=LAST[grad.ndim]).zero_()
         for part, place in _parts(coarse, grad, ctx.stride):
             part.copy_(place)
         return grad, coarse, None
+
+
+class _AddToAll(torch.autograd.Function):
+    """Add one map to every sample of a batch, in place; backwards one matrix product."""
+
+    @staticmethod
+    def forward(ctx: Any, batch: Tensor, one: Tensor) -> Tensor:
+        ctx.mark_dirty(batch)
+        return batch.add_(one)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
+        last = grad.contiguous(memory_format=LAST[grad.ndim]).movedim(1, -1)
+        total = last.new_ones(1, len(last)) @ last.reshape(len(last), -1)
+        return grad, total.view(1, *last.shape[1:]).movedim(-1, 1)

@@ -30,11 +30,12 @@ def compare(ours, theirs, x, *parameters):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("slope", [0.01, 1.0])
 @pytest.mark.parametrize("axes", [2, 3])
-def test_normalisation_and_rectifier_are_torchs(axes):
+def test_normalisation_and_rectifier_are_torchs(axes, slope):
     compare(
-        lambda x, w, b: cpu.norm_rectify(x, w, b, 1e-5, 0.01),
-        lambda x, w, b: F.leaky_relu(F.instance_norm(x, weight=w, bias=b), 0.01),
+        lambda x, w, b: cpu.norm_rectify(x, w, b, 1e-5, slope),
+        lambda x, w, b: F.leaky_relu(F.instance_norm(x, weight=w, bias=b), slope),
         maps(axes),
         torch.tensor([0.5, -1.5, 2.0]),
         torch.tensor([0.1, 0.0, -0.3]),
@@ -59,11 +60,35 @@ def test_a_pointwise_convolution_is_torchs(axes):
     compare(cpu.pointwise, theirs, maps(axes), torch.randn(5, 3, *(1,) * axes), torch.randn(5))
 
 
-def test_they_are_used_for_channels_last_float32_on_a_cpu_alone():
+@pytest.mark.parametrize("axes", [2, 3])
+def test_bfloat16_loses_what_its_rounding_loses(axes):
+    """Against float32 of the same rounded input: sums over voxels must not lose more."""
+    rounded = maps(axes, channels=16).bfloat16()
+    weight, bias = torch.linspace(-1, 2, 16), torch.linspace(-0.3, 0.3, 16)
+    results = []
+    for x in (rounded, rounded.float()):
+        leaves = [t.clone().requires_grad_() for t in (x, weight, bias)]
+        y = cpu.norm_rectify(*leaves, 1e-5, 0.01)
+        assert y.dtype == x.dtype
+        (y.float() * torch.arange(y.numel()).reshape(y.shape).sin()).sum().backward()
+        results.append([y.detach().float(), *(leaf.grad.float() for leaf in leaves)])
+    for short, exact in zip(*results, strict=True):
+        torch.testing.assert_close(short, exact, rtol=2e-2, atol=2e-2 * float(exact.abs().max()))
+
+
+def test_a_normalisation_whose_input_needs_no_gradient_is_trained_in_bfloat16():
+    x = maps(3, channels=4).bfloat16()
+    weight, bias = torch.ones(4, requires_grad=True), torch.zeros(4, requires_grad=True)
+    cpu.norm_rectify(x, weight, bias, 1e-5, 0.01).float().sum().backward()
+    assert weight.grad.isfinite().all() and bias.grad.abs().sum() > 0
+
+
+def test_they_are_used_for_channels_last_on_a_cpu_alone():
     x = maps(3)
     assert cpu.suits(x)
+    assert cpu.suits(x.bfloat16())
+    assert not cpu.suits(x.half())
     assert not cpu.suits(x.contiguous())
-    assert not cpu.suits(x.bfloat16())
     assert not cpu.suits(x.to("meta"))
 
 
