@@ -18,6 +18,7 @@ from fednnunet.training.augment import make_augmenter
 from fednnunet.training.batches import Batch, BatchSource, batches
 from fednnunet.training.counts import DiceCounts, as_counts
 from fednnunet.training.device import Execution, compile_verdict
+from fednnunet.training.heap import keep_freed_memory
 from fednnunet.training.local import Given, Local, lay_out
 from fednnunet.training.losses import Loss, level_weights
 from fednnunet.training.patches import PatchStore
@@ -59,6 +60,8 @@ def run_stretch(
 
     A method that looks at features is not compiled: a compiled network does not show them.
     """
+    if execution.device.kind == "cpu":
+        keep_freed_memory()
     if stretch.local.features:
         execution = replace(execution, compile=False)
     source = _source(stretch, state, share)
