@@ -59,8 +59,8 @@ def upsample_convolve(
     mixed = torch.cat((up, up_bias.view(1, -1, *[1] * len(stride)).expand(1, -1, *stride)))
     kernels = _compose(weight[:, :middle], mixed)  # (phases * o, i + 1, taps...)
     coarse = convolve(below, kernels[:, :-1], padding=padding)
-    inside = below.new_ones(1, 1, *below.shape[2:])  # where the bias of `up` is added
-    shift = convolve(inside, kernels[:, -1:], padding=padding)
+    taps = kernels[:, -1].flatten(1)  # what the bias of `up` adds where a tap lies inside
+    shift = _taps_inside(below, kernels.shape[2:], padding) @ taps.t()
     coarse = _AddToAll.apply(coarse, shift)
     out: Tensor = _Interleave.apply(direct, coarse, tuple(stride))
     return out
@@ -79,6 +79,15 @@ def _selection(kernel: int, stride: int, like: Tensor) -> Tensor:
             coarse, part = divmod(fine, stride)
             tap = coarse + kernel // 2 - (phase if stride == 2 else 0)
             table[place, part, phase, tap] = 1
+    return table
+
+
+def _taps_inside(x: Tensor, kernel: Sequence[int], padding: Sequence[int]) -> Tensor:
+    """Where the taps of a padded convolution of x lie in x, as 1 and 0: (voxels of it, taps)."""
+    table = x.new_ones(1, 1)
+    for edge, k, pad in zip(x.shape[2:], kernel, padding, strict=True):
+        places = torch.arange(edge + 2 * pad - k + 1)[:, None] + torch.arange(k) - pad
+        table = torch.kron(table, ((places >= 0) & (places < edge)).to(x.dtype))
     return table
 
 
@@ -145,16 +154,17 @@ class _Interleave(torch.autograd.Function):
 
 
 class _AddToAll(torch.autograd.Function):
-    """Add one map to every sample of a batch, in place; backwards one matrix product."""
+    """Add one map (voxels, c) to every sample (b, c, ...), in place; backwards a matrix product."""
 
     @staticmethod
     def forward(ctx: Any, batch: Tensor, one: Tensor) -> Tensor:
         ctx.mark_dirty(batch)
-        return batch.add_(one)
+        batch.movedim(1, -1).add_(one.view(1, *batch.shape[2:], -1))
+        return batch
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
-        last = grad.contiguous(memory_format=LAST[grad.ndim]).movedim(1, -1)
-        total = last.new_ones(1, len(last)) @ last.reshape(len(last), -1)
-        return grad, total.view(1, *last.shape[1:]).movedim(-1, 1)
+        samples = grad.movedim(1, -1).reshape(len(grad), -1)
+        total = samples.new_ones(1, len(samples)) @ samples
+        return grad, total.view(-1, grad.shape[1])

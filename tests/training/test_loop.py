@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
+from fednnunet.device import Device
 from fednnunet.errors import FedNNUNetError
 from fednnunet.network.roles import role
 from fednnunet.training.counts import DiceCounts, as_counts, count_dice
@@ -99,9 +102,11 @@ def test_an_infinite_loss_is_an_error():
 
 
 def test_samples_go_singly_only_where_it_computes_the_same():
+    short = replace(CPU, device=Device(precision="bfloat16"))
     _, plain = small_plan(batch=6)
     _, batched = small_plan(batch=6, batch_dice=True)
     assert samples_at_once(plain, "instance", CPU) < 6
+    assert samples_at_once(plain, "instance", short) == 6
     assert samples_at_once(plain, "batch", CPU) == 6
     assert samples_at_once(batched, "instance", CPU) == 6
 
