@@ -52,6 +52,9 @@ class Options:
     every: Annotated[int, Opt("--fast: nnU-Net's iterations between two looks")] = 10
     compile: Annotated[bool, Opt("also run with torch.compile")] = False
     dice: Annotated[bool, Opt("compare Dice after the same iterations")] = False
+    short: Annotated[bool, Opt("--dice: nnU-Net in bfloat16 too, which takes half its time")] = (
+        False
+    )
     fast: Annotated[bool, Opt("compare Dice against time, with the fast recipe")] = False
 
     @property
@@ -137,9 +140,10 @@ def same_iterations(options: Options) -> None:
     found: dict[str, list[float]] = {NNUNET: [], OURS: []}
     for seed in range(options.seeds):
         for name in found:
-            side = bench.our_side(folder, "nnunet", seed) if name == OURS else (
-                bench.nnunet_side(seed)
-            )  # fmt: skip
+            if name == OURS:
+                side = bench.our_side(folder, "nnunet", seed)
+            else:
+                side = bench.nnunet_side(seed, short=options.short)
             side.ask("train", iterations=options.iterations, total=options.iterations)
             found[name].append(mean_dice(bench, side, f"{name}_{seed}"))
             side.end()
@@ -150,9 +154,10 @@ def same_iterations(options: Options) -> None:
     ]
     difference = statistics.fmean(found[OURS]) - statistics.fmean(found[NNUNET])
     heads = ("side", *(f"seed {seed}" for seed in range(options.seeds)), "mean")
+    given = "; nnU-Net given bfloat16 and channels last" if options.short else ""
     words = (
         f"Mean foreground Dice on the test cases after {options.iterations} iterations of one plan "
-        f"and recipe; {setting}. fednnunet less nnU-Net v2: {difference:+.4f}."
+        f"and recipe; {setting}{given}. fednnunet less nnU-Net v2: {difference:+.4f}."
     )
     finish(options.output / "dice", words, heads, cells, found)
 

@@ -1,7 +1,8 @@
 """nnU-Net's side of bench_training.py; it runs in nnU-Net's own environment.
 
-`plan BATCH` plans and preprocesses Dataset001 and sets the batch size; `serve` then answers
-commands, one JSON line each: train, predict, memory. Folders come from nnU-Net's own variables.
+`plan BATCH` plans and preprocesses Dataset001 and sets the batch size. `serve SEED` then answers
+commands, one JSON line each: train, predict, memory; `serve SEED bfloat16` does so in bfloat16 and
+channels last, as stock nnU-Net does on no CPU. Folders come from nnU-Net's own variables.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ def plan(batch: int) -> dict:
 class Server:
     """nnU-Net's trainer on the CPU, one command at a time."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, short: bool) -> None:
         import torch
         from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
@@ -58,6 +59,9 @@ class Server:
         self.trainer = nnUNetTrainer(plans, CONFIGURATION, "all", dataset, device)
         self.trainer.on_train_start()
         self.trainer.network.train()
+        if short:
+            self.trainer.network.to(memory_format=torch.channels_last_3d)
+        self.precision = torch.autocast("cpu", dtype=torch.bfloat16, enabled=short)
         self.step = 0
 
     def train(self, iterations: int, total: int) -> dict:
@@ -70,7 +74,8 @@ class Server:
             begin = time.perf_counter()
             batch = next(self.trainer.dataloader_train)
             waited += time.perf_counter() - begin
-            losses.append(float(self.trainer.train_step(batch)["loss"]))
+            with self.precision:
+                losses.append(float(self.trainer.train_step(batch)["loss"]))
             seconds.append(time.perf_counter() - begin)
             self.step += 1
         return {"seconds": seconds, "losses": losses, "wait": waited / sum(seconds)}
@@ -110,11 +115,11 @@ class Server:
         return {"gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20}
 
 
-def serve(seed: int) -> None:
+def serve(seed: int, short: bool) -> None:
     """Answer commands from standard input until it ends."""
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
     with redirect_stdout(sys.stderr):
-        server = Server(seed)
+        server = Server(seed, short)
         for line in sys.stdin:
             command = json.loads(line)
             answer = getattr(server, command.pop("do"))(**command)
@@ -131,4 +136,4 @@ if __name__ == "__main__":
             agreed = plan(int(sys.argv[2]))
         print(json.dumps(agreed))
     else:
-        serve(int(sys.argv[2]))
+        serve(int(sys.argv[2]), "bfloat16" in sys.argv[3:])

@@ -139,10 +139,11 @@ class Bench:
             raise InputError("nnU-Net did not plan", where=str(log), mend="see its log")
         return done.stdout
 
-    def nnunet_side(self, seed: int = 0) -> Side:
-        """nnU-Net's trainer, stock, on the CPU."""
+    def nnunet_side(self, seed: int = 0, *, short: bool = False) -> Side:
+        """nnU-Net's trainer on the CPU: stock, or given bfloat16 and channels last (`short`)."""
         command = [str(self.nnunet_python), str(HERE / "bench_training_nnunet.py"), "serve"]
-        return Side([*command, str(seed)], self.output / "nnunet.log", **self._folders())
+        flag = ["bfloat16"] if short else []
+        return Side([*command, str(seed), *flag], self.output / "nnunet.log", **self._folders())
 
     def our_side(self, folder: Path, recipe: str, seed: int = 0, *, compiled: bool = False) -> Side:
         """Our trainer on the CPU."""
