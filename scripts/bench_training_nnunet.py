@@ -1,7 +1,7 @@
 """nnU-Net's side of bench_training.py; it runs in nnU-Net's own environment.
 
 `plan BATCH` plans and preprocesses Dataset001 and sets the batch size. `serve SEED` then answers
-commands, one JSON line each: train, predict, memory; `serve SEED bfloat16` does so in bfloat16 and
+commands, one JSON line each; `serve SEED bfloat16` does so in bfloat16 and
 channels last, as stock nnU-Net does on no CPU. Folders come from nnU-Net's own variables.
 """
 
@@ -63,6 +63,14 @@ class Server:
             self.trainer.network.to(memory_format=torch.channels_last_3d)
         self.precision = torch.autocast("cpu", dtype=torch.bfloat16, enabled=short)
         self.step = 0
+
+    def first_weights(self, path: str) -> dict:
+        """Write the weights that the training begins with, by nnU-Net's names."""
+        import numpy as np
+
+        parameters = self.trainer.network.named_parameters()
+        np.savez(path, **{name: p.detach().numpy() for name, p in parameters})
+        return {"path": path}
 
     def train(self, iterations: int, total: int) -> dict:
         """Train on; the rate falls over `total` as nnU-Net's does over its own."""

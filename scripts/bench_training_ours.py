@@ -8,6 +8,7 @@ import time
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -24,6 +25,8 @@ from fednnunet.training.recipe import recipe_named
 from fednnunet.training.state import new_state
 from fednnunet.training.stretch import peak_memory_gib
 
+LAST = 2  # the coarsest of three decoder stages
+
 
 class Server:
     """A state in training on the CPU, one command at a time."""
@@ -38,6 +41,13 @@ class Server:
         self.state = new_state(
             self.plan, self.configuration, self.recipe, self.execution, seed=seed
         )
+
+    def begin(self, path: str) -> dict:
+        """Begin with nnU-Net's first weights."""
+        with np.load(path) as weights:
+            found = {our_name(name): torch.from_numpy(weights[name]) for name in weights}
+        self.state.network.load_state_dict(found)
+        return {"tensors": len(found)}
 
     def train(self, iterations: int, total: int) -> dict:
         """Train on; seconds of each iteration, batches included."""
@@ -103,6 +113,21 @@ class Server:
                 layer(image)
                 best = min(best, time.perf_counter() - begin)
         return 2 * 27 * 128 * 128 * 32 * 48 * 48 / best
+
+
+def our_name(name: str) -> str:
+    """Our name of a tensor of nnU-Net's plain U-Net with four stages, whose decoder counts up."""
+    part, *words = name.split(".")
+    match part, *words:
+        case "encoder", "stages", stage, "0", "convs", block, *rest:
+            return ".".join(("encoder", stage, "blocks", block, *rest))
+        case "decoder", "stages", stage, "convs", block, *rest:
+            return ".".join(("decoder", f"{LAST - int(stage)}", "blocks", block, *rest))
+        case "decoder", "transpconvs", stage, *rest:
+            return ".".join(("decoder", f"{LAST - int(stage)}", "up", *rest))
+        case "decoder", "seg_layers", stage, *rest:
+            return ".".join(("heads", f"{LAST - int(stage)}", *rest))
+    return name
 
 
 def main() -> None:

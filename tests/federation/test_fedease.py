@@ -47,7 +47,7 @@ def test_without_a_known_end_every_site_is_led_all_the_way():
     assert state.for_site["a"][EARLY].tolist() == state.shared[EARLY].tolist()
 
 
-def test_a_scanner_unlike_the_others_is_left_alone_and_does_not_lead_them():
+def test_a_scanner_unlike_the_others_is_led_in_the_deeper_stages_alone():
     """Early stages of a and b change alike, c's the other way; late stages say nothing."""
     replies = [
         reply("a", [1.0, 0.1], [5.0, 1.0]),
@@ -55,10 +55,12 @@ def test_a_scanner_unlike_the_others_is_left_alone_and_does_not_lead_them():
         reply("c", [-1.0, 0.0], [5.0, 2.0]),
     ]
     state = fedease.merge(start(100), replies)
-    assert state.for_site["c"][LATE].tolist() == pytest.approx([5.0, 2.0])
-    assert state.for_site["a"][LATE][1].item() == pytest.approx(2.0, abs=0.05)
+    assert state.for_site["c"][EARLY].tolist() == pytest.approx([-1.0, 0.0])
+    assert state.for_site["a"][EARLY].tolist() == pytest.approx([1.0, 0.0], abs=0.01)
+    for site in ("a", "b", "c"):
+        assert state.for_site[site][LATE].tolist() == pytest.approx([5 / 3, 2.0], abs=0.1)
     everyone = fedease_all.merge(start(100), replies)
-    assert everyone.for_site["c"][LATE][0].item() == pytest.approx(5 / 3, abs=0.05)
+    assert everyone.for_site["c"][EARLY][0].item() == pytest.approx(1 / 3, abs=0.05)
     graph = site_graph(fedease, state)
     assert graph is not None and set(graph.edges) == {("a", "b")}
     assert site_graph(fedavg, state) is None

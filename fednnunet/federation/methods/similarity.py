@@ -39,7 +39,8 @@ _PAIR = "similarity/"  # in memory, `similarity/<site>/<site>`, the names sorted
 class BySimilarity:
     """A merge whose state holds a mean for all and one for each site.
 
-    `over(tensor_name)` restricts what is compared (None: all); all shared tensors are averaged.
+    `over(tensor_name)` restricts what is compared, and what the neighbours alone are averaged for
+    (None: all); of other tensors every site receives the mean over all sites by cases.
     """
 
     least: float = 0.0
@@ -59,7 +60,11 @@ class BySimilarity:
         memory = {**state.memory, **self._similarities(state, ordered)}
         merged = replace(mean_by_cases(state, ordered), memory=memory)
         graph = self.graph(merged)
-        means = {reply.site: _neighbourhood(graph, reply.site, ordered) for reply in ordered}
+        near = [replace(reply, tensors=self._compared(reply.tensors)) for reply in ordered]
+        means = {
+            reply.site: {**merged.shared, **_neighbourhood(graph, reply.site, near)}
+            for reply in ordered
+        }
         return replace(merged, for_site={**state.for_site, **means})
 
     def graph(self, state: State) -> nx.Graph:
@@ -73,6 +78,9 @@ class BySimilarity:
                 if float(value) > self.least:
                     graph.add_edge(one, other, weight=float(value))
         return graph
+
+    def _compared(self, tensors: Tensors) -> Tensors:
+        return {name: t for name, t in tensors.items() if self.over is None or self.over(name)}
 
     def _similarities(self, state: State, ordered: Sequence[Reply]) -> dict[str, Tensor]:
         pulls = Pulls.of(state, ordered, self.over)
