@@ -1,10 +1,11 @@
-"""fedease: led to one's neighbours, less after each round."""
+"""fedease: led to a mean, and let go towards the end."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 
+from fednnunet.errors import InputError
 from fednnunet.federation.methods.fedavg import fedavg
 from fednnunet.federation.methods.fedease import (
     Eased,
@@ -39,6 +40,15 @@ def test_the_pull_eases_from_all_the_way_to_none():
         assert state.for_site["a"][LATE].tolist() == pytest.approx([4 - (1 - share) * 2, 0])
     assert torch.equal(state.for_site["b"][EARLY], replies[1].tensors[EARLY])
     assert state.shared[EARLY].tolist() == [2.0, 0.0]  # the global model is the mean all along
+
+
+def test_a_higher_power_lets_go_later():
+    replies = [reply("a", [1.0, 0.0], [0.0, 0.0]), reply("b", [3.0, 0.0], [0.0, 0.0])]
+    half = [Eased(mean_by_cases, power)(start(2), replies) for power in (1.0, 2.0, 6.0)]
+    found = [state.for_site["a"][EARLY][0].item() for state in half]
+    assert found == pytest.approx([1.5, 1.75, 2 - 2**-6])
+    with pytest.raises(InputError, match="power"):
+        Eased(mean_by_cases, 0.0)
 
 
 def test_without_a_known_end_every_site_is_led_all_the_way():

@@ -1,12 +1,12 @@
-"""Sites are led together at first, by their likes, and let go little by little.
+"""Sites are led together, by their likes where scanners show, and let go towards the end.
 
 A model of one's own between the global and the local one is the mixture of Hanzely and Richtárik,
 "Federated Learning of a Mixture of Global and Local Models", 2020 (L2GD), whose aggregation step
-draws every site some way towards the mean. Two things are added here. The way is whole after the
-first round and shorter after each, so that early rounds share what all can learn and late ones
-leave a site to its own scanner; with x_k the reply of site k after round r of R,
+draws every site some way towards the mean. Two things are added here. The way is nearly whole for
+most of the rounds and falls to nothing in the last ones, so that sites share what all can learn and
+end with what their own scanner asks for; with x_k the reply of site k after round r of R,
 
-    site k receives  (1 - b) * x_k + b * m_k,  b = 1 - r / R,
+    site k receives  (1 - b) * x_k + b * m_k,  b = 1 - (r / R) ** 6,
 
 and after the last round every site holds its own model. And m_k is the mean over all sites for
 what tells of anatomy, but for the first two stages of the encoder it is that over the neighbours of
@@ -27,6 +27,7 @@ from dataclasses import dataclass, replace
 import networkx as nx
 import torch
 
+from fednnunet.errors import InputError
 from fednnunet.federation.methods.fedavg import fedavg
 from fednnunet.federation.methods.head import fedbn_head
 from fednnunet.federation.methods.method import (
@@ -45,15 +46,22 @@ from fednnunet.network.roles import encoder_stage
 class Eased:
     """A merge that leads each site to what `mean` would send it, less far after each round.
 
-    It needs `State.rounds`; where that is 0, unknown, every site is led all the way.
+    The higher the `power`, the later sites are let go. It needs `State.rounds`; where that is 0,
+    unknown, every site is led all the way.
     """
 
     mean: Merge
+    power: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.power <= 0:
+            raise InputError(f"the power of easing is {self.power}", mend="choose above 0")
 
     def __call__(self, state: State, replies: Sequence[Reply], /) -> State:
         """The state after the round; a site that did not reply keeps what it would receive."""
         merged = self.mean(state, replies)
-        pull = 1 - min(merged.round / state.rounds, 1.0) if state.rounds else 1.0
+        done = min(merged.round / state.rounds, 1.0) if state.rounds else 0.0
+        pull = 1 - done**self.power
         led = {}
         for reply in replies:
             mean = merged.for_site.get(reply.site)
@@ -85,30 +93,31 @@ def site_graph(method: Method, state: State) -> nx.Graph | None:
 
 
 likes = BySimilarity(over=shows_the_scanner)
+POWER = 6.0
 
 fedease = replace(
     fedbn_head,
-    about="sites are led to their neighbours' mean, less after each round; norm layers and heads "
-    "stay (after L2GD, Hanzely and Richtárik 2020, and pFedGraph, Ye 2023)",
-    merge=Eased(likes),
+    about="sites are led to a mean, in the first stages their neighbours', and let go in the end; "
+    "norm layers and heads stay (after L2GD, Hanzely and Richtárik 2020, and pFedGraph, Ye 2023)",
+    merge=Eased(likes, POWER),
     apart=True,
 )
 
 fedease_all = replace(
     fedease,
     about="fedease without a graph: every site is led to the mean of all",
-    merge=Eased(mean_by_cases),
+    merge=Eased(mean_by_cases, POWER),
 )
 
 fedease_firm = replace(
     fedease,
-    about="fedease without easing: every site receives its neighbours' mean to the end",
+    about="fedease without easing: every site receives its mean to the end",
     merge=likes,
 )
 
 fedease_open = replace(
     fedavg,
     about="fedease with norm layers and heads shared too",
-    merge=Eased(likes),
+    merge=Eased(likes, POWER),
     apart=True,
 )
