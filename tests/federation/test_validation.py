@@ -84,6 +84,17 @@ def test_where_tensors_are_private_sites_judge_their_own_and_last_the_merged_mod
     assert all(invite.brief for invite in asked.values())
 
 
+def test_a_site_with_a_mean_of_its_own_is_judged_with_that(tmp_path):
+    engine = Judging(dict.fromkeys(range(1, 9), 0.5))
+    _, state = go(tmp_path, engine, "fedease", closing_rounds=0)
+    after_all = {site: invite.tensors for site, invite in engine.judged if invite.round == 4}
+    for site in SITES:
+        assert after_all[site].keys() == state.for_site[site].keys()
+        assert all(torch.equal(t, state.for_site[site][n]) for n, t in after_all[site].items())
+    name = next(iter(after_all["a"]))
+    assert not torch.equal(after_all["a"][name], after_all["b"][name])
+
+
 def test_only_chosen_rounds_are_judged_and_stand_in_the_history(tmp_path):
     engine = Judging({2: 0.25, 4: 0.5}, silent="c")
     go(tmp_path, engine, "fedavg", validate_every=2)
