@@ -79,8 +79,8 @@ def save_round(folder: Path, state: State, record: RoundRecord) -> None:
     """Write one checkpoint; of older ones only the last keeps its tensors."""
     shared = {_SHARED + name: tensor.contiguous() for name, tensor in state.shared.items()}
     aside = {_ASIDE + name: tensor.contiguous() for name, tensor in state.aside.items()}
-    for_site = {
-        f"{_FOR_SITE}{site}/{name}": tensor.contiguous()
+    for_site = {  # several sites may be sent one and the same tensor
+        f"{_FOR_SITE}{site}/{name}": tensor.contiguous().clone()
         for site, tensors in state.for_site.items()
         for name, tensor in tensors.items()
     }

@@ -67,8 +67,10 @@ def test_who_did_not_reply_keeps_what_it_would_receive_and_newcomers_receive_wha
     assert torch.equal(later.received("new")[NAME], later.shared[NAME])
 
 
-def test_the_state_survives_the_disk(tmp_path):
-    state = similarity.merge(START, sent(a=(1.0, 0.0), b=(1.0, 1.0)))
+@pytest.mark.parametrize("over", [None, lambda name: name != NAME])
+def test_the_state_survives_the_disk(tmp_path, over):
+    """Also where all sites are sent the same tensor, as those outside `over`."""
+    state = BySimilarity(over=over)(START, sent(a=(1.0, 0.0), b=(1.0, 1.0)))
     record = RoundRecord(key="k", round=1, phase="joint", shift=0.0, sites={}, refused={})
     save_round(tmp_path, state, record)
     loaded, _ = load_last(tmp_path, key="k")
