@@ -117,12 +117,11 @@ class Server:
 
 def our_name(name: str) -> str:
     """Our name of a tensor of nnU-Net's plain U-Net with four stages, whose decoder counts up."""
-    part, *words = name.split(".")
-    match part, *words:
-        case "encoder", "stages", stage, "0", "convs", block, *rest:
-            return ".".join(("encoder", stage, "blocks", block, *rest))
-        case "decoder", "stages", stage, "convs", block, *rest:
-            return ".".join(("decoder", f"{LAST - int(stage)}", "blocks", block, *rest))
+    match name.split("."):
+        case "encoder", "stages", stage, "0", "convs", *rest:
+            return ".".join(("encoder", stage, "blocks", *rest))
+        case "decoder", "stages", stage, "convs", *rest:
+            return ".".join(("decoder", f"{LAST - int(stage)}", "blocks", *rest))
         case "decoder", "transpconvs", stage, *rest:
             return ".".join(("decoder", f"{LAST - int(stage)}", "up", *rest))
         case "decoder", "seg_layers", stage, *rest:

@@ -31,7 +31,7 @@ def start(rounds):
 
 
 def test_the_pull_eases_from_all_the_way_to_none():
-    merge = Eased(mean_by_cases)
+    merge = Eased(mean_by_cases, power=1.0)
     replies = [reply("a", [1.0, 0.0], [4.0, 0.0]), reply("b", [3.0, 0.0], [0.0, 0.0])]
     state = start(4)
     for share in (0.25, 0.5, 0.75, 1.0):

@@ -6,17 +6,15 @@ import torch.nn.functional as F
 
 from fednnunet.network import cpu
 
-FORMATS = {2: torch.channels_last, 3: torch.channels_last_3d}
-
 
 def maps(axes, channels=3, seed=0):
     generator = torch.Generator().manual_seed(seed)
     x = torch.randn(2, channels, *(4, 6, 5)[:axes], generator=generator, dtype=torch.float32)
-    return (3 + 2 * x).contiguous(memory_format=FORMATS[axes])
+    return (3 + 2 * x).contiguous(memory_format=cpu.LAST[x.ndim])
 
 
-def compare(ours, theirs, x, *parameters):
-    """Values and all gradients of two functions."""
+def assert_same_with_gradients(ours, theirs, x, *parameters):
+    """Values and all gradients of two functions are the same."""
     results = []
     for function in (ours, theirs):
         leaves = [
@@ -33,7 +31,7 @@ def compare(ours, theirs, x, *parameters):
 @pytest.mark.parametrize("slope", [0.01, 1.0])
 @pytest.mark.parametrize("axes", [2, 3])
 def test_normalisation_and_rectifier_are_torchs(axes, slope):
-    compare(
+    assert_same_with_gradients(
         lambda x, w, b: cpu.norm_rectify(x, w, b, 1e-5, slope),
         lambda x, w, b: F.leaky_relu(F.instance_norm(x, weight=w, bias=b), slope),
         maps(axes),
@@ -45,7 +43,7 @@ def test_normalisation_and_rectifier_are_torchs(axes, slope):
 @pytest.mark.parametrize(("axes", "steps"), [(2, (2, 2)), (3, (2, 2, 2)), (3, (1, 2, 2))])
 def test_upsampling_is_a_transposed_convolution(axes, steps):
     theirs = F.conv_transpose3d if axes == 3 else F.conv_transpose2d
-    compare(
+    assert_same_with_gradients(
         cpu.upsample,
         lambda x, w, b: theirs(x, w, b, stride=steps),
         maps(axes),
@@ -57,7 +55,8 @@ def test_upsampling_is_a_transposed_convolution(axes, steps):
 @pytest.mark.parametrize("axes", [2, 3])
 def test_a_pointwise_convolution_is_torchs(axes):
     theirs = F.conv3d if axes == 3 else F.conv2d
-    compare(cpu.pointwise, theirs, maps(axes), torch.randn(5, 3, *(1,) * axes), torch.randn(5))
+    weight, bias = torch.randn(5, 3, *(1,) * axes), torch.randn(5)
+    assert_same_with_gradients(cpu.pointwise, theirs, maps(axes), weight, bias)
 
 
 @pytest.mark.parametrize("axes", [2, 3])

@@ -4,9 +4,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from fednnunet.network.cpu import LAST
 from fednnunet.network.merged import pays, upsample_convolve
-
-LAST = {2: torch.channels_last, 3: torch.channels_last_3d}
 
 
 def apart(below, skip, up, up_bias, weight, bias):
@@ -30,8 +29,8 @@ def example(kernel, stride, inputs=5, middle=3, outputs=4, skips=2):
         (outputs,),
     )
     tensors = [torch.randn(shape, dtype=torch.float64) for shape in shapes]
-    tensors[0] = tensors[0].contiguous(memory_format=LAST[axes])
-    tensors[1] = tensors[1].contiguous(memory_format=LAST[axes])
+    tensors[0] = tensors[0].contiguous(memory_format=LAST[axes + 2])
+    tensors[1] = tensors[1].contiguous(memory_format=LAST[axes + 2])
     return [t.requires_grad_() for t in tensors]
 
 

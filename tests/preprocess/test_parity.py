@@ -75,7 +75,9 @@ def linear(label, shape):
     return values[np.argmax(scores, axis=0)]
 
 
-def agree(volume, label, target, *, transpose=(0, 1, 2), scheme="zscore", use_mask=False):
+def assert_prepared_as_written_out(
+    volume, label, target, *, transpose=(0, 1, 2), scheme="zscore", use_mask=False
+):
     """Assert that a prepared volume is what the reference gives."""
     plan, configuration = small_plan()
     channels = len(volume.array)
@@ -138,7 +140,7 @@ def phantom(shape, spacing, *, kind, channels=1, seed=0):
 def test_phantoms(shape, spacing, target, options):
     made = {"kind": options.pop("kind", "plain"), "channels": options.pop("channels", 1)}
     volume, label = phantom(shape, spacing, **made)
-    agree(volume, label, target, **options)
+    assert_prepared_as_written_out(volume, label, target, **options)
 
 
 @pytest.mark.parametrize(
@@ -155,4 +157,4 @@ def test_real_volumes(shared_data, site, target, options):
     folder = shared_data / site
     case = read_dataset(folder, task_of(folder)).cases[0]
     label = io.read_label(case.label).array[0]
-    agree(io.read_volume(case.images), label, target, **options)
+    assert_prepared_as_written_out(io.read_volume(case.images), label, target, **options)

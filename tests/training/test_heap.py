@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+from fednnunet.training import heap
+
 PROGRAM = """
 import resource
 import torch
@@ -36,7 +38,5 @@ def test_memory_that_was_freed_is_taken_again_without_new_pages():
 
 
 def test_another_allocator_is_left_alone(monkeypatch):
-    from fednnunet.training import heap
-
     monkeypatch.setattr(platform, "libc_ver", lambda: ("", ""))
     assert not heap.keep_freed_memory()

@@ -6,7 +6,7 @@ draws every site some way towards the mean. Two things are added here. The way i
 most of the rounds and falls to nothing in the last ones, so that sites share what all can learn and
 end with what their own scanner asks for; with x_k the reply of site k after round r of R,
 
-    site k receives  (1 - b) * x_k + b * m_k,  b = 1 - (r / R) ** 6,
+    site k receives  (1 - b) * x_k + b * m_k,  b = 1 - (r / R) ** power,
 
 and after the last round every site holds its own model. And m_k is the mean over all sites for
 what tells of anatomy, but for the first two stages of the encoder it is that over the neighbours of
@@ -51,7 +51,7 @@ class Eased:
     """
 
     mean: Merge
-    power: float = 1.0
+    power: float = 6.0
 
     def __post_init__(self) -> None:
         if self.power <= 0:
@@ -93,20 +93,19 @@ def site_graph(method: Method, state: State) -> nx.Graph | None:
 
 
 likes = BySimilarity(over=shows_the_scanner)
-POWER = 6.0
 
 fedease = replace(
     fedbn_head,
     about="sites are led to a mean, in the first stages their neighbours', and let go in the end; "
     "norm layers and heads stay (after L2GD, Hanzely and Richtárik 2020, and pFedGraph, Ye 2023)",
-    merge=Eased(likes, POWER),
+    merge=Eased(likes),
     apart=True,
 )
 
 fedease_all = replace(
     fedease,
     about="fedease without a graph: every site is led to the mean of all",
-    merge=Eased(mean_by_cases, POWER),
+    merge=Eased(mean_by_cases),
 )
 
 fedease_firm = replace(
@@ -118,6 +117,6 @@ fedease_firm = replace(
 fedease_open = replace(
     fedavg,
     about="fedease with norm layers and heads shared too",
-    merge=Eased(likes, POWER),
+    merge=Eased(likes),
     apart=True,
 )
