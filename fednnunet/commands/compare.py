@@ -60,6 +60,7 @@ class Options:
     leave_out: Annotated[
         tuple[str, ...], Opt("sites that do not train and judge: berlin,oslo")
     ] = ()
+    folds: Annotated[bool, Opt("train each once per fold: every case is held out once")] = False
     cases_per_site: Annotated[int, Opt("train on so many cases of each site (0: all)")] = 0
 
 
@@ -72,7 +73,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _compare(options: Options, console: Console) -> None:
     _check_options(options)
     federation, plan = _plan(options, console)
-    jobs = run_jobs(federation, plan, options.output, methods=options.methods, seeds=options.seeds)
+    jobs = run_jobs(
+        federation,
+        plan,
+        options.output,
+        methods=options.methods,
+        seeds=options.seeds,
+        folds=options.folds,
+    )
     faults = _train(jobs, options, console)
     raise_all(f"not all of {len(jobs)} runs could be trained", faults)
 
@@ -148,8 +156,8 @@ def _train(
     todo = [job for job in jobs if not job.done]
     faults: list[FedNNUNetError] = []
     with bars(console) as progress:
-        if todo:
-            _prepare(todo[0], options.output, progress)
+        for job in {job.federation.training.fold: job for job in todo}.values():
+            _prepare(job, options.output, progress)
         at_once = options.jobs
         if todo and at_once > 1:
             configuration = todo[0].federation.training.configuration
@@ -170,7 +178,7 @@ def _train(
 
 
 def _prepare(job: RunJob, out: Path, progress: Progress) -> None:
-    """Prepare every site's cases once; the runs then find them whole."""
+    """Prepare the cases of the run's split once; it and others of its split find them whole."""
     engine = embedded_engine(job.federation, out, prepared=job.prepared, progress=progress)
     invite = PrepareInvite(plan=job.plan, configuration=job.federation.training.configuration)
     ask_all(engine, invite, PrepareReply, what="not all sites can prepare")
@@ -178,7 +186,7 @@ def _prepare(job: RunJob, out: Path, progress: Progress) -> None:
 
 def _write(jobs: Sequence[RunJob], options: Options) -> tuple[Trial, ...]:
     """Write tables and rows of the runs that are whole."""
-    trials = tuple(trial for job in jobs if job.done for trial in collect(job))
+    trials = collect(jobs)
     if trials:
         usual = USUAL_REFERENCE if USUAL_REFERENCE in options.methods else options.methods[0]
         reference, found = options.reference or usual, entries(trials)

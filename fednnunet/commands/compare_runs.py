@@ -7,6 +7,7 @@ with these. A run that is whole is not touched again, one that was interrupted g
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import multiprocessing
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -21,13 +22,13 @@ from fednnunet import records
 from fednnunet.commands.report_run import REPORT, report_run
 from fednnunet.errors import FedNNUNetError, InputError, leaves
 from fednnunet.evaluation.tables import read_cases_csv
-from fednnunet.evaluation.trials import Trial
+from fednnunet.evaluation.trials import Trial, over_folds
 from fednnunet.federation.embedded import SITES, embedded_engine
 from fednnunet.federation.history import RoundRecord, load_records
 from fednnunet.federation.methods.catalogue import METHODS
 from fednnunet.federation.rounds import Run
 from fednnunet.federation.site_evaluation import CASES
-from fednnunet.federation.spec import Federation
+from fednnunet.federation.spec import FOLDS, Federation
 from fednnunet.federation.train_together import SCORES, TrainingScores, train_together
 from fednnunet.planning.memory import training_gib
 from fednnunet.planning.plan import Plan, read_plan
@@ -58,34 +59,45 @@ class RunJob:
 
 
 def run_jobs(
-    federation: Federation, plan: Plan, out: Path, *, methods: Sequence[str], seeds: int
+    federation: Federation,
+    plan: Plan,
+    out: Path,
+    *,
+    methods: Sequence[str],
+    seeds: int,
+    folds: bool = False,
 ) -> tuple[RunJob, ...]:
     """The runs `out/runs/METHOD_SEED`, seeds counted from the federation's own.
 
-    All share the split, by the federation's `split_seed` or else its `seed`. Runs of one seed come
-    before those of the next, so that a table of all methods is there early.
+    All share the split, by the federation's `split_seed` or else its `seed`; with `folds` each is
+    run once for every fold, into `METHOD_SEED_fold_FOLD`. Runs of one seed come before those of the
+    next, so that a table of all methods is there early.
     """
     training = federation.training
     split = training.seed if training.split_seed is None else training.split_seed
+    seeds_tried = range(training.seed, training.seed + seeds)
     jobs = []
-    for seed in range(training.seed, training.seed + seeds):
-        for method in methods:
-            own = dataclasses.replace(
-                training,
-                method=method,
-                seed=seed,
-                split_seed=split,
-                references=(),
-                routed=False,
+    for seed, method, fold in itertools.product(
+        seeds_tried, methods, range(FOLDS) if folds else (training.fold,)
+    ):
+        own = dataclasses.replace(
+            training,
+            method=method,
+            seed=seed,
+            split_seed=split,
+            fold=fold,
+            references=(),
+            routed=False,
+        )
+        name = f"{method}_{seed}_fold_{fold}" if folds else f"{method}_{seed}"
+        jobs.append(
+            RunJob(
+                folder=out / "runs" / name,
+                prepared=out / "prepared",
+                federation=dataclasses.replace(federation, training=own),
+                plan=plan,
             )
-            jobs.append(
-                RunJob(
-                    folder=out / "runs" / f"{method}_{seed}",
-                    prepared=out / "prepared",
-                    federation=dataclasses.replace(federation, training=own),
-                    plan=plan,
-                )
-            )
+        )
     return tuple(jobs)
 
 
@@ -165,7 +177,22 @@ def affordable_jobs(jobs: int, plan: Plan, configuration: str) -> int:
     return max(1, min(jobs, os.cpu_count() or 1, int(memory_gib / need)))
 
 
-def collect(job: RunJob) -> tuple[Trial, ...]:
+def collect(jobs: Sequence[RunJob]) -> tuple[Trial, ...]:
+    """The models of every method and seed whose runs are whole, all folds of them as one."""
+    groups: dict[tuple[str, int], list[RunJob]] = {}
+    for job in jobs:
+        training = job.federation.training
+        groups.setdefault((training.method, training.seed), []).append(job)
+    return over_folds(
+        trial
+        for group in groups.values()
+        if all(job.done for job in group)
+        for job in group
+        for trial in _trials(job)
+    )
+
+
+def _trials(job: RunJob) -> tuple[Trial, ...]:
     """The models of a whole run, with the scores of single cases that its sites keep."""
     scores = records.read(TrainingScores, job.folder / SCORES)
     rounds = [

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fednnunet.evaluation.metrics import CaseScores
 from fednnunet.evaluation.report import summarise
@@ -98,6 +98,32 @@ class Entry:
         return WorstCase(site=site, case=case, dice=defined[site, case])
 
 
+def over_folds(trials: Iterable[Trial]) -> tuple[Trial, ...]:
+    """Trials of the same method, model and seed as one, as of a training for each fold.
+
+    It holds the cases of all, and what all sent and took. A site that never trains is judged in
+    every fold, so it has every case as often.
+    """
+    groups: dict[tuple[str, str, int], list[Trial]] = {}
+    for trial in trials:
+        groups.setdefault((trial.method, trial.model, trial.seed), []).append(trial)
+    return tuple(_together(group) for group in groups.values())
+
+
+def _together(trials: Sequence[Trial]) -> Trial:
+    cases: dict[str, list[CaseScores]] = {}
+    for trial in trials:
+        for site, scores in trial.cases.items():
+            cases.setdefault(site, []).extend(scores)
+    sent = [trial.bytes_sent for trial in trials if trial.bytes_sent is not None]
+    return replace(
+        trials[0],
+        cases=cases,
+        bytes_sent=sum(sent) if sent else None,
+        seconds=sum(trial.seconds for trial in trials),
+    )
+
+
 def entries(trials: Iterable[Trial]) -> tuple[Entry, ...]:
     """One entry a method and model, in the order in which these first come."""
     groups: dict[tuple[str, str], list[Trial]] = {}
@@ -142,7 +168,10 @@ def mean_by_key(values: Iterable[Mapping[CaseKey, float] | Mapping[str, float]])
 
 
 def _case_dice(trial: Trial) -> dict[CaseKey, float]:
-    return {(site, c.case): c.dice for site, cases in trial.cases.items() for c in cases}
+    """The Dice of every case; of one that was judged in several folds, its mean."""
+    return mean_by_key(
+        {(site, c.case): c.dice} for site, cases in trial.cases.items() for c in cases
+    )
 
 
 def _mean(values: Sequence[float]) -> float:

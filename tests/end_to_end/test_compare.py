@@ -132,6 +132,28 @@ def test_a_site_left_out_does_not_train_and_few_cases_do(
     assert rows[0]["cases"] == {"north": 2, "south": 5, "west": 5}
 
 
+def test_over_folds_every_case_is_held_out_once(
+    federation_file: Path, planned_folder: Path, tmp_path: Path
+) -> None:
+    out = Path(shutil.copytree(planned_folder, tmp_path / "out"))
+    command = [str(federation_file), "-o", str(out), "--seeds", "1", "--methods", "fedavg"]
+    assert compare.main([*command, "--folds"]) == 0
+    runs = {path.name for path in (out / "runs").iterdir()}
+    assert runs == {f"fedavg_0_fold_{fold}" for fold in range(5)}
+    assert all((out / "runs" / run / "global" / "bundle.json").is_file() for run in runs)
+    judged = [(row["site"], row["case"]) for row in _rows(out / "cases.csv")]
+    targets = 2
+    for site, times in (("north", 1), ("south", 1), ("west", 5)):
+        for case in range(5):
+            assert judged.count((site, f"case_{case}")) == times * targets
+    assert len(_rows(out / "rows.csv")) == len(SITES)
+
+    before = (out / "cases.csv").read_bytes()
+    (out / "runs" / "fedavg_0_fold_3" / "scores.json").unlink()
+    assert compare.main([*command, "--folds"]) == 0
+    assert (out / "cases.csv").read_bytes() == before
+
+
 @pytest.mark.parametrize(
     "more",
     [
