@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import Progress, TaskID
 
 from fednnunet.commands.cli import Opt, parse, run_command
+from fednnunet.commands.tables import print_table
 from fednnunet.errors import FedNNUNetError, InputError, raise_all
 from fednnunet.evaluation.folders import Pair, pair_cases, read_task, score_pairs
 from fednnunet.evaluation.metrics import CaseScores
@@ -62,7 +63,7 @@ def _evaluate(options: Options) -> None:
     write_scores_json(folder / "scores.json", task.targets, scores)
     sums = {site: SiteScores.of(task.targets, cases) for site, cases in scores.items()}
     console = Console(highlight=False)
-    console.print(scores_table(task.targets, sums))
+    print_table(console, scores_table(task.targets, sums))
     for file in ("scores.csv", "scores.json"):
         console.print(str(folder / file), markup=False, soft_wrap=True)
 

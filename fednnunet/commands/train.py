@@ -16,6 +16,7 @@ from fednnunet.commands.cli import Opt, parse, run_command
 from fednnunet.commands.progress import bars
 from fednnunet.commands.report_run import report_run
 from fednnunet.commands.round_lines import RoundLines
+from fednnunet.commands.tables import print_table
 from fednnunet.federation.embedded import embedded_engine
 from fednnunet.federation.history import RoundRecord
 from fednnunet.federation.rounds import Run
@@ -73,4 +74,4 @@ def show_scores(folder: Path, console: Console) -> None:
         mean = f"{sum(values.values()) / len(values):.3f}" if values else "-"
         kept = ", best rounds" if model.keep == "best" else ""
         table.add_row(f"{model.model} ({model.method}{kept})", *cells, mean)
-    console.print(table)
+    print_table(console, table)
