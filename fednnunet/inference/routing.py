@@ -7,11 +7,13 @@ are consistent and of a smooth shape. Here, as there, every layer has its own mi
 experts' weights, so the mixed network costs what one network does. For each case it begins as their
 even mean, and a few steps of Adam lower the sum of
 
-    consistency   1 - Dice of the predictions for patches and for mirrored, noisy copies of them
+    consistency   1 - Dice of the predictions for patches and for noisy ones a few voxels beside
     certainty     entropy of the predictions, over their foreground
     shape         how much the foreground changes within a small window, over the foreground
 
-which need no label. Patches are where the even mean finds most foreground.
+which need no label. Patches are where the even mean finds most foreground. A patch beside another
+asks little that training did not teach: networks of the recipe `fast`, which sees no mirrored
+patches, disagree with themselves on those however well they suit a case.
 
 What differs from the paper and its published code: a table of weights a layer, by softmax, is
 adapted for each case, in place of small routing networks over all test images; normalisation
@@ -25,6 +27,7 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import EllipsisType
 
 import numpy as np
 import torch
@@ -35,6 +38,8 @@ from fednnunet.errors import InputError
 from fednnunet.inference.compute import Compute
 from fednnunet.inference.sliding import predict_logits, tile_starts
 
+Part = tuple[EllipsisType | slice, ...]
+
 _LEAST = 1e-6
 
 
@@ -42,25 +47,29 @@ _LEAST = 1e-6
 class Routing:
     """How a mixture is sought.
 
-    `noise` is in standard deviations of the normalised image, `window_vox` the reach of the shape's
-    window on each side. The patches cost one more prediction of the case, and a step about six
-    forward passes of them: small volumes take some nine times as long as with one network.
+    `noise` is in standard deviations of the normalised image. `shift_vox` is how far along every
+    axis the second view lies beside the first, at most an eighth of a patch, and `window_vox` the
+    reach of the shape's window on each side. The patches cost one more prediction of the case, and
+    a step about six forward passes of them: small volumes take some nine times as long as with one
+    network.
     """
 
     steps: int = 5
     rate: float = 0.5
     patches: int = 2
     noise: float = 0.1
+    shift_vox: int = 2
     window_vox: int = 1
     certainty: float = 0.1
     shape: float = 0.1
 
     def __post_init__(self) -> None:
         whole = self.steps >= 0 and self.patches >= 1 and self.window_vox >= 1
-        if not (whole and self.rate > 0 and min(self.noise, self.certainty, self.shape) >= 0):
+        least = min(self.noise, self.shift_vox, self.certainty, self.shape)
+        if not (whole and self.rate > 0 and least >= 0):
             raise InputError(
-                "steps, noise, certainty and shape must not be negative, and rate, patches and "
-                "window_vox must be above 0",
+                "steps, noise, shift_vox, certainty and shape must not be negative, and rate, "
+                "patches and window_vox must be above 0",
                 mend="correct the routing's settings",
             )
 
@@ -125,17 +134,18 @@ def route(
     routing = routing or Routing()
     table = experts.table()
     network.load_state_dict(experts.mix(table))
-    patches = _patches(network, data, patch_vox, regions, compute, routing.patches)
+    views = _views(network, data, patch_vox, regions, compute, routing)
     table.requires_grad_(True)
     optimiser = torch.optim.Adam([table], lr=routing.rate)
     for step in range(routing.steps):
         optimiser.zero_grad()
         with torch.enable_grad():
             mixed = experts.mix(table)
-            whole = _probabilities(torch.func.functional_call(network, mixed, (patches,)), regions)
-            copies, flipped = _copies(patches, step, routing.noise)
-            logits = torch.func.functional_call(network, mixed, (copies,)).flip(flipped)
-            unrest(whole, _probabilities(logits, regions), routing, regions=regions).backward()
+            first, second = (
+                _probabilities(torch.func.functional_call(network, mixed, (view,))[shared], regions)
+                for view, shared in views.pair(step)
+            )
+            unrest(first, second, routing, regions=regions).backward()
         optimiser.step()
     network.load_state_dict(experts.mix(table.detach()))
     return experts.shares(table.detach())
@@ -178,37 +188,68 @@ def _probabilities(logits: Tensor, regions: bool) -> Tensor:
     return logits.sigmoid() if regions else logits.softmax(1)
 
 
-def _copies(patches: Tensor, step: int, noise: float) -> tuple[Tensor, list[int]]:
-    """Mirrored, noisy copies, and the axes they are mirrored along: other ones in each step."""
-    axes = [axis for axis in range(2, patches.ndim) if (step + 1) >> (axis - 2) & 1]
-    generator = torch.Generator().manual_seed(step)
-    grain = torch.randn(patches.shape, generator=generator).to(patches)
-    return patches.flip(axes) + noise * grain, axes
+@dataclass(frozen=True, slots=True, eq=False)
+class _Views:
+    """Boxes (b, c, z, y, x) larger than the patches by `reach` on each side; in 2D without z."""
+
+    boxes: Tensor
+    reach: tuple[int, ...]
+    noise: float
+
+    def pair(self, step: int) -> tuple[tuple[Tensor, Part], ...]:
+        """The patches and noisy ones beside them, each with the part of it that both show."""
+        signs = [1 if (step + 1) >> axis & 1 else -1 for axis in range(len(self.reach))]
+        shift = [sign * reach for sign, reach in zip(signs, self.reach, strict=True)]
+        first, second = self._crop([0] * len(shift)), self._crop(shift)
+        generator = torch.Generator().manual_seed(step)
+        grain = torch.randn(second.shape, generator=generator).to(second)
+        back = [-s for s in shift]
+        return (first, _shared(shift)), (second + self.noise * grain, _shared(back))
+
+    def _crop(self, shift: Sequence[int]) -> Tensor:
+        edges = zip(self.boxes.shape[2:], self.reach, shift, strict=True)
+        part: Part = (..., *(slice(r + s, n - r + s) for n, r, s in edges))
+        return self.boxes[part]
 
 
-def _patches(
+def _shared(shift: Sequence[int]) -> Part:
+    """The part of a view that one shifted against it shows as well."""
+    return (..., *(slice(max(s, 0), min(s, 0) or None) for s in shift))
+
+
+def _views(
     network: nn.Module,
     data: np.ndarray,
     patch_vox: Sequence[int],
     regions: bool,
     compute: Compute,
-    count: int,
-) -> Tensor:
-    """The patches (b, c, *patch) in which the network finds most foreground."""
+    routing: Routing,
+) -> _Views:
+    """Of the patches in which the network finds most foreground."""
     logits = torch.from_numpy(predict_logits(network, data, patch_vox, compute=compute))
     p = _probabilities(logits[None], regions)[0]
     found = (p.amax(0) if regions else 1 - p[0]).numpy()
-    box = (1,) * (3 - len(patch_vox)) + tuple(patch_vox)
+    flat = 3 - len(patch_vox)
+    box = (1,) * flat + tuple(patch_vox)
+    reach = (0,) * flat + tuple(min(routing.shift_vox, edge // 8) for edge in patch_vox)
     short = [(0, max(edge - n, 0)) for edge, n in zip(box, found.shape, strict=True)]
-    padded, found = np.pad(data, [(0, 0), *short]), np.pad(found, short)
+    found = np.pad(found, short)
+    padded = np.pad(data, [(0, 0), *((r, s + r) for r, (_, s) in zip(reach, short, strict=True))])
     corners = itertools.product(
         *(tile_starts(n, edge, 0.5) for n, edge in zip(found.shape, box, strict=True))
     )
+
+    def foreground(corner: Sequence[int]) -> float:
+        place = tuple(slice(c, c + e) for c, e in zip(corner, box, strict=True))
+        return float(found[place].sum(dtype=np.float64))
+
+    best = sorted(corners, key=foreground, reverse=True)[: routing.patches]
+    larger = [e + 2 * r for e, r in zip(box, reach, strict=True)]
     places = [
-        tuple(slice(c, c + e) for c, e in zip(corner, box, strict=True)) for corner in corners
+        tuple(slice(c, c + e) for c, e in zip(corner, larger, strict=True)) for corner in best
     ]
-    best = sorted(places, key=lambda place: -float(found[place].sum(dtype=np.float64)))[:count]
-    chosen = [padded[(slice(None), *place)].reshape(len(data), *patch_vox) for place in best]
+    chosen = [padded[(slice(None), *place)] for place in places]
     tensor = torch.from_numpy(np.stack(chosen).astype(np.float32, copy=False))
     layout = compute.device.memory_format(len(patch_vox))
-    return tensor.to(compute.device.torch_device).contiguous(memory_format=layout)
+    boxes = tensor.flatten(2, 2 + flat).to(compute.device.torch_device)
+    return _Views(boxes.contiguous(memory_format=layout), reach[flat:], routing.noise)

@@ -52,8 +52,8 @@ def a_ball() -> np.ndarray:
     return ((far < 20) * 4.0 + noise).astype(np.float32)[None]
 
 
-def routed(experts, **options) -> tuple[dict[str, float], nn.Module]:
-    network = Brightness().eval()
+def routed(experts, network=None, **options) -> tuple[dict[str, float], nn.Module]:
+    network = (network or Brightness()).eval()
     shares = route(
         network,
         Experts.of(experts, CPU),
@@ -119,6 +119,34 @@ def test_the_sure_expert_wins_over_the_vague_one_and_over_one_that_sees_nothing(
     assert slopes[1] > (10 + 1) / 3
 
 
+class Leaning(nn.Module):
+    """Finds what is bright, and with a `lean` also what lies low in the patch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Conv3d(1, 2, 1)
+        self.lean = nn.Linear(1, 1, bias=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        rows = torch.linspace(-1, 1, x.shape[2])[:, None, None].expand(x.shape[2:])
+        ramp = self.lean(rows[..., None])[..., 0]
+        return self.head(x) + torch.stack([torch.zeros_like(ramp), ramp])
+
+
+def test_an_expert_that_goes_by_the_place_in_the_patch_loses():
+    """Both know the ball; only of the leaning one is the answer another a few voxels beside."""
+    bright = an_expert(10.0, -20.0)
+    lean = "lean.weight"
+    experts = {
+        "steady": bright | {lean: torch.zeros(1, 1)},
+        "leaning": bright | {lean: torch.full((1, 1), 40.0)},
+    }
+    beside = Routing(certainty=0, shape=0, noise=0)
+    assert routed(experts, network=Leaning(), routing=beside)[0]["steady"] > 0.7
+    same = replace(beside, shift_vox=0)
+    assert routed(experts, network=Leaning(), routing=same)[0]["steady"] == pytest.approx(0.5)
+
+
 def test_equal_experts_stay_one_network():
     shares, network = routed({"a": an_expert(3.0, -2.0), "b": an_expert(3.0, -2.0)})
     assert shares == pytest.approx({"a": 0.5, "b": 0.5})
@@ -134,7 +162,8 @@ def test_the_same_case_gives_the_same_mixture():
 
 
 def test_settings_out_of_range_are_refused():
-    for wrong in ({"steps": -1}, {"patches": 0}, {"rate": 0}, {"shape": -1}, {"window_vox": 0}):
+    below = ({"steps": -1}, {"shape": -1}, {"shift_vox": -1})
+    for wrong in (*below, {"patches": 0}, {"rate": 0}, {"window_vox": 0}):
         with pytest.raises(InputError, match="routing's settings"):
             Routing(**wrong)
 
