@@ -22,7 +22,9 @@ class Options:
     bundle: Annotated[str, Opt("bundle folder; several, joined by commas, vote", positional=True)]
     input: Annotated[Path, Opt("folder of images case_0000.nii.gz, ...", short="-i")]
     output: Annotated[Path, Opt("folder for the masks", short="-o")]
-    mirror: Annotated[bool, Opt("average over mirrored copies: 8 times the work")] = False
+    mirror: Annotated[
+        bool, Opt("average over mirrored copies: 8 times the work; not after recipe fast")
+    ] = False
     device: Annotated[str, Opt("auto, cpu, cuda, cuda:1, mps")] = "auto"
     overwrite: Annotated[bool, Opt("predict anew what is already there")] = False
 

@@ -62,6 +62,7 @@ def write_routed(
         plan=run.plan,
         configuration=run.training.configuration,
         weights=join_experts(experts),
+        mirrored=run.training.mirrored,
         note={"method": run.method_name, "sites": ", ".join(given)},
     )
     return Routed(bundle=bundle, notes=notes)

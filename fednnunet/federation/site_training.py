@@ -107,6 +107,7 @@ class SiteTrainer:
             plan=self.plan,
             configuration=self.configuration_name,
             weights=tensors,
+            mirrored=self.training.mirrored,
             note=note,
         )
 

@@ -138,6 +138,11 @@ class Training:
     device: str = "auto"
     compile: bool = False
 
+    @property
+    def mirrored(self) -> bool:
+        """Whether sites train on mirrored patches as well, so that predictions may be mirrored."""
+        return RECIPES[self.recipe].augmentation.mirror
+
     def __post_init__(self) -> None:
         for name in (self.method, *self.references):
             _known("method", name, METHODS)

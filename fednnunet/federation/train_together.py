@@ -171,6 +171,7 @@ def _train(engine: Engine, run: Run, members: Mapping[str, Member], observer: Ob
             plan=run.plan,
             configuration=training.configuration,
             weights=dict(weights),
+            mirrored=training.mirrored,
             note=note,
         )
     return state

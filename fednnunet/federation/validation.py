@@ -61,6 +61,7 @@ class Validation:
                 plan=self.run.plan,
                 configuration=self.run.training.configuration,
                 weights=state.shared,
+                mirrored=self.run.training.mirrored,
                 note={"method": self.run.method_name, "rounds": str(state.round)},
             )
             offer(self.run.folder / FOLDER, state.round, mean_dice(scores), write)

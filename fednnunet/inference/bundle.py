@@ -28,14 +28,15 @@ SCHEMA = 1
 class Bundle:
     """A plan, which of its configurations was trained, and the network's weights.
 
-    `weights` are those of one network, or of several experts. `note` says in words where they come
-    from (method, site, rounds); nothing depends on it. `digest` identifies plan and
-    weights together.
+    `weights` are those of one network, or of several experts. `mirrored` says whether they were
+    trained on mirrored patches as well. `note` says in words where they come from (method, site,
+    rounds); nothing depends on it. `digest` identifies plan and weights together.
     """
 
     plan: Plan
     configuration: str
     weights: dict[str, torch.Tensor]
+    mirrored: bool = False
     note: dict[str, str] = field(default_factory=dict)
     digest: str = ""
 
@@ -79,6 +80,7 @@ class _Header:
     schema: int
     configuration: str
     digest: str
+    mirrored: bool = False
     note: dict[str, str] = field(default_factory=dict)
 
 
@@ -88,6 +90,7 @@ def write_bundle(
     plan: Plan,
     configuration: str,
     weights: Mapping[str, torch.Tensor],
+    mirrored: bool = False,
     note: Mapping[str, str] | None = None,
 ) -> Bundle:
     """Write plan.json, weights.safetensors and, last, bundle.json, which makes it whole."""
@@ -101,10 +104,15 @@ def write_bundle(
     with replacing(folder / "weights.safetensors") as temporary:
         temporary.write_bytes(content)
     digest = _digest(folder, configuration, content)
-    note = dict(note or {})
-    header = _Header(schema=SCHEMA, configuration=configuration, digest=digest, note=note)
+    header = _Header(
+        schema=SCHEMA,
+        configuration=configuration,
+        digest=digest,
+        mirrored=mirrored,
+        note=dict(note or {}),
+    )
     records.write(header, header_path)
-    return Bundle(plan=plan, configuration=configuration, weights=tensors, note=note, digest=digest)
+    return _bundle(plan, header, tensors)
 
 
 def join_experts(experts: Mapping[str, Mapping[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
@@ -140,15 +148,20 @@ def read_bundle(folder: Path) -> Bundle:
             where=str(folder),
             mend="copy the bundle again from its source",
         )
-    bundle = Bundle(
+    bundle = _bundle(plan, header, weights)
+    bundle.network()
+    return bundle
+
+
+def _bundle(plan: Plan, header: _Header, weights: dict[str, torch.Tensor]) -> Bundle:
+    return Bundle(
         plan=plan,
         configuration=header.configuration,
         weights=weights,
+        mirrored=header.mirrored,
         note=header.note,
-        digest=digest,
+        digest=header.digest,
     )
-    bundle.network()
-    return bundle
 
 
 def _read_weights(path: Path) -> tuple[dict[str, torch.Tensor], bytes]:

@@ -75,7 +75,7 @@ def predict_cases(
     mixed for each case; `routing.json` says in which shares.
     """
     members = (bundles,) if isinstance(bundles, Bundle) else tuple(bundles)
-    _check_alike(members)
+    _check_bundles(members, mirror)
     folder.mkdir(parents=True, exist_ok=True)
     job = _Job(bundles=members, folder=folder, compute=compute, mirror=mirror, keep=not overwrite)
     settings = members[0].settings
@@ -262,7 +262,7 @@ def _read_routes(folder: Path) -> dict[str, dict[str, float]]:
         return {}
 
 
-def _check_alike(bundles: Sequence[Bundle]) -> None:
+def _check_bundles(bundles: Sequence[Bundle], mirror: bool) -> None:
     """Several bundles vote only if they see the same prepared volume and name the same labels."""
     if not bundles:
         raise InputError("no bundle was given", mend="name at least one")
@@ -274,6 +274,11 @@ def _check_alike(bundles: Sequence[Bundle]) -> None:
                 "the bundles were trained by different plans or configurations",
                 mend="predict with bundles of one run",
             )
+    if mirror and not all(bundle.mirrored for bundle in bundles):
+        raise InputError(
+            "the network was not trained on mirrored patches and would be misled by them",
+            mend="predict without mirroring, or train by a recipe that mirrors, such as nnunet",
+        )
 
 
 def _named(fault: FedNNUNetError, case: Case) -> FedNNUNetError:

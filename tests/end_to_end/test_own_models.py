@@ -101,6 +101,7 @@ def test_hospitals_outside_get_a_mixture_of_the_models_that_sites_give(tmp_path,
     assert "south: the site does not give its own model away" in capsys.readouterr().out
     bundle = read_bundle(run / "routed")
     assert list(bundle.experts) == ["global", "site-north"]
+    assert not bundle.mirrored
     shared, north = read_bundle(run / "global").weights, personal(run, "north")
     assert all(torch.equal(t, shared[n]) for n, t in bundle.experts["global"].items())
     assert all(torch.equal(t, north[n]) for n, t in bundle.experts["site-north"].items())
@@ -119,6 +120,14 @@ def test_hospitals_outside_get_a_mixture_of_the_models_that_sites_give(tmp_path,
     shares = json.loads((masks / ROUTES).read_text())["cases"]
     assert len(shares) == CASES
     assert all(set(mixture) == {"global", "site-north"} for mixture in shares.values())
+
+
+def test_every_bundle_says_that_training_mirrored_patches(tmp_path):
+    run = a_run(tmp_path, "iop_fl", recipe='"nnunet"', routed="true")
+    (tmp_path / "hospitals" / "north" / "site.toml").write_text("share_model = true\n")
+    assert train.main([str(run)]) == 0
+    for place in ("global", "routed", "sites/north/personal"):
+        assert read_bundle(run / place).mirrored, place
 
 
 def test_without_any_model_given_there_is_no_routed_bundle(tmp_path, capsys):

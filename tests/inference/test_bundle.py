@@ -32,6 +32,21 @@ def test_a_bundle_comes_back(tmp_path: Path, new_plan: NewPlan, new_bundle: NewB
         assert torch.equal(found.network()(x), written.network()(x))
 
 
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_a_bundle_knows_whether_it_saw_mirrored_patches(
+    tmp_path: Path, new_plan: NewPlan, new_bundle: NewBundle, mirrored: bool
+) -> None:
+    plain = new_bundle(tmp_path / "plain", new_plan())
+    write_bundle(
+        tmp_path / "b",
+        plan=plain.plan,
+        configuration=plain.configuration,
+        weights=plain.weights,
+        mirrored=mirrored,
+    )
+    assert read_bundle(tmp_path / "b").mirrored is mirrored
+
+
 def test_other_weights_have_another_digest(
     tmp_path: Path, new_plan: NewPlan, new_bundle: NewBundle
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -155,6 +156,10 @@ def test_what_is_there_is_kept_until_something_changes(
     assert predict() == (("b",), ("a",))
     mask_path(out, cases[0]).unlink()
     assert predict() == (("a",), ("b",))
+    with pytest.raises(InputError, match="not trained on mirrored patches"):
+        predict(mirror=True)
+    assert predict() == ((), ("a", "b"))
+    bundle = dataclasses.replace(bundle, mirrored=True)
     assert predict(mirror=True) == (("a", "b"), ())
     assert predict(mirror=True, overwrite=True) == (("a", "b"), ())
 
