@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from fednnunet import records
@@ -17,6 +17,7 @@ from fednnunet.preprocess.load import load_case
 from fednnunet.preprocess.locations import class_locations, no_locations
 from fednnunet.preprocess.pipeline import prepare_volume
 from fednnunet.preprocess.stored_case import (
+    MOST_OPEN,
     RECORD,
     StoredCase,
     clear_leftovers,
@@ -30,10 +31,15 @@ VERSION = 1  # of the way in which cases are prepared; raise it to have them mad
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    """The prepared cases of one site for one configuration."""
+    """The prepared cases of one site for one configuration; the latest read stay open."""
 
     folder: Path
     names: tuple[str, ...]
+    _open: dict[str, StoredCase] = field(default_factory=dict, repr=False, compare=False)
+
+    def __reduce__(self) -> tuple[type[Store], tuple[Path, tuple[str, ...]]]:
+        """Without what is open here."""
+        return Store, (self.folder, self.names)
 
     @classmethod
     def open(cls, folder: Path) -> Store:
@@ -51,7 +57,11 @@ class Store:
             raise InputError(
                 f"case {name} is not prepared", where=str(self.folder), mend="prepare the site"
             )
-        return StoredCase(self.folder / name)
+        if name not in self._open:
+            if len(self._open) >= MOST_OPEN:
+                self._open.pop(next(iter(self._open)))
+            self._open[name] = StoredCase(self.folder / name)
+        return self._open[name]
 
 
 def prepare_site(

@@ -24,6 +24,8 @@ from fednnunet.preprocess.pipeline import Placement, Prepared
 RECORD = "case.json"
 _BLOCK_BYTES = 1 << 17
 _CHUNK_BYTES = 6 << 20
+MOST_OPEN = 256  # cases at once
+_SMALL_BYTES = 1 << 20  # of an array; so a site's open cases take 512 MiB at most
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +40,10 @@ class CaseRecord:
 
 
 class StoredCase:
-    """One prepared case; arrays are opened when first read and never loaded whole."""
+    """One prepared case; arrays are opened when first read.
+
+    Of a large one only the boxes that are asked for are loaded; a small one is then kept in memory.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -76,7 +81,7 @@ class StoredCase:
     def read(self, low: Sequence[int], high: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
         """The box from `low` to `high` (z, y, x; half open), cut off at the volume's edges.
 
-        Returns the image float32 (c, z, y, x) and the labels int16 (z, y, x).
+        Returns the image float32 (c, z, y, x) and the labels int16 (z, y, x), not to be changed.
         """
         box = tuple(
             slice(min(max(int(a), 0), n), min(max(int(b), 0), n))
@@ -86,11 +91,11 @@ class StoredCase:
 
     @cached_property
     def _data(self) -> Any:
-        return open_array(self.folder / "data.b2nd")
+        return _small_whole(open_array(self.folder / "data.b2nd"))
 
     @cached_property
     def _seg(self) -> Any:
-        return open_array(self.folder / "seg.b2nd")
+        return _small_whole(open_array(self.folder / "seg.b2nd"))
 
 
 def stored_key(folder: Path, name: str) -> str | None:
@@ -175,6 +180,11 @@ def _save(array: np.ndarray, path: Path, patch: Sequence[int]) -> None:
         mode="w",
         cparams={"codec": blosc2.Codec.LZ4, "clevel": 5, "nthreads": 1},
     )
+
+
+def _small_whole(array: Any) -> Any:
+    """The array itself, or one in memory where that is cheaper than to unpack each box anew."""
+    return array[...] if array.nbytes <= _SMALL_BYTES else array
 
 
 def open_array(path: Path) -> Any:

@@ -18,43 +18,45 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fednnunet.training.patches import OUTSIDE, PatchSize, enlarged
+from fednnunet.training.patches import OUTSIDE, Box, PatchSize, enlarged
 from fednnunet.training.recipe import Augmentation
-from fednnunet.training.warp import Points, image_at, labels_at, turned_points
+from fednnunet.training.warp import Cells, Points, image_at, labels_at, turned_points
 
 _FLAT = 3.0  # longest edge over the first from which turns stay in the plane
 _LONG = 1.5  # ratio of edges from which 2D patches are turned a little only
 
 
 Voxels = tuple[int, int, int]
-Reader = Callable[[Voxels, Voxels], tuple[np.ndarray, np.ndarray]]
-"""Reads the box at a corner, counted from that of the largest box, of a size (both z, y, x):
-new arrays of the image float32 (c, z, y, x) and the labels int16 (z, y, x)."""
+Reader = Callable[[Voxels, Voxels], Box]
+"""Reads the box at a corner, counted from that of the largest box, of a size (both z, y, x)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Turner:
-    """Draws how a patch is turned and scaled; with `flat`, within its (y, x) planes."""
+    """Draws how a patch is turned and scaled; with `flat`, as in 2D, within its (y, x) planes."""
 
     spatial: Any
-    patch_vox: tuple[int, ...]
-    read_vox: tuple[int, ...]
+    size: PatchSize
     flat: bool
 
     def draw(self) -> Points | None:
         """Points at which to take the patch from the larger box, if it is turned or scaled."""
-        patch, size = self.patch_vox[self.flat :], self.read_vox[self.flat :]
+        patch, size = self.size.final_vox[self.flat :], self.size.read_vox[self.flat :]
         only_axes = torch.empty((1,) * (len(patch) + 1), device="meta")
         affine = self.spatial.get_parameters(image=only_axes)["affine"]
         return None if affine is None else turned_points(affine, patch, size)
 
-    def apply(self, image: Tensor, labels: Tensor, points: Points) -> tuple[Tensor, Tensor]:
-        """Image (c, z, y, x) and labels (1, z, y, x) at the points; in 2D without z."""
-        if not self.flat:
-            return image_at(image, points), labels_at(labels, points, outside=OUTSIDE)
-        planes = image_at(image.flatten(0, 1), points)
-        masks = labels_at(labels.flatten(0, 1), points, outside=OUTSIDE)
-        return planes.unflatten(0, image.shape[:2]), masks[None]
+    def apply(self, box: Box, points: Points) -> tuple[np.ndarray, np.ndarray]:
+        """Image (c, z, y, x) and labels (z, y, x) of the larger box at the points."""
+        if self.flat:
+            box = box.padded((0,))
+        start, inside = box.start_vox[self.flat :], box.labels.shape[self.flat :]
+        cells = Cells.of([x - np.float32(s) for x, s in zip(points, start, strict=True)], inside)
+        channels, planes = len(box.image), len(box.labels) if self.flat else 1
+        image = image_at(box.image.reshape(channels * planes, *inside), cells)
+        labels = labels_at(box.labels.reshape(planes, *inside), cells, outside=OUTSIDE)
+        final = self.size.final_vox
+        return image.reshape(channels, *final), labels.reshape(final)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,19 +77,19 @@ class Augmenter:
         with torch.no_grad(), seeded(seed):
             points = self.turner.draw() if self.turner else None
             if self.turner is None or points is None:
-                picture, mask = self._tensors(*read(self.size.inset_vox, self.size.final_vox))
+                box = read(self.size.inset_vox, self.size.final_vox).padded()
+                image, labels = box.image, box.labels
             else:
-                picture, mask = self._tensors(*read((0, 0, 0), self.size.read_vox))
-                picture, mask = self.turner.apply(picture, mask, points)
-            values: dict[str, Any] = {"image": picture, "segmentation": mask}
+                image, labels = self.turner.apply(read((0, 0, 0), self.size.read_vox), points)
+            if self.is_2d:
+                image, labels = image[:, 0], labels[0]
+            values: dict[str, Any] = {
+                "image": torch.from_numpy(image),
+                "segmentation": torch.from_numpy(labels[None]),
+            }
             for step in self.steps:
                 values = step(**values)
         return values["image"].contiguous(), values["segmentation"][0].contiguous()
-
-    def _tensors(self, image: np.ndarray, labels: np.ndarray) -> tuple[Tensor, Tensor]:
-        if self.is_2d:
-            return torch.from_numpy(image[:, 0]), torch.from_numpy(labels)
-        return torch.from_numpy(image), torch.from_numpy(labels[None])
 
 
 @contextmanager
@@ -126,11 +128,12 @@ def make_augmenter(
         if flat:
             read = (patch[0], *read[1:])
     lead = (1,) if is_2d else ()
+    size = PatchSize(final_vox=_three(lead + patch), read_vox=_three(lead + read))
     return Augmenter(
-        size=PatchSize(final_vox=_three(lead + patch), read_vox=_three(lead + read)),
+        size=size,
         steps=(*first, *_intensity(augmentation, flat), *_last(len(patch), use_mask, augmentation)),
         is_2d=is_2d,
-        turner=_turner(patch, tuple(read), degrees, flat, augmentation),
+        turner=_turner(size, degrees, flat or is_2d, augmentation),
     )
 
 
@@ -155,11 +158,7 @@ def _degrees(patch: Sequence[int], flat: bool) -> float:
 
 
 def _turner(
-    patch: tuple[int, ...],
-    read: tuple[int, ...],
-    degrees: float,
-    flat: bool,
-    augmentation: Augmentation,
+    size: PatchSize, degrees: float, flat: bool, augmentation: Augmentation
 ) -> Turner | None:
     if not augmentation.moves:
         return None
@@ -167,7 +166,7 @@ def _turner(
 
     angle = float(np.deg2rad(degrees))
     spatial = SpatialTransform(
-        (1,) * len(patch[flat:]),  # it only draws, and its own grid is not used
+        (1,) * (3 - flat),  # it only draws, and its own grid is not used
         patch_center_dist_from_border=0,
         random_crop=False,
         p_rotation=augmentation.rotation,
@@ -176,7 +175,7 @@ def _turner(
         scaling=(0.7, 1.4),
         p_synchronize_scaling_across_axes=1,
     )
-    return Turner(spatial=spatial, patch_vox=patch, read_vox=read, flat=flat)
+    return Turner(spatial=spatial, size=size, flat=flat)
 
 
 def _intensity(augmentation: Augmentation, flat: bool) -> list[Any]:

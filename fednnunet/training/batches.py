@@ -7,7 +7,7 @@ number of worker processes and the number of GPUs cannot change what is drawn.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -17,11 +17,11 @@ from fednnunet.errors import FedNNUNetError, InputError
 from fednnunet.task import Task
 from fednnunet.training.augment import Augmenter
 from fednnunet.training.patches import (
-    PatchCase,
+    Box,
     PatchStore,
     draw_corner,
     forced_foreground,
-    read_padded,
+    read_box,
 )
 
 
@@ -67,7 +67,6 @@ class BatchSource:
     foreground: float
     seed: int
     share: tuple[int, int] = (0, 1)
-    _open: dict[str, PatchCase] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.names:
@@ -81,22 +80,15 @@ class BatchSource:
 
     def _sample(self, step: int, position: int) -> tuple[Tensor, Tensor]:
         rng = np.random.default_rng([self.seed, step, position])
-        case = self._case(self.names[int(rng.integers(len(self.names)))])
+        case = self.store.case(self.names[int(rng.integers(len(self.names)))])
         forced = forced_foreground(self.size, self.foreground)[position]
         size = self.augmenter.size
         corner = draw_corner(case, size, self.task, forced=forced, rng=rng)
 
-        def read(inset: Sequence[int], edges: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
-            return read_padded(case, [c + i for c, i in zip(corner, inset, strict=True)], edges)
+        def read(inset: Sequence[int], edges: Sequence[int]) -> Box:
+            return read_box(case, [c + i for c, i in zip(corner, inset, strict=True)], edges)
 
         return self.augmenter(read, int(rng.integers(2**63)))
-
-    def _case(self, name: str) -> PatchCase:
-        if name not in self._open:
-            if len(self._open) >= 256:  # open files
-                self._open.clear()
-            self._open[name] = self.store.case(name)
-        return self._open[name]
 
 
 def batches(

@@ -78,7 +78,7 @@ def draw_corner(
         highs.append(edge + pad // 2 + pad % 2 - read)
     centre = _foreground(case.locations, task, rng) if forced else None
     if centre is None and task.ignore is not None:
-        centre = _pick(case.locations.get(ANNOTATED), rng)
+        centre = _pick([case.locations[ANNOTATED]] if ANNOTATED in case.locations else [], rng)
     if centre is None:
         corner = [int(rng.integers(a, b + 1)) for a, b in zip(lows, highs, strict=True)]
     else:
@@ -89,21 +89,42 @@ def draw_corner(
     return corner[0], corner[1], corner[2]
 
 
-def read_padded(
-    case: PatchCase, corner: Sequence[int], size_vox: Sequence[int]
-) -> tuple[np.ndarray, np.ndarray]:
-    """The box at `corner`: image float32 (c, z, y, x) padded by 0, labels int16 padded by -1."""
-    image = np.zeros((case.channels, *size_vox), np.float32)
-    labels = np.full(tuple(size_vox), OUTSIDE, np.int16)
-    high = [c + n for c, n in zip(corner, size_vox, strict=True)]
-    inside = [max(c, 0) for c in corner]
-    if all(a < min(b, edge) for a, b, edge in zip(inside, high, case.shape, strict=True)):
-        data, seg = case.read(inside, high)
-        starts = [i - c for i, c in zip(inside, corner, strict=True)]
-        place = tuple(slice(s, s + n) for s, n in zip(starts, seg.shape, strict=True))
-        image[(slice(None), *place)] = data
-        labels[place] = seg
-    return image, labels
+@dataclass(frozen=True, slots=True, eq=False)
+class Box:
+    """A box of `size_vox` that may reach beyond the volume, and the part of it that lies inside.
+
+    `image` float32 (c, z, y, x) and `labels` int16 (z, y, x) are that part, perhaps of no voxel and
+    not to be changed; `start_vox` is where it begins in the box.
+    """
+
+    image: np.ndarray
+    labels: np.ndarray
+    start_vox: tuple[int, ...]
+    size_vox: tuple[int, ...]
+
+    def padded(self, axes: Sequence[int] = (0, 1, 2)) -> Box:
+        """A new box that is whole along `axes`: beyond the volume are image 0 and labels -1."""
+        size, start = list(self.labels.shape), [0, 0, 0]
+        for axis in axes:
+            size[axis], start[axis] = self.size_vox[axis], self.start_vox[axis]
+        image = np.zeros((len(self.image), *size), np.float32)
+        labels = np.full(size, OUTSIDE, np.int16)
+        place = tuple(slice(s, s + n) for s, n in zip(start, self.labels.shape, strict=True))
+        image[(slice(None), *place)] = self.image
+        labels[place] = self.labels
+        left = tuple(a - b for a, b in zip(self.start_vox, start, strict=True))
+        return Box(image, labels, left, self.size_vox)
+
+
+def read_box(case: PatchCase, corner: Sequence[int], size_vox: Sequence[int]) -> Box:
+    """What of the box at `corner` lies in the case."""
+    low = [min(max(c, 0), edge) for c, edge in zip(corner, case.shape, strict=True)]
+    high = [
+        min(max(c + n, 0), edge) for c, n, edge in zip(corner, size_vox, case.shape, strict=True)
+    ]
+    image, labels = case.read(low, high)
+    start = tuple(a - c for a, c in zip(low, corner, strict=True))
+    return Box(image, labels, start, tuple(size_vox))
 
 
 def enlarged(patch_vox: Sequence[int], degrees: float) -> tuple[int, ...]:
@@ -134,10 +155,15 @@ def _foreground(
     ]
     if not present:
         return None
-    return _pick(np.concatenate(present[int(rng.integers(len(present)))]), rng)
+    return _pick(present[int(rng.integers(len(present)))], rng)
 
 
-def _pick(table: np.ndarray | None, rng: np.random.Generator) -> np.ndarray | None:
-    if table is None or not len(table):
-        return None
-    return np.asarray(table[int(rng.integers(len(table)))])
+def _pick(tables: Sequence[np.ndarray], rng: np.random.Generator) -> np.ndarray | None:
+    """One row of all tables, each as likely; none where there is no row."""
+    rows = sum(map(len, tables))
+    row = int(rng.integers(rows)) if rows else 0
+    for table in tables:
+        if row < len(table):
+            return np.asarray(table[row])
+        row -= len(table)
+    return None

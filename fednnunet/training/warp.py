@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
-import torch
-import torch.nn.functional as F
-from torch import Tensor
 
 Points = tuple[np.ndarray, ...]
 """Coordinates in voxels, one float32 array (*patch) an axis; 0 is the middle of the first voxel."""
 
+_MARGIN = 2  # voxels around a volume, so that every cell beyond it looks alike
 _TIE = 1e-3  # scores nearer to each other than this count as equal
 
 
@@ -27,51 +26,86 @@ def turned_points(affine: np.ndarray, patch: Sequence[int], size: Sequence[int])
     )
 
 
-def image_at(image: Tensor, points: Points) -> Tensor:
-    """Image (c, z, y, x) at the points, (c, *patch), linearly, with 0 outside; in 2D without z."""
-    grid = np.empty((*points[0].shape, len(points)), np.float32)
-    for axis, (x, n) in enumerate(zip(points, image.shape[1:], strict=True)):
-        grid[..., -1 - axis] = (2 * x + 1) / n - 1
-    return F.grid_sample(image[None], torch.from_numpy(grid)[None], align_corners=False)[0]
+@dataclass(frozen=True, slots=True, eq=False)
+class Cells:
+    """Between which voxels points lie, for arrays of one size, flat and with a margin around.
+
+    A cell is what lies between 2 voxels along every axis. `base` (n) is the place of each point's
+    lowest voxel, `offsets` (2 ** axes) lead from there to all corners, the last axis changing
+    first, and `parts`, (n) an axis, tell how far along the cell the point lies, from 0 to 1.
+    """
+
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    base: np.ndarray
+    offsets: tuple[int, ...]
+    parts: tuple[np.ndarray, ...]
+
+    @classmethod
+    def of(cls, points: Sequence[np.ndarray], size: Sequence[int]) -> Cells:
+        """The cells of points in a volume of `size`."""
+        edges = [n + 2 * _MARGIN for n in size]
+        strides = tuple(int(np.prod(edges[axis + 1 :])) for axis in range(len(edges)))
+        base, parts = np.zeros(points[0].size, np.int32), []
+        for x, n, stride in zip(points, size, strides, strict=True):
+            part = x.ravel() + np.float32(_MARGIN)
+            np.clip(part, 0, n + _MARGIN, out=part)
+            lower = np.floor(part)
+            part -= lower
+            base += lower.astype(np.int32) * np.int32(stride)
+            parts.append(part)
+        offsets = tuple(sum(c) for c in itertools.product(*[(0, stride) for stride in strides]))
+        return cls(points[0].shape, strides, base.astype(np.intp), offsets, tuple(parts))
 
 
-def labels_at(labels: Tensor, points: Points, *, outside: int) -> Tensor:
-    """Labels int16 (k, z, y, x) at the points, (k, *patch), with `outside` beyond the volume.
+def image_at(image: np.ndarray, cells: Cells) -> np.ndarray:
+    """Image (c, z, y, x) at points, float32 (c, *patch), linearly; 0 outside. In 2D without z."""
+    out = np.empty((len(image), *cells.shape), np.float32)
+    for volume, result in zip(image, out, strict=True):
+        flat = _padded(volume, 0)
+        values = [flat[offset:].take(cells.base) for offset in cells.offsets]
+        for part in reversed(cells.parts):
+            for low, high in zip(values[::2], values[1::2], strict=True):
+                high -= low
+                high *= part
+                low += high
+            values = values[::2]
+        result[:] = values[0].reshape(cells.shape)
+    return out
+
+
+def labels_at(labels: np.ndarray, cells: Cells, *, outside: int) -> np.ndarray:
+    """Labels int16 (k, z, y, x) at points, (k, *patch), with `outside` beyond the volume.
 
     The label is the one whose indicator, interpolated linearly, is largest; the nearest voxel's
     where two are equal. Only cells between voxels of different labels are looked at more closely,
     so the time does not grow with the number of labels. In 2D without z.
     """
-    size = labels.shape[1:]
-    around = [(0, 0), *[(2, 2)] * len(size)]
-    padded = np.pad(labels.numpy(), around, "constant", constant_values=outside)
-    strides = [step // padded.itemsize for step in padded.strides[1:]]
-    flat = [x.ravel() for x in points]
-    lower = [np.floor(x) for x in flat]
-    base = np.zeros(flat[0].shape, np.int64)
-    for x, n, stride in zip(lower, size, strides, strict=True):
-        base += np.clip(x + 2, 0, n + 2).astype(np.int64) * stride
-    corners = np.array([sum(c) for c in itertools.product(*[(0, stride) for stride in strides])])
-    out = np.empty((len(labels), base.size), padded.dtype)
-    for volume, result in zip(padded, out, strict=True):
-        np.take(volume.ravel(), base, out=result)
-        mixed = np.flatnonzero(_edges(volume).ravel().take(base))
-        parts = [x[mixed] - low[mixed] for x, low in zip(flat, lower, strict=True)]
-        result[mixed] = _strongest(volume.ravel().take(base[mixed] + corners[:, None]), parts)
-    return torch.from_numpy(out.reshape(len(labels), *points[0].shape))
+    out = np.empty((len(labels), cells.base.size), np.int16)
+    for volume, result in zip(labels, out, strict=True):
+        flat = _padded(volume, outside)
+        np.take(flat, cells.base, out=result)
+        mixed = np.flatnonzero(_mixed(flat, cells.strides).take(cells.base))
+        base, parts = cells.base[mixed], [part[mixed] for part in cells.parts]
+        corners = np.stack([flat[offset:].take(base) for offset in cells.offsets])
+        result[mixed] = _strongest(corners, parts)
+    return out.reshape(len(labels), *cells.shape)
 
 
-def _edges(volume: np.ndarray) -> np.ndarray:
-    """Where the cell above a voxel (its 2 x 2 x 2 corners) has more than one label."""
-    low = high = volume
-    for axis in range(volume.ndim):
-        first = (slice(None),) * axis + (slice(None, -1),)
-        second = (slice(None),) * axis + (slice(1, None),)
-        low = np.minimum(low[first], low[second])
-        high = np.maximum(high[first], high[second])
-    edges = np.zeros(volume.shape, bool)
-    edges[tuple(slice(n) for n in low.shape)] = low != high
-    return edges
+def _padded(volume: np.ndarray, value: int) -> np.ndarray:
+    """The volume with its margin, flat."""
+    return np.pad(volume, _MARGIN, "constant", constant_values=value).ravel()
+
+
+def _mixed(flat: np.ndarray, strides: Sequence[int]) -> np.ndarray:
+    """Where the cell above a voxel has more than one label; `flat` is a volume with its margin."""
+    mixed = np.zeros(len(flat), bool)
+    for stride in reversed(strides):
+        differs = flat[:-stride] != flat[stride:]
+        differs |= mixed[:-stride]
+        differs |= mixed[stride:]
+        mixed[:-stride] = differs
+    return mixed
 
 
 def _strongest(labels: np.ndarray, parts: Sequence[np.ndarray]) -> np.ndarray:

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import copy
 import dataclasses
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
 
 import numpy as np
 import pytest
@@ -8,6 +11,8 @@ import pytest
 from fednnunet import io
 from fednnunet.dataset import Case
 from fednnunet.errors import DataError, FedNNUNetError
+from fednnunet.preprocess import store as store_module
+from fednnunet.preprocess import stored_case
 from fednnunet.preprocess.store import Store, prepare_site
 from fednnunet.volume import Geometry, Volume
 from tests.training.fakes import small_plan
@@ -48,6 +53,37 @@ def test_patches_are_read_as_they_were_prepared(cases, tmp_path):
     assert set(np.unique(seg)) == {0, 1, 2}
     patch, _ = case.read((-2, 3, 4), (5, 9, 99))
     assert np.array_equal(patch, data[:, 0:5, 3:9, 4:])
+
+
+@pytest.mark.parametrize("small", [0, 1 << 20])
+def test_cases_that_are_open_can_be_read_in_another_process(cases, tmp_path, monkeypatch, small):
+    monkeypatch.setattr(stored_case, "_SMALL_BYTES", small)
+    store = prepare(cases, tmp_path / "store")
+    here = store.case("c1").read((1, 2, 3), (9, 9, 9))
+    assert isinstance(store.case("c1")._data, np.ndarray) is bool(small)
+    forked = ProcessPoolExecutor(1, multiprocessing.get_context("fork"))
+    spawned = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
+    with forked, spawned:
+        for pool in (forked, spawned):
+            there = pool.submit(read_box, store, "c1").result()
+            assert all(np.array_equal(a, b) for a, b in zip(here, there, strict=True))
+
+
+def read_box(store, name):
+    return store.case(name).read((1, 2, 3), (9, 9, 9))
+
+
+def test_only_the_latest_cases_stay_open(cases, tmp_path, monkeypatch):
+    monkeypatch.setattr(store_module, "MOST_OPEN", 2)
+    store = prepare(cases, tmp_path / "store")
+    first = store.case("c0")
+    assert store.case("c0") is first
+    for name in ("c1", "c2"):
+        store.case(name)
+    assert store.case("c0") is not first
+    again = copy.copy(store)  # as pickle does it
+    assert again == store
+    assert not again._open
 
 
 def test_locations_lie_in_their_class(cases, tmp_path):

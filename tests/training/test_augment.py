@@ -8,7 +8,9 @@ import pytest
 import torch
 
 from fednnunet.training.augment import make_augmenter, plain_augmenter, seeded
+from fednnunet.training.patches import Box, read_box
 from fednnunet.training.recipe import Augmentation
+from tests.training.fakes import blobs
 
 ALL = Augmentation(
     rotation=1, scaling=1, noise=1, blur=1, brightness=1, contrast=1, low_resolution=1,
@@ -35,7 +37,7 @@ def reader(image, labels):
 
     def read(corner, size):
         box = tuple(slice(c, c + n) for c, n in zip(corner, size, strict=True))
-        return image[(slice(None), *box)].copy(), labels[box].copy()
+        return Box(image[(slice(None), *box)], labels[box], (0, 0, 0), size)
 
     return read
 
@@ -135,6 +137,23 @@ def test_turns_are_those_of_batchgeneratorsv2(vox, seed):
     assert (
         got[1].reshape(want["segmentation"].shape) == want["segmentation"]
     ).float().mean() > 0.99
+
+
+@pytest.mark.parametrize("vox", [(8, 12, 10), (4, 16, 16), (12, 10)])
+@pytest.mark.parametrize("seed", range(3))
+def test_a_patch_beyond_the_volume_is_turned_as_if_padded(vox, seed):
+    augmenter = make_augmenter(vox, (False,), ALL)
+    case = blobs(1, shape=(9, 14, 13)).case("case0")
+    corner = [0 if len(vox) == 2 else -2, 3, -4]
+
+    def inside(inset, size):
+        return read_box(case, [c + i for c, i in zip(corner, inset, strict=True)], size)
+
+    got = augmenter(inside, seed)
+    want = augmenter(lambda inset, size: inside(inset, size).padded(), seed)
+    torch.testing.assert_close(got[0], want[0], atol=1e-4, rtol=0)
+    assert (got[1] == want[1]).float().mean() > 0.99
+    assert (got[1] >= 0).any()
 
 
 def test_most_patches_are_read_without_a_margin():

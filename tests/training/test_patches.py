@@ -8,7 +8,7 @@ from fednnunet.training.patches import (
     draw_corner,
     enlarged,
     forced_foreground,
-    read_padded,
+    read_box,
 )
 from tests.training.fakes import MemoryCase, blobs, small_task
 
@@ -35,7 +35,10 @@ def test_the_patch_read_is_nnunets(patch, degrees, read):
 
 def test_reading_pads_beyond_the_volume():
     case = blobs(1, shape=(6, 5, 7)).case("case0")
-    image, labels = read_padded(case, (-2, 1, 3), (9, 3, 6))
+    box = read_box(case, (-2, 1, 3), (9, 3, 6))
+    assert box.start_vox == (2, 0, 0)
+    np.testing.assert_array_equal(box.image, case.data[:, :, 1:4, 3:])
+    image, labels = box.padded().image, box.padded().labels
     assert image.shape == (1, 9, 3, 6) and labels.shape == (9, 3, 6)
     np.testing.assert_array_equal(image[:, 2:8, :, :4], case.data[:, :, 1:4, 3:])
     np.testing.assert_array_equal(labels[2:8, :, :4], case.seg[:, 1:4, 3:])
@@ -45,8 +48,19 @@ def test_reading_pads_beyond_the_volume():
 
 
 def test_a_box_wholly_outside_is_padding():
-    image, labels = read_padded(blobs(1).case("case0"), (50, 0, 0), (4, 4, 4))
-    assert not image.any() and (labels == -1).all()
+    box = read_box(blobs(1).case("case0"), (50, 0, 0), (4, 4, 4)).padded()
+    assert box.image.shape == (1, 4, 4, 4) and box.labels.shape == (4, 4, 4)
+    assert not box.image.any() and (box.labels == -1).all()
+
+
+def test_a_box_can_be_padded_along_some_axes():
+    case = blobs(1, shape=(6, 5, 7)).case("case0")
+    box = read_box(case, (-2, -1, 3), (9, 3, 6)).padded((0,))
+    assert box.labels.shape == (9, 2, 4) and box.start_vox == (0, 1, 0)
+    np.testing.assert_array_equal(box.image[:, 2:8], case.data[:, :, :2, 3:])
+    assert (box.labels[:2] == -1).all()
+    whole = read_box(case, (-2, -1, 3), (9, 3, 6)).padded()
+    np.testing.assert_array_equal(box.padded().labels, whole.labels)
 
 
 def test_a_forced_patch_shows_foreground_of_every_class():
