@@ -99,13 +99,14 @@ class Training:
     the folds are the same for every `seed`. After every `validate_every` rounds (0: never) the
     sites score the model on their held-out cases; the best round's is kept beside the last one's,
     and `keep` says which of them is the result. `compile` runs the network through torch.compile.
-    In `personal_rounds` after them every site trains all its tensors alone; by `personal_schedule`
-    the learning rate begins anew for them, or continues on one schedule over both. `closing_rounds`
-    follow where a method keeps tensors private: the sites train a public copy of those on the
-    frozen shared body, for hospitals outside. `references` are methods trained beside `method` with
-    the same cases and iterations, for comparison. Fewer than `quorum` replies end a round with an
-    error (0: all that were asked must reply). `sites_per_round` of the sites take part in a joint
-    round (0: all), by `selection`: drawn evenly over time, or those with a high loss. The reference
+    In `personal_rounds` after them every site trains all its tensors alone. By `personal_schedule`
+    the learning rate continues over both on one schedule, or begins anew ("own"), which for a few
+    rounds is high enough to undo what was learnt together. `closing_rounds` follow where a method
+    keeps tensors private: the sites train a public copy of those on the frozen shared body, for
+    hospitals outside. `references` are methods trained beside `method` with the same cases and
+    iterations, for comparison. Fewer than `quorum` replies end a round with an error (0: all that
+    were asked must reply). `sites_per_round` of the sites take part in a joint round (0: all), by
+    `selection`: drawn evenly over time, or those with a high loss. The reference
     "pooled" sees as many "samples" as all sites together, or takes as many "iterations" as one.
     `contribution` asks each site, after the last joint round, what a model made without it lacks
     there, for an estimate of what it gives the others. With `routed` the sites are asked for their
@@ -126,7 +127,7 @@ class Training:
     split_seed: int | None = None
     most_cases: int = 0
     personal_rounds: int = 0
-    personal_schedule: Literal["own", "continued"] = "own"
+    personal_schedule: Literal["own", "continued"] = "continued"
     closing_rounds: int = 20
     references: tuple[str, ...] = ()
     routed: bool = False
