@@ -139,7 +139,7 @@ def _same_kind(a: Task, b: Task) -> None:
     if (a.channels, a.labels) != (b.channels, b.labels):
         raise ReplyError(
             f"fingerprints of different tasks cannot be summed: {a.name} and {b.name}",
-            mend="bring all sites to one task first (see planning.union)",
+            mend="give every site the same federation file",
         )
 
 
