@@ -10,7 +10,7 @@ import multiprocessing
 import os
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -144,31 +144,34 @@ def _attempt(work: Callable[[Job], Result], job: Job) -> Result | _Failed:
 
 @dataclass(slots=True)
 class _Worker:
+    """A process, and the job that it has: none before it says that it is there."""
+
     process: BaseProcess
     pipe: Connection
-    name: str = ""
+    job: str = ""
 
 
 def _spawned(
     work: Callable[[Job], Result], jobs: Mapping[str, Job], workers: int
 ) -> Iterator[tuple[str, Any]]:
-    """Outcomes as they come, from `workers` processes; a dead one is replaced."""
+    """Outcomes as they come, from `workers` processes; one that dies at a job is replaced."""
     waiting = deque(jobs)
     active: list[_Worker] = []
     try:
         while waiting or active:
-            while waiting and len(active) < workers:
+            starting = sum(not worker.job for worker in active)
+            for _ in range(min(workers - len(active), len(waiting) - starting)):
                 active.append(_start(work, workers))
-                _give(active[-1], waiting.popleft(), jobs)
             ready = wait([worker.pipe for worker in active])
             for worker in [w for w in active if w.pipe in ready]:
-                name, outcome, alive = _take(worker)
+                done, outcome, alive = _take(worker)
                 if alive and waiting:
                     _give(worker, waiting.popleft(), jobs)
                 else:
                     active.remove(worker)
                     _stop(worker)
-                yield name, outcome
+                if done:
+                    yield done, outcome
     finally:
         for worker in active:
             worker.process.terminate()
@@ -201,7 +204,8 @@ def _threads(count: int) -> Iterator[None]:
 
 
 def _serve(work: Callable[[Job], Result], pipe: Connection) -> None:
-    """A worker's life: take a job, send its outcome, until the pipe closes."""
+    """A worker's life: say that it is there, take jobs, send outcomes, until the pipe closes."""
+    pipe.send(None)
     while True:
         try:
             job = pipe.recv()
@@ -211,22 +215,31 @@ def _serve(work: Callable[[Job], Result], pipe: Connection) -> None:
 
 
 def _give(worker: _Worker, name: str, jobs: Mapping[str, Job]) -> None:
-    worker.name = name
-    worker.pipe.send(jobs[name])
+    worker.job = name
+    with suppress(BrokenPipeError):  # it died meanwhile, which `_take` finds
+        worker.pipe.send(jobs[name])
 
 
 def _take(worker: _Worker) -> tuple[str, Any, bool]:
-    """The outcome of a worker's job, and whether the worker lives."""
+    """The job that is done ("": none yet), its outcome, and whether the worker lives.
+
+    Raises FedNNUNetError if the worker died before it had a job: any other would die as well.
+    """
     try:
-        return worker.name, worker.pipe.recv(), True
+        return worker.job, worker.pipe.recv(), True
     except (EOFError, ConnectionResetError):
         worker.process.join()
         code = worker.process.exitcode
-        fault = DataError(
-            f"the worker was killed (exit code {code}) while it had this case",
-            mend="perhaps memory ran out: use fewer workers or a smaller memory_gib",
+    if not worker.job:
+        raise FedNNUNetError(
+            f"a worker process ended at its start (exit code {code})",
+            mend="see what it printed above; with one worker no process is started",
         )
-        return worker.name, _Failed((fault,)), False
+    fault = DataError(
+        f"the worker was killed (exit code {code}) while it had this case",
+        mend="perhaps memory ran out: use fewer workers or a smaller memory_gib",
+    )
+    return worker.job, _Failed((fault,)), False
 
 
 def _stop(worker: _Worker) -> None:

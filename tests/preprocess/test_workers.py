@@ -1,12 +1,14 @@
 import os
 import signal
+import sys
+import types
 
 import numpy as np
 import pytest
 
 from fednnunet import io
 from fednnunet.dataset import Case
-from fednnunet.errors import DataError, ManyFaults, raise_all
+from fednnunet.errors import DataError, FedNNUNetError, ManyFaults, raise_all
 from fednnunet.preprocess.workers import Header, affordable, bytes_to_read, run_jobs, try_jobs
 from fednnunet.volume import Geometry, Volume
 
@@ -58,6 +60,17 @@ def test_a_killed_worker_is_named_with_its_case_and_the_rest_goes_on():
     assert "exit code -9" in fault.what
     assert "victim" in fault.where
     assert "memory" in fault.mend
+
+
+def test_workers_that_cannot_start_are_one_fault_and_not_one_of_every_case(monkeypatch, capfd):
+    elsewhere = types.ModuleType("known_to_this_process_only")
+    exec("def work(job): return job", elsewhere.__dict__)
+    monkeypatch.setitem(sys.modules, elsewhere.__name__, elsewhere)
+    jobs = {f"c{i}": i for i in range(20)}
+    with pytest.raises(FedNNUNetError, match="at its start") as caught:
+        try_jobs(elsewhere.work, jobs, workers=2, progress=None, what="x")
+    assert "one worker" in caught.value.mend
+    assert 1 <= capfd.readouterr().err.count("No module named 'known_to") <= 2
 
 
 def test_workers_share_the_cores(monkeypatch):
