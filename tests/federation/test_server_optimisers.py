@@ -87,6 +87,13 @@ def test_without_momentum_and_at_rate_one_fedavgm_is_fedavg():
     assert torch.equal(merge(state, replies).shared["w"], mean)
 
 
+def test_by_default_fedavgm_follows_a_steady_change_as_fedavg_does():
+    momentum, velocity = Momentum(), {"velocity": torch.zeros(1)}
+    for step in range(40):
+        update, velocity = momentum(torch.tensor([3.0]), velocity, step + 1)
+    torch.testing.assert_close(update, torch.tensor([3.0]))
+
+
 @pytest.mark.parametrize("name", ["fedavgm", "fedadam"])
 def test_a_standstill_decays_what_momentum_is_left(name):
     """Replies equal to the shared tensors move it by the momentum alone, less every round."""
@@ -132,7 +139,7 @@ def test_moments_keep_at_least_single_precision():
 def test_a_server_step_takes_any_mean():
     replies = sent(0, torch.zeros(7, dtype=torch.float64))
     start = State(round=0, shared={"w": torch.zeros(7, dtype=torch.float64)})
-    stepped = ServerStep(Momentum(momentum=0.0), mean=MeanBy(uniform))(start, replies)
+    stepped = ServerStep(Momentum(rate=1.0, momentum=0.0), mean=MeanBy(uniform))(start, replies)
     expected = (replies[0].tensors["w"] + replies[1].tensors["w"]) / 2
     torch.testing.assert_close(stepped.shared["w"], expected)
 

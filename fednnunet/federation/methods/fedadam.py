@@ -11,7 +11,9 @@ The paper leaves out Adam's correction of the bias towards zero of the first rou
 default; `correct_bias` divides m by 1 - beta1^t and v by 1 - beta2^t in round t, which makes
 it torch.optim.Adam on the gradient -D with eps = adaptivity. The paper begins v at adaptivity^2 or
 above; here it begins at 0, as m does, since the adaptivity in the denominator already bounds the
-step. Betas 0.9 and 0.99 and adaptivity 0.001 are the paper's; the rate it tunes for each task.
+step. Betas 0.9 and 0.99 and adaptivity 0.001 are the paper's. The rate it tunes for each task, as
+any rate must be that is a step's size and knows nothing of D's; 0.003 did best of 0.001 to 0.01 on
+one federation of four sites and 24 rounds.
 """
 
 from __future__ import annotations
@@ -33,7 +35,7 @@ class Adam:
 
     moments: ClassVar[tuple[str, ...]] = ("first", "second")
 
-    rate: float = 0.01
+    rate: float = 0.003
     beta1: float = 0.9
     beta2: float = 0.99
     adaptivity: float = 1e-3
