@@ -63,10 +63,12 @@ def _add(parser: argparse.ArgumentParser, field: dataclasses.Field[Any], hint: A
     required = field.default is field.default_factory is dataclasses.MISSING
     settings: dict[str, Any] = {"help": option.help}
     if not required:
-        factory, default = field.default_factory, field.default
-        settings["default"] = factory() if callable(factory) else default
-        if default is not None and default is not False and default != ():
-            settings["help"] += f" (default {default})"
+        factory = field.default_factory
+        default = factory() if callable(factory) else field.default
+        settings["default"] = default
+        shown = ",".join(map(str, default)) if isinstance(default, tuple) else default
+        if shown is not None and shown is not False and shown != "":
+            settings["help"] += f" (default {shown})"
     settings |= _type_settings(kind)
     if option.positional:
         if not required:

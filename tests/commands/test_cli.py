@@ -1,0 +1,60 @@
+"""What a command line derived from a dataclass shows and takes."""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import pytest
+
+from fednnunet.commands.cli import Opt, parse
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    task: Annotated[str, Opt("the task", positional=True)]
+    methods: Annotated[tuple[str, ...], Opt("the methods")] = ("fedavg", "local")
+    seeds: Annotated[int, Opt("the seeds")] = 0
+    reference: Annotated[str, Opt("the reference")] = ""
+    limit: Annotated[float | None, Opt("the limit")] = None
+    kind: Annotated[Literal["one", "two"], Opt("the kind")] = "one"
+    quiet: Annotated[bool, Opt("say nothing")] = False
+
+
+def test_options_become_the_fields() -> None:
+    assert parse(Options, ["x"], prog="p", about="") == Options(task="x")
+    line = [
+        "x",
+        "--methods",
+        "a,b",
+        "--seeds",
+        "3",
+        "--reference",
+        "a",
+        "--limit",
+        "2.5",
+        "--kind",
+        "two",
+        "--quiet",
+    ]
+    assert parse(Options, line, prog="p", about="") == Options(
+        task="x", methods=("a", "b"), seeds=3, reference="a", limit=2.5, kind="two", quiet=True
+    )
+
+
+def test_help_shows_defaults_as_they_are_typed_and_none_where_there_is_none(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
+    with pytest.raises(SystemExit) as ended:
+        parse(Options, ["--help"], prog="p", about="")
+    assert ended.value.code == 0
+    shown = capsys.readouterr().out
+    for words in ("the methods (default fedavg,local)", "the seeds (default 0)", "(default one)"):
+        assert words in shown
+    assert shown.count("(default") == 3
+
+
+def test_bad_usage_ends_with_code_2(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        parse(Options, ["x", "--kind", "three"], prog="p", about="")
+    assert ended.value.code == 2
+    assert "three" in capsys.readouterr().err
