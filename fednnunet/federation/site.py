@@ -107,6 +107,8 @@ class Site:
         return out
 
     def _work(self, invite: Message) -> Message:
+        if isinstance(invite, (TrainInvite, ProbeInvite, EvaluateInvite, ModelInvite)):
+            self._check_agreed(invite.run, invite.method)
         match invite:
             case MeasureInvite():
                 return self._measure(invite.task)
@@ -126,6 +128,17 @@ class Site:
             f"a site is not asked for a {type(invite).__name__}",
             mend="both sides must run the same version",
         )
+
+    def _check_agreed(self, run: str, method: str) -> None:
+        """Refuse a training that the site's own federation file does not name.
+
+        The method decides which tensors leave, so the coordinator must not choose another.
+        """
+        if self._training.runs.get(run) != method:
+            raise RefusalError(
+                f"the site did not agree to train {method!r} as the run {run!r}",
+                mend="give coordinator and sites the same federation file",
+            )
 
     def _measure(self, task: Task) -> FingerprintReply:
         self._check_layout(task)

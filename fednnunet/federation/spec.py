@@ -140,6 +140,11 @@ class Training:
     compile: bool = False
 
     @property
+    def runs(self) -> dict[str, str]:
+        """The method of each training by its name: "" is the main one, then the references."""
+        return {"": self.method} | {f"references/{name}": name for name in self.references}
+
+    @property
     def mirrored(self) -> bool:
         """Whether sites train on mirrored patches as well, so that predictions may be mirrored."""
         return RECIPES[self.recipe].augmentation.mirror

@@ -125,7 +125,6 @@ def _check_configuration(plan: Plan, name: str) -> None:
 def _runs(federation: Federation, plan: Plan, folder: Path) -> tuple[Run, ...]:
     training = federation.training
     sites = sum(site.trains for site in federation.sites.values())
-    names = {"": training.method} | {f"references/{name}": name for name in training.references}
     return tuple(
         Run(
             name=name,
@@ -134,7 +133,7 @@ def _runs(federation: Federation, plan: Plan, folder: Path) -> tuple[Run, ...]:
             plan=plan,
             training=pooled_training(training, sites) if METHODS[method].pools else training,
         )
-        for name, method in names.items()
+        for name, method in training.runs.items()
     )
 
 
