@@ -76,12 +76,13 @@ def _facts(
 
 def _kept(scores: TrainingScores) -> str:
     """Which round's models are scored and given out."""
-    if not any(model.keep == "best" for model in scores.models):
-        return "of the last round"
     rounds = [
         f"{model.model}: {', '.join(f'{site} {number}' for site, number in model.rounds.items())}"
         for model in scores.models
+        if model.keep == "best"
     ]
+    if not rounds:
+        return "of the last round"
     return "of the best round by Dice on these held-out cases; " + "; ".join(rounds)
 
 

@@ -151,8 +151,9 @@ class EvaluateInvite(Message):
     """Asks for scores on held-out cases: of the personal model, or of the tensors sent along.
 
     The personal model is the site's state after `round` rounds, with the tensors sent along in it;
-    or the `best` that the site has kept. A `brief` request is for figures without pictures. With
-    `routed` the tensors are those of several experts, which are mixed for each case.
+    or the `best` that the site has kept, if it has kept one. A `brief` request is for figures
+    without pictures. With `routed` the tensors are those of several experts, which are mixed for
+    each case.
     """
 
     words: ClassVar[str] = "request: scores on held-out cases"

@@ -93,8 +93,9 @@ class SiteTrainer:
         """Write and return the model to evaluate: as received, or with the site's own tensors."""
         tensors = dict(invite.tensors)
         folder = self.base / invite.run / invite.model
-        if invite.personal and invite.best:
-            tensors = read_bundle(self._best(invite)[1]).weights
+        best = self._best(invite)
+        if best:
+            tensors = read_bundle(best[1]).weights
         elif invite.personal:
             state = self._state(seed=0)
             self._load(state, self._folder(invite.run, "joint", invite.round))
@@ -121,7 +122,8 @@ class SiteTrainer:
 
     def reached(self, invite: EvaluateInvite) -> int:
         """After how many rounds the model to evaluate was as it is."""
-        return self._best(invite)[0] if invite.personal and invite.best else invite.round
+        best = self._best(invite)
+        return best[0] if best else invite.round
 
     def keep_best(self, invite: EvaluateInvite, dice: float) -> None:
         """Keep the personal model that was just evaluated, if it is the best so far."""
@@ -186,16 +188,10 @@ class SiteTrainer:
             labels_here=self.annotated,
         )
 
-    def _best(self, invite: EvaluateInvite) -> tuple[int, Path]:
-        folder = self.base / invite.run / BEST
-        found = best_bundle(folder)
-        if found is None:
-            raise InputError(
-                "the site has kept no best model",
-                where=f"site {self.name}, {folder}",
-                mend='set training.validate_every before training, or keep = "last"',
-            )
-        return found
+    def _best(self, invite: EvaluateInvite) -> tuple[int, Path] | None:
+        """The best model if it is asked for and there is one: none was kept without a Dice."""
+        wanted = invite.personal and invite.best
+        return best_bundle(self.base / invite.run / BEST) if wanted else None
 
     def _trained(self, state: TrainingState, given: Given) -> Trained:
         execution = self._execution()

@@ -47,7 +47,8 @@ class ModelScores:
 
     `model` is "personal", "global", "routed" (experts mixed for each case), or for a reference its
     method's name. `personal` says whether every site used a model of its own, and `rounds` after
-    how many rounds the model of each was so: the `last`, or the `best` on these very cases.
+    how many rounds the model of each was so: the `last`, or the `best` on these very cases. A site
+    that kept no best, as it never judged its model, uses its last.
     """
 
     model: str
@@ -178,8 +179,12 @@ def _train(engine: Engine, run: Run, members: Mapping[str, Member], observer: Ob
 
 def _chosen(run: Run, state: State) -> tuple[int, Mapping[str, Tensor]]:
     """The global model that is given out, and after how many rounds it was reached."""
-    best = best_bundle(run.folder / FOLDER) if run.training.keep == "best" else None
+    best = _best(run)
     return (best[0], read_bundle(best[1]).weights) if best else (state.round, state.shared)
+
+
+def _best(run: Run) -> tuple[int, Path] | None:
+    return best_bundle(run.folder / FOLDER) if run.training.keep == "best" else None
 
 
 def _evaluate(
@@ -197,10 +202,12 @@ def _evaluate(
         sites = tuple(site for site, reply in ready.items() if reply.held_out_cases)
         rounds, weights = _chosen(run, state)
         invite = global_invite(run, weights, rounds)
-        models.append(_scores(engine, run, dict.fromkeys(sites, invite), progress))
+        asked, best = dict.fromkeys(sites, invite), _best(run) is not None
+        models.append(_scores(engine, run, asked, progress, best=best))
     own = _own_models(run, state, initial, members)
     if own:
-        models.append(_scores(engine, run, own, progress))
+        best = any(invite.best for invite in own.values())
+        models.append(_scores(engine, run, own, progress, best=best))
     return models
 
 
@@ -213,7 +220,7 @@ def _own_models(
         return {}
     history = load_records(run.folder / "rounds")
     return {
-        site: _personal(run, state, site, rounds_of(history, site), member)
+        site: _personal(run, state, initial, site, rounds_of(history, site), member)
         for site, member in members.items()
         if rounds_of(history, site)
     }
@@ -237,20 +244,28 @@ def _route(
     if routed.bundle is None or not outside:
         return [], routed.notes
     invite = replace(global_invite(run, routed.bundle.weights, rounds), routed=True)
-    return [_scores(engine, run, dict.fromkeys(outside, invite), progress)], routed.notes
+    asked, best = dict.fromkeys(outside, invite), _best(run) is not None
+    return [_scores(engine, run, asked, progress, best=best)], routed.notes
 
 
-def _personal(run: Run, state: State, site: str, after: int, member: Member) -> EvaluateInvite:
+def _personal(
+    run: Run, state: State, initial: Mapping[str, Tensor], site: str, after: int, member: Member
+) -> EvaluateInvite:
     """Asks a site for its own model; one that trained alone, or has left, needs nothing of ours."""
     alone = after > run.training.rounds or member.has_left(run.training.rounds - 1)
-    merged_only = run.method.own is not None or bool(state.for_site)  # what was judged on the way
-    judged = run.training.personal_rounds > 0 or not merged_only
+    # A method that shares all tensors has its merged model judged on the way (`Validation`).
+    judged = run.training.personal_rounds > 0 or bool(run.method.private(initial))
     best = run.training.keep == "best" and judged
     return personal_invite(run, state, site, after, alone=alone, best=best)
 
 
 def _scores(
-    engine: Engine, run: Run, invites: Mapping[str, EvaluateInvite], progress: Progress | None
+    engine: Engine,
+    run: Run,
+    invites: Mapping[str, EvaluateInvite],
+    progress: Progress | None,
+    *,
+    best: bool = False,
 ) -> ModelScores:
     answers = ask(engine, invites, EvaluateReply, progress=progress)
     raise_all("not all sites can be evaluated", answers.errors.values())
@@ -262,5 +277,5 @@ def _scores(
         personal=kind == "personal",
         sites={site: reply.scores for site, reply in replies.items()},
         rounds={site: reply.round for site, reply in replies.items()},
-        keep=run.training.keep,
+        keep="best" if best else "last",
     )

@@ -87,10 +87,10 @@ def personal_invite(
 ) -> EvaluateInvite:
     """Asks a site for scores of its own model after so many rounds, or of the best it has kept.
 
-    A model that was last trained `alone`, or that was kept, needs nothing of what is shared.
+    A model that was last trained `alone` needs nothing of what is shared.
     """
     return EvaluateInvite(
-        tensors={} if alone or best else run.method.shared(state.received(site)),
+        tensors={} if alone else run.method.shared(state.received(site)),
         run=run.name,
         method=run.method_name,
         round=after,

@@ -8,6 +8,7 @@ import pytest
 
 from fednnunet import records
 from fednnunet.commands import train
+from fednnunet.evaluation.scores import SiteScores
 from fednnunet.federation.history import load_records
 from fednnunet.federation.train_together import SCORES, TrainingScores
 from fednnunet.inference.bundle import read_bundle
@@ -50,3 +51,41 @@ def test_what_is_given_out_is_what_was_kept(run):
     given = read_bundle(run / "global")
     assert given.note["rounds"] == str(int(kept.name))
     assert read_bundle(kept).digest == given.digest
+
+
+def test_the_default_method_uses_the_best_that_its_sites_kept(tmp_path, monkeypatch):
+    """Personal models of fedease, with a first round that is made the best of all."""
+    federation = make_federation(tmp_path, toml=BEST.replace('"fedbn_head"', '"fedease"'))
+    make_planned(federation, tmp_path / "run")
+    dice = SiteScores.mean
+    monkeypatch.setattr(SiteScores, "mean", lambda self, *a: next(falling, 0.0) or dice(self, *a))
+    falling = iter([0.9, 0.8])
+    assert train.main([str(tmp_path / "run")]) == 0
+    scores = records.read(TrainingScores, tmp_path / "run" / SCORES)
+    (personal,) = [model for model in scores.models if model.model == "personal"]
+    assert personal.keep == "best"
+    for site, number in personal.rounds.items():
+        (kept,) = (tmp_path / "run" / "sites" / site / "best").glob("0*")
+        assert int(kept.name) == number == 1
+
+
+def test_a_method_whose_sites_judge_one_merged_model_has_personal_models_of_the_last_round(
+    tmp_path,
+):
+    federation = make_federation(tmp_path, toml=BEST.replace('"fedbn_head"', '"similarity"'))
+    make_planned(federation, tmp_path / "run")
+    assert train.main([str(tmp_path / "run")]) == 0
+    scores = records.read(TrainingScores, tmp_path / "run" / SCORES)
+    kept = {model.model: model.keep for model in scores.models}
+    assert kept == {"global": "best", "personal": "last"}
+
+
+def test_a_site_that_never_judged_its_model_uses_its_last(tmp_path):
+    toml = BEST.replace("validate_every = 1", "validate_every = 2")
+    toml = toml.replace('folder = "north"', 'folder = "north"\nleaves = 1')
+    federation = make_federation(tmp_path, toml=toml)
+    make_planned(federation, tmp_path / "run")
+    assert train.main([str(tmp_path / "run")]) == 0
+    scores = records.read(TrainingScores, tmp_path / "run" / SCORES)
+    (personal,) = [model for model in scores.models if model.model == "personal"]
+    assert personal.rounds == {"north": 1, "south": 2}
