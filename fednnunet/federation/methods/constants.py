@@ -34,6 +34,6 @@ def constants(value: object) -> Any:
 
 def _name(value: object) -> str:
     name = getattr(value, "__qualname__", None)
-    if name is None:
-        raise TypeError(f"{value!r} of a method is neither a frozen value nor a function")
+    if name is None or "<" in name:  # of a function without a name, or within another
+        raise TypeError(f"{value!r} of a method is neither a frozen value nor a named function")
     return f"{getattr(value, '__module__', '')}.{name}"

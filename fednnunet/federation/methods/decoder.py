@@ -10,7 +10,12 @@ from __future__ import annotations
 from fednnunet.federation.methods.method import Method
 from fednnunet.network.roles import role
 
+
+def _in_encoder(name: str) -> bool:
+    return role(name) == "encoder"
+
+
 decoder = Method(
     about="decoder and segmentation heads stay at the site (FedPer, Arivazhagan 2019)",
-    leaves=lambda name: role(name) == "encoder",
+    leaves=_in_encoder,
 )

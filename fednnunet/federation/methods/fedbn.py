@@ -10,7 +10,12 @@ from __future__ import annotations
 from fednnunet.federation.methods.method import Method
 from fednnunet.network.roles import is_norm
 
+
+def _no_norm(name: str) -> bool:
+    return not is_norm(name)
+
+
 fedbn = Method(
     about="normalisation layers stay at the site (Li 2021)",
-    leaves=lambda name: not is_norm(name),
+    leaves=_no_norm,
 )

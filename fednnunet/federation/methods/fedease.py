@@ -8,10 +8,11 @@ end with what their own scanner asks for; with x_k the reply of site k after rou
 
     site k receives  (1 - b) * x_k + b * m_k,  b = 1 - (r / R) ** power,
 
-and after the last round every site holds its own model. And m_k is the mean over all sites for
-what tells of anatomy, but for the first two stages of the encoder it is that over the neighbours of
-k, see `similarity`. There a scanner's contrast shows within one round: sites of like contrast pull
-one way, and one whose contrast is inverted would only be led astray. The updates of deeper stages,
+and after the last round every site holds its own model; one that missed it stays as far on its way
+as it was led after the round it was last in. And m_k is the mean over all sites for what tells of
+anatomy, but for the first two stages of the encoder it is that over the neighbours of k, see
+`similarity`. There a scanner's contrast shows within one round: sites of like contrast pull one
+way, and one whose contrast is inverted would only be led astray. The updates of deeper stages,
 which have far more weights, are nearly orthogonal by chance alone, and every site gains by them.
 
 The global model begins as the mean over all sites by cases. As the sites have drifted apart by

@@ -9,12 +9,21 @@ from __future__ import annotations
 from fednnunet.federation.methods.method import Method
 from fednnunet.network.roles import is_norm, role
 
+
+def _no_head(name: str) -> bool:
+    return role(name) != "head"
+
+
+def _no_norm_no_head(name: str) -> bool:
+    return _no_head(name) and not is_norm(name)
+
+
 head = Method(
     about="segmentation heads stay at the site (FedRep 2021, FLOP 2021)",
-    leaves=lambda name: role(name) != "head",
+    leaves=_no_head,
 )
 
 fedbn_head = Method(
     about="normalisation layers and segmentation heads stay at the site",
-    leaves=lambda name: role(name) != "head" and not is_norm(name),
+    leaves=_no_norm_no_head,
 )
