@@ -53,6 +53,8 @@ def run_rounds(
     state = state or State(round=0, shared=run.method.shared(initial))
     for record in history:
         observer(record)
+    if history:  # a stop between a round's record and its row
+        write_history(history, run.plan.task.targets, run.folder / "history.csv")
     phases = run.phases(initial)
     state = replace(state, rounds=phases.joint)
     while state.round < phases.total:

@@ -54,6 +54,7 @@ class Run:
             device="",
             compile=False,
             validate_every=0,
+            quorum=0,
             keep="last",
         )
         parts = [records.encode(self.plan), records.encode(training), constants(self.method)]

@@ -105,9 +105,10 @@ class Training:
     keeps tensors private: the sites train a public copy of those on the frozen shared body, for
     hospitals outside. `references` are methods trained beside `method` with the same cases and
     iterations, for comparison. Fewer than `quorum` replies end a round with an error (0: all that
-    were asked must reply). `sites_per_round` of the sites take part in a joint round (0: all), by
-    `selection`: drawn evenly over time, or those with a high loss. The reference
-    "pooled" sees as many "samples" as all sites together, or takes as many "iterations" as one.
+    were asked must reply); it may be changed while the federation trains. `sites_per_round` of the
+    sites take part in a joint round (0: all), by `selection`: drawn evenly over time, or those with
+    a high loss. The reference "pooled" sees as many "samples" as all sites together, or takes as
+    many "iterations" as one.
     `contribution` asks each site, after the last joint round, what a model made without it lacks
     there, for an estimate of what it gives the others. With `routed` the sites are asked for their
     own models after `method`'s training, for a bundle that hospitals outside mix for each case;
@@ -203,16 +204,34 @@ class Federation:
                 )
 
     def _check_members(self) -> None:
-        """Every round of every phase has a site, so that no training ends halfway."""
-        training = self.training
-        members = {
+        """Every round that surely comes has a site, every site a round, and a quorum can be met."""
+        training, members = self.training, self.members
+        for number in range(training.rounds + training.personal_rounds):
+            present(members, number)
+        rounds = training.rounds + training.personal_rounds + training.closing_rounds
+        for name, member in members.items():
+            if member.joins > rounds:
+                raise InputError(
+                    f"site {name} joins in round {member.joins} of {rounds}, so it never trains",
+                    where=f"sites.{name}.joins",
+                    mend="let it join earlier, or say trains = false",
+                )
+        asked = min(training.sites_per_round or len(members), len(members))
+        if training.quorum > asked:
+            raise InputError(
+                f"quorum is {training.quorum}, more than the sites that a round asks ({asked})",
+                where="training.quorum",
+                mend=f"give at most {asked}, or 0 for all that are asked",
+            )
+
+    @property
+    def members(self) -> dict[str, Member]:
+        """The sites that train, and when."""
+        return {
             name: Member(joins=site.joins, leaves=site.leaves)
             for name, site in self.sites.items()
             if site.trains
         }
-        rounds = training.rounds + training.personal_rounds + training.closing_rounds
-        for number in range(rounds):
-            present(members, number)
 
     def annotated_values(self, site: str) -> tuple[int, ...]:
         """The label values that a site draws, background included."""

@@ -28,7 +28,7 @@ from fednnunet.federation.methods.catalogue import METHODS
 from fednnunet.federation.methods.fedease import site_graph
 from fednnunet.federation.methods.method import State
 from fednnunet.federation.outside import write_routed
-from fednnunet.federation.participation import Member
+from fednnunet.federation.participation import Member, present
 from fednnunet.federation.pooled import pooled_engine, pooled_training
 from fednnunet.federation.rounds import run_rounds
 from fednnunet.federation.run import Run
@@ -90,6 +90,8 @@ def train_together(
     runs = _runs(federation, plan, folder)
     for run in runs:  # before any site prepares its cases anew
         check_key(run.folder / "rounds", key=run.key)
+        if not run.method.pools:
+            _check_members(federation, run)
     ready = ask_all(
         engine, invite, PrepareReply, what="not all sites can prepare", progress=progress
     )
@@ -121,6 +123,13 @@ def _check_configuration(plan: Plan, name: str) -> None:
             f"{name} needs the predictions of another configuration and cannot be trained yet",
             mend="train 3d_fullres, 3d_lowres or 2d",
         )
+
+
+def _check_members(federation: Federation, run: Run) -> None:
+    """Every round has a site, the public ones included, so that no training ends halfway."""
+    initial = initial_tensors(run.plan, run.training.configuration, seed=run.training.seed)
+    for number in range(run.phases(initial).total):
+        present(federation.members, number)
 
 
 def _runs(federation: Federation, plan: Plan, folder: Path) -> tuple[Run, ...]:

@@ -166,6 +166,23 @@ def test_a_quorum_lets_the_round_go_on_and_names_who_failed(tmp_path):
     assert "the disk is full" in (tmp_path / "history.csv").read_text()
 
 
+def test_a_training_that_lacked_a_quorum_goes_on_with_a_lower_one(tmp_path):
+    with pytest.raises(FedNNUNetError, match="disk is full"):
+        go(a_run(tmp_path, quorum=3), PretendEngine(fail={1: "c"}))
+    assert len(load_records(tmp_path / "rounds")) == 1
+    state = go(a_run(tmp_path, quorum=2), PretendEngine(fail={1: "c"}))
+    assert state.round == 4
+
+
+def test_a_row_of_the_history_that_an_interruption_took_comes_back(tmp_path):
+    run = a_run(tmp_path)
+    go(run, PretendEngine())
+    whole = (tmp_path / "history.csv").read_text()
+    (tmp_path / "history.csv").write_text("".join(whole.splitlines(keepends=True)[:-3]))
+    go(run, PretendEngine())
+    assert (tmp_path / "history.csv").read_text() == whole
+
+
 def test_private_tensors_are_first_sent_in_the_public_phase(tmp_path):
     engine = PretendEngine()
     state = go(a_run(tmp_path, "fedbn_head"), engine)

@@ -73,6 +73,9 @@ def test_partial_sites_annotate_what_they_say(write):
         (TASK + SITES + '[training]\npersonal_schedule = "x"\n', "choose one of: own, continued"),
         (TASK + '[sites.one]\nfolder = "one"\njoins = 2\n', "no site takes part in round 1"),
         (TASK + '[sites.one]\nfolder = "one"\nleaves = 9\n', "no site takes part in round 10"),
+        (TASK + SITES + "joins = 61\n", "joins in round 61 of 60, so it never trains"),
+        (TASK + SITES + "[training]\nquorum = 3\n", "more than the sites that a round asks (2)"),
+        (TASK + SITES + "[training]\nquorum = 2\nsites_per_round = 1\n", "a round asks (1)"),
         ("[task\n", "not readable TOML"),
     ],
 )
@@ -80,6 +83,12 @@ def test_what_is_wrong_with_a_federation_file_is_said(write, text, words):
     with pytest.raises(FedNNUNetError) as caught:
         read_federation(write(text))
     assert words in str(caught.value)
+
+
+def test_a_closing_phase_that_may_never_come_needs_no_site(write):
+    text = TASK + SITES + 'leaves = 9\n[training]\nmethod = "fedavg"\nrounds = 10\n'
+    one = text.replace('folder = "one"', 'folder = "one"\nleaves = 10')
+    assert read_federation(write(one)).members["one"].leaves == 10
 
 
 def test_all_faults_come_at_once(write):
