@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -121,6 +121,16 @@ class SiteScores:
         defined = [mean for mean in means if not math.isnan(mean)]
         return sum(defined) / len(defined) if defined else math.nan
 
+    def of_at_least(self, cases: int) -> SiteScores:
+        """These scores without any sum over fewer cases: with too few, nothing is left of them."""
+        if self.cases < cases:
+            return SiteScores.empty(tuple(self.targets))
+        kept = {}
+        for name, sums in self.targets.items():
+            metrics = {metric: _of_at_least(getattr(sums, metric), cases) for metric in METRICS}
+            kept[name] = TargetSums(**metrics, missed=sums.missed, invented=sums.invented)
+        return replace(self, targets=kept)
+
     def to_vector(self) -> np.ndarray:
         """All sums in one float64 vector: the cases, then each target's in order."""
         numbers: list[float] = [self.cases]
@@ -152,3 +162,7 @@ def _target_sums(row: np.ndarray) -> TargetSums:
         count, total, squares = (float(value) for value in row[3 * i : 3 * i + 3])
         metrics[name] = MetricSum(count=round(count), total=total, squares=squares)
     return TargetSums(**metrics, missed=round(float(row[-2])), invented=round(float(row[-1])))
+
+
+def _of_at_least(metric: MetricSum, cases: int) -> MetricSum:
+    return metric if metric.count >= cases else MetricSum()

@@ -177,6 +177,8 @@ class Site:
         return ShapesReply(tensors=sums(whole.to_vector()))
 
     def _prepare(self, plan: Plan, configuration: str) -> PrepareReply:
+        labelled = training_folder(self.spec, plan.task, site=self.name)
+        check_cases(len(labelled), self._policy, site=self.name)
         cases = site_cases(self.spec, plan.task, self._training, site=self.name)
         prepare = partial(
             prepare_site,
@@ -209,7 +211,8 @@ class Site:
             progress=self._tell,
         )
         self.trainer.keep_best(invite, scores.mean())
-        return EvaluateReply(scores=scores, round=self.trainer.reached(invite))
+        told = scores.of_at_least(self._policy.min_scored_cases)
+        return EvaluateReply(scores=told, round=self.trainer.reached(invite))
 
     def _give_model(self, invite: ModelInvite) -> ModelReply:
         if not self._policy.share_model:

@@ -173,8 +173,8 @@ class SiteTrainer:
         return method.aside_of(site)
 
     def _on_held_out_patches(self, state: TrainingState) -> DiceCounts | None:
-        """Overlap on the same few patches of held-out cases in every round; none without any."""
-        if self.held_out is None or not self.held_out_cases:
+        """Overlap on the same few patches of held-out cases in every round; none of too few."""
+        if self.held_out is None or len(self.held_out_cases) < self.policy.min_scored_cases:
             return None
         return validate_patches(
             state.network,

@@ -20,19 +20,23 @@ class SitePolicy:
 
     A site with fewer than `min_cases` cases does not answer. A histogram bin that fewer than
     `min_bin_count` cases fall into is joined with its neighbours until it holds enough; the joined
-    cases count as their mean. 1 keeps every bin as it is; more costs accuracy in the tails. Only
-    with `share_model` does the site's own model leave it, where a federation asks for it.
+    cases count as their mean. 1 keeps every bin as it is; more costs accuracy in the tails. Sums of
+    scores over fewer than `min_scored_cases` held-out cases stay at the site: over a single case
+    they are that case's. Only with `share_model` does the site's own model leave it, where a
+    federation asks for it.
     """
 
     min_cases: int = 5
     min_bin_count: int = 1
+    min_scored_cases: int = 1
     share_model: bool = False
 
     def __post_init__(self) -> None:
-        if self.min_cases < 1 or self.min_bin_count < 1:
+        if min(self.min_cases, self.min_bin_count, self.min_scored_cases) < 1:
             raise InputError(
-                f"min_cases is {self.min_cases}, min_bin_count {self.min_bin_count}",
-                mend="both are at least 1",
+                f"min_cases is {self.min_cases}, min_bin_count {self.min_bin_count}, "
+                f"min_scored_cases {self.min_scored_cases}",
+                mend="each is at least 1",
             )
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from fednnunet.errors import ReplyError
 from fednnunet.evaluation.metrics import CaseScores, TargetScore
-from fednnunet.evaluation.scores import MetricSum, SiteScores
+from fednnunet.evaluation.scores import MetricSum, SiteScores, TargetSums
 
 TARGETS = ("organ", "nodule")
 
@@ -89,3 +89,14 @@ def test_a_bad_vector_is_refused(spoil: str) -> None:
 def test_scores_of_other_targets_do_not_add() -> None:
     with pytest.raises(ReplyError, match="cannot be added"):
         SiteScores.empty(TARGETS) + SiteScores.empty(("liver",))
+
+
+def test_sums_over_fewer_cases_than_a_limit_are_not_told() -> None:
+    both = MetricSum(count=2, total=1.5, squares=1.2)
+    one = MetricSum(count=1, total=3.0, squares=9.0)
+    whole = SiteScores(cases=2, targets={"a": TargetSums(dice=both, hd95_mm=one, missed=1)})
+    told = whole.of_at_least(2)
+    assert told.cases == 2
+    assert told.targets["a"] == TargetSums(dice=both, missed=1)
+    assert whole.of_at_least(3) == SiteScores.empty(("a",))
+    assert whole.of_at_least(1) == whole
