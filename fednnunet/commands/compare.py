@@ -24,6 +24,7 @@ from fednnunet.commands.compare_runs import (
 from fednnunet.commands.plan import write_planned
 from fednnunet.commands.plan_federation import plan_federation
 from fednnunet.commands.progress import bars
+from fednnunet.commands.report_run import REPORT, report_run
 from fednnunet.commands.round_lines import RoundLines
 from fednnunet.errors import FedNNUNetError, InputError, raise_all
 from fednnunet.evaluation.compare_page import comparison, verdicts_in_words, write_comparison
@@ -153,6 +154,9 @@ def _train(
     """Train what is not yet there, writing the comparison anew after each; the runs' faults."""
     for job in jobs:
         check_run(job)
+    for job in jobs:
+        if job.done and not (job.folder / REPORT).is_file():  # a stop between scores and report
+            report_run(job.folder)
     todo = [job for job in jobs if not job.done]
     faults: list[FedNNUNetError] = []
     with bars(console) as progress:
@@ -181,7 +185,13 @@ def _prepare(job: RunJob, out: Path, progress: Progress) -> None:
     """Prepare the cases of the run's split once; it and others of its split find them whole."""
     engine = embedded_engine(job.federation, out, prepared=job.prepared, progress=progress)
     invite = PrepareInvite(plan=job.plan, configuration=job.federation.training.configuration)
-    ask_all(engine, invite, PrepareReply, what="not all sites can prepare")
+    ready = ask_all(engine, invite, PrepareReply, what="not all sites can prepare")
+    if not any(reply.held_out_cases for reply in ready.values()):
+        raise InputError(
+            "no site holds out any case, so nothing can be compared",
+            where="training.held_out",
+            mend="hold out a share of the cases, of two patients a site at least",
+        )
 
 
 def _write(jobs: Sequence[RunJob], options: Options) -> tuple[Trial, ...]:

@@ -15,6 +15,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Thread
 
 import torch
 
@@ -155,7 +156,7 @@ def train_runs(
     with ProcessPoolExecutor(
         at_once,
         mp_context=multiprocessing.get_context("spawn"),
-        initializer=torch.set_num_threads,
+        initializer=_begin_worker,
         initargs=(threads,),
     ) as pool:
         waiting = {pool.submit(_attempt, job): job for job in jobs}
@@ -165,6 +166,19 @@ def train_runs(
                 yield job, future.result()
             except BrokenProcessPool:
                 yield job, (_killed(job),)
+
+
+def _begin_worker(threads: int) -> None:
+    """Share the cores, and end when the command ends, however it does: a run goes on later."""
+    torch.set_num_threads(threads)
+    Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent:
+        parent.join()
+        os._exit(1)
 
 
 def affordable_jobs(jobs: int, plan: Plan, configuration: str) -> int:
@@ -209,6 +223,7 @@ def _trials(job: RunJob) -> tuple[Trial, ...]:
             cases[site] = read_cases_csv(folder / CASES).get("", ())
         trials.append(
             Trial(
+                outside=frozenset(s for s, cases in scores.training_cases.items() if not cases),
                 method=training.method,
                 model=kind,
                 seed=training.seed,
@@ -223,7 +238,7 @@ def _trials(job: RunJob) -> tuple[Trial, ...]:
 
 def _that_matters(federation: Federation) -> Federation:
     """The federation without what may change while it trains."""
-    training = dataclasses.replace(federation.training, device="", compile=False)
+    training = dataclasses.replace(federation.training, device="", compile=False, quorum=0)
     budget = dataclasses.replace(federation.budget, workers=1)
     return dataclasses.replace(federation, training=training, budget=budget)
 

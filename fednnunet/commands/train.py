@@ -17,6 +17,7 @@ from fednnunet.commands.progress import bars
 from fednnunet.commands.report_run import report_run
 from fednnunet.commands.round_lines import RoundLines
 from fednnunet.commands.tables import print_table
+from fednnunet.evaluation.report import summarise
 from fednnunet.federation.embedded import embedded_engine
 from fednnunet.federation.history import RoundRecord
 from fednnunet.federation.rounds import Run
@@ -68,10 +69,10 @@ def show_scores(folder: Path, console: Console) -> None:
     for site in sites:
         table.add_column(site, justify="right")
     table.add_column("mean of sites", justify="right")
-    for model in scores.models:
+    for label, model in zip(scores.labels, scores.models, strict=True):
         values = {site: sums.mean("dice") for site, sums in model.sites.items() if sums.cases}
         cells = [f"{values[site]:.3f}" if site in values else "-" for site in sites]
-        mean = f"{sum(values.values()) / len(values):.3f}" if values else "-"
+        mean = f"{summarise(values, outside=scores.outside).mean:.3f}" if values else "-"
         kept = ", best rounds" if model.keep == "best" else ""
-        table.add_row(f"{model.model} ({model.method}{kept})", *cells, mean)
+        table.add_row(f"{label} ({model.method}{kept})", *cells, mean)
     print_table(console, table)

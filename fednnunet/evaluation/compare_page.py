@@ -9,7 +9,7 @@ from pathlib import Path
 from fednnunet.evaluation.compare_charts import boxes_chart, differences_chart, seeds_chart
 from fednnunet.evaluation.compare_tables import seconds_of
 from fednnunet.evaluation.page import svg_source, write_page
-from fednnunet.evaluation.report import best_models, summarise
+from fednnunet.evaluation.report import best_models
 from fednnunet.evaluation.trials import Entry
 from fednnunet.evaluation.verdicts import (
     FEWEST_SEEDS,
@@ -68,7 +68,7 @@ def write_comparison(path: Path, page: Comparison) -> None:
         "compare.html.j2",
         page=page,
         sites=sorted({site for entry in page.entries for site in entry.dice}),
-        summaries={entry.name: summarise(entry.dice) for entry in page.entries},
+        summaries={entry.name: entry.summary for entry in page.entries},
         best=best_models({entry.name: entry.dice for entry in page.entries}),
         fewest_seeds=FEWEST_SEEDS,
         reference_s=seconds_of(page.entries, page.reference),

@@ -11,7 +11,6 @@ from pathlib import Path
 
 from fednnunet import records
 from fednnunet.evaluation.metrics import METRICS
-from fednnunet.evaluation.report import summarise
 from fednnunet.evaluation.trials import Entry, Trial
 from fednnunet.files import write_text
 
@@ -32,6 +31,10 @@ def markdown(found: Sequence[Entry], *, reference: str) -> str:
     longest = max((entry.seconds for entry in found), default=0.0)
     listed = ", ".join(f"{site} {count}" for site, count in counts.items())
     lines += ["", f"Held-out cases: {listed}. Seeds: {seeds}. Longest training: {longest:.0f} s."]
+    outside = sorted({site for entry in found for site in entry.outside})
+    if outside:
+        lines[-1] += f" Means over sites, spread and worst site leave out {', '.join(outside)},"
+        lines[-1] += " which did not train."
     return "\n".join(lines) + "\n"
 
 
@@ -51,7 +54,7 @@ def write_rows(trials: Sequence[Trial], folder: Path) -> None:
 
 
 def _cells(entry: Entry, sites: Sequence[str], reference_s: float) -> list[str]:
-    summary, worst = summarise(entry.dice), entry.worst_case
+    summary, worst = entry.summary, entry.worst_case
     sent = "-" if entry.bytes_sent is None else f"{entry.bytes_sent / 2**20:.1f}"
     return [
         entry.method,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,8 +25,9 @@ class Report:
     `notes` are warnings that a reader must see first. `models` maps a model's name ("local",
     "global", "personal"), in the order of the columns, to its scores at each site. `detailed`
     names the model whose scores are shown per target (the last, if empty). `pictures` are of
-    that model; they show patients, so leave them out where the report leaves the site. `graph` says
-    which sites learn alike, `contributions` what each gave the others, where these were measured.
+    that model; they show patients, so leave them out where the report leaves the site. The sites
+    `outside` did not train, so no mean over sites counts them. `graph` says which sites learn
+    alike, `contributions` what each gave the others, where these were measured.
     """
 
     title: str
@@ -37,6 +38,7 @@ class Report:
     history: tuple[RoundPoint, ...] = ()
     models: dict[str, dict[str, SiteScores]] = field(default_factory=dict)
     detailed: str = ""
+    outside: frozenset[str] = frozenset()
     pictures: tuple[CasePicture, ...] = ()
     graph: SiteGraph | None = None
     contributions: Contributions | None = None
@@ -52,9 +54,13 @@ class ModelSummary:
     worst_site: str
 
 
-def summarise(dice: Mapping[str, float]) -> ModelSummary:
-    """Summarise a model's mean foreground Dice per site; sites where it is NaN do not count."""
-    defined = {site: value for site, value in dice.items() if not math.isnan(value)}
+def summarise(dice: Mapping[str, float], *, outside: Collection[str] = ()) -> ModelSummary:
+    """Summarise a model's mean foreground Dice per site; sites where it is NaN do not count.
+
+    Nor do those `outside`, which judge global models alone, unless there is no other.
+    """
+    judged = {site: value for site, value in dice.items() if not math.isnan(value)}
+    defined = {site: value for site, value in judged.items() if site not in outside} or judged
     if not defined:
         return ModelSummary(mean=math.nan, spread=math.nan, worst=math.nan, worst_site="")
     mean = sum(defined.values()) / len(defined)
@@ -86,7 +92,7 @@ def write_report(path: Path, report: Report) -> None:
         report=report,
         configuration=report.plan.configuration(report.configuration),
         dice=dice,
-        summaries={model: summarise(values) for model, values in dice.items()},
+        summaries={m: summarise(values, outside=report.outside) for m, values in dice.items()},
         sites=sorted({site for sites in report.models.values() for site in sites}),
         best=best_models(dice),
         cases=_cases(report.models),

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from fednnunet.evaluation.metrics import CaseScores
-from fednnunet.evaluation.report import summarise
+from fednnunet.evaluation.report import ModelSummary, summarise
 from fednnunet.evaluation.scores import SiteScores
 
 CaseKey = tuple[str, str]  # site, case
@@ -23,7 +23,8 @@ class Trial:
     """One model of one method after training with one seed, judged on held-out cases.
 
     `model` is "personal" (each site its own) or "global". `bytes_sent` is what all sites sent in
-    all rounds (none where cases are pooled), `seconds` the time they trained, added up.
+    all rounds (none where cases are pooled), `seconds` the time they trained, added up. The
+    sites `outside` did not train.
     """
 
     method: str
@@ -33,6 +34,7 @@ class Trial:
     cases: Mapping[str, Sequence[CaseScores]]
     bytes_sent: int | None
     seconds: float
+    outside: frozenset[str] = frozenset()
 
     @property
     def sites(self) -> dict[str, SiteScores]:
@@ -54,7 +56,8 @@ class Entry:
     """One model of one method over its seeds.
 
     `dice` is each site's mean foreground Dice averaged over seeds, `cases` each case's; `by_seed`
-    is the mean over sites for each seed, and `runs` the values of each site for each seed.
+    is the mean over sites for each seed, and `runs` the values of each site for each seed. Means
+    over sites are over those that train, so that all models are judged at the same.
     """
 
     method: str
@@ -66,6 +69,7 @@ class Entry:
     case_runs: Mapping[int, Mapping[CaseKey, float]]
     bytes_sent: float | None
     seconds: float
+    outside: frozenset[str] = frozenset()
 
     @property
     def name(self) -> str:
@@ -73,14 +77,21 @@ class Entry:
         return f"{self.method}, {self.model}"
 
     @property
+    def summary(self) -> ModelSummary:
+        """Mean, spread and worst over sites."""
+        return summarise(self.dice, outside=self.outside)
+
+    @property
     def mean(self) -> float:
         """Plain mean over sites."""
-        return summarise(self.dice).mean
+        return self.summary.mean
 
     @property
     def by_seed(self) -> dict[int, float]:
         """The mean over sites, for every seed."""
-        return {seed: summarise(dice).mean for seed, dice in self.runs.items()}
+        return {
+            seed: summarise(dice, outside=self.outside).mean for seed, dice in self.runs.items()
+        }
 
     @property
     def seed_spread(self) -> float:
@@ -155,6 +166,7 @@ def _entry(trials: Sequence[Trial]) -> Entry:
         case_runs=case_runs,
         bytes_sent=statistics.fmean(sent) if sent else None,
         seconds=statistics.median(trial.seconds for trial in trials),
+        outside=trials[0].outside,
     )
 
 

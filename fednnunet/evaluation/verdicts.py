@@ -183,12 +183,16 @@ def _against(methods: Collection[str], reference: str) -> list[tuple[str, str]]:
 def no_worse_than_local(
     found: Sequence[Entry], *, margin: float = MARGIN, outside: Collection[str] = ()
 ) -> tuple[MethodCheck, ...]:
-    """Every method but "local" against it, at each site that trains; empty without "local"."""
+    """Every method but "local" against it, at each site that trains; empty without "local".
+
+    A site without held-out cases has nothing to say of it.
+    """
     own = own_models(found)
     alone = own.get("local")
     if alone is None:
         return ()
-    sites = sorted(set(alone.dice) - set(outside))
+    judged = {site for site, dice in alone.dice.items() if not math.isnan(dice)}
+    sites = sorted(judged - set(outside))
     return tuple(
         _check(entry, alone, [site for site in sites if site in entry.dice], margin)
         for method, entry in own.items()

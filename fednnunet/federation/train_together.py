@@ -67,6 +67,20 @@ class TrainingScores:
     models: tuple[ModelScores, ...]
     notes: tuple[str, ...] = ()
 
+    @property
+    def outside(self) -> frozenset[str]:
+        """The sites that did not train."""
+        return frozenset(site for site, cases in self.training_cases.items() if not cases)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """A name for each of `models`; a reference that gave two has its global one named so."""
+        own = {model.model for model in self.models if model.personal}
+        return tuple(
+            f"{model.model}, global" if model.model in own and not model.personal else model.model
+            for model in self.models
+        )
+
 
 Observer = Callable[[Run, RoundRecord], None]
 

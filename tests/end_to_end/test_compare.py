@@ -5,6 +5,11 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -185,3 +190,73 @@ def test_a_run_begun_with_other_settings_is_not_mixed_in(
     )
     assert _compare(other, compared) == 2
     assert "other settings" in capsys.readouterr().err
+
+
+def test_without_held_out_cases_nothing_is_trained(
+    federation_file: Path, planned_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = Path(shutil.copytree(planned_folder, tmp_path / "out"))
+    toml = federation_file.read_text().replace("held_out = 0.4", "held_out = 0.0")
+    none = federation_file.with_name("none_held_out.toml")
+    none.write_text(toml.replace("trains = false\n", ""))
+    assert _compare(none, out) == 2
+    assert "no site holds out any case" in capsys.readouterr().err
+    assert not list((out / "runs").glob("*/rounds"))
+
+
+def test_a_report_that_an_interruption_took_comes_back(
+    federation_file: Path, compared: Path, tmp_path: Path
+) -> None:
+    out = Path(shutil.copytree(compared, tmp_path / "out"))
+    report = out / "runs" / "local_0" / "report.html"
+    report.unlink()
+    assert _compare(federation_file, out) == 0
+    assert report.is_file()
+
+
+def test_another_quorum_goes_on_with_the_runs_that_are_there(
+    federation_file: Path, compared: Path, tmp_path: Path
+) -> None:
+    out = Path(shutil.copytree(compared, tmp_path / "out"))
+    lower = federation_file.with_name("lower_quorum.toml")
+    lower.write_text(federation_file.read_text().replace("rounds = 1", "quorum = 1\nrounds = 1", 1))
+    before = contents(out / "runs")
+    assert _compare(lower, out) == 0
+    assert contents(out / "runs") == before
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="looks for processes in /proc")
+def test_runs_side_by_side_end_with_a_command_that_is_killed(
+    federation_file: Path, planned_folder: Path, tmp_path: Path
+) -> None:
+    out = Path(shutil.copytree(planned_folder, tmp_path / "out"))
+    endless = federation_file.with_name("endless.toml")
+    endless.write_text(federation_file.read_text().replace("rounds = 1", "rounds = 100000", 1))
+    command = [sys.executable, "-c", "import sys; from fednnunet.commands import compare; "]
+    command[-1] += "sys.exit(compare.main())"
+    command += [str(endless), "-o", str(out), "--methods", "fedavg,local", "--jobs", "2"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        _until(lambda: len(list((out / "runs").glob("*/rounds/0*.json"))) >= 2)
+        workers = _children(process.pid)
+        assert len(workers) >= 2
+    finally:
+        process.kill()
+        process.wait()
+    _until(lambda: not any(Path(f"/proc/{worker}").exists() for worker in workers))
+
+
+def _until(met: Callable[[], bool], seconds: float = 120) -> None:
+    end = time.monotonic() + seconds
+    while not met():
+        assert time.monotonic() < end, "it did not come"
+        time.sleep(0.2)
+
+
+def _children(pid: int) -> list[int]:
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            if int(stat.read_text().rpartition(")")[2].split()[1]) == pid:
+                found.append(int(stat.parent.name))
+    return found

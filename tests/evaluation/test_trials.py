@@ -6,6 +6,7 @@ import dataclasses
 
 import pytest
 
+from fednnunet.evaluation.compare_tables import markdown
 from fednnunet.evaluation.metrics import CaseScores, TargetScore
 from fednnunet.evaluation.trials import Trial, entries, over_folds
 
@@ -55,3 +56,20 @@ def test_seeds_and_models_stay_apart() -> None:
 def test_pooled_cases_send_nothing_in_any_fold() -> None:
     folds = [_trial({"north": [_case(name, 0.5)]}, sent=None) for name in "ab"]
     assert over_folds(folds)[0].bytes_sent is None
+
+
+def test_means_over_sites_are_of_those_that_train_for_every_model() -> None:
+    cases = {"a": [_case("x", 0.8)], "b": [_case("y", 0.6)]}
+    own = dataclasses.replace(_trial(cases), model="personal", outside=frozenset({"c"}))
+    common = dataclasses.replace(_trial(cases | {"c": [_case("z", 0.1)]}), outside=frozenset({"c"}))
+    personal, everywhere = entries([own, common])
+    assert personal.mean == everywhere.mean == pytest.approx(0.7)
+    assert everywhere.by_seed[0] == pytest.approx(0.7)
+    assert everywhere.summary.worst_site == "b"
+    assert everywhere.dice["c"] == pytest.approx(0.1)
+    assert "leave out c, which did not train" in markdown([everywhere], reference="fedavg")
+
+
+def test_where_no_site_trains_the_mean_is_of_those_that_judge() -> None:
+    only = dataclasses.replace(_trial({"c": [_case("z", 0.1)]}), outside=frozenset({"c"}))
+    assert entries([only])[0].mean == pytest.approx(0.1)

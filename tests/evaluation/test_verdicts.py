@@ -217,3 +217,15 @@ def test_the_page_and_the_words_say_the_same_and_stand_alone(tmp_path: Path) -> 
     assert "http" not in re.sub(r"data:image/[^\"]*", "", text)
     lonely = comparison("one", _entries({"fedavg": [0.0]}), reference="fedavg")
     assert verdicts_in_words(lonely) == ""
+
+
+def test_a_site_without_held_out_cases_takes_no_verdict_away() -> None:
+    base = _base() | {"c": []}
+    found = entries(
+        _trial(method, seed, _moved(base, gain, seed), model="personal")
+        for method, gain in (("local", 0.0), ("fedbn", 0.1))
+        for seed in range(3)
+    )
+    (check,) = no_worse_than_local(found)
+    assert check.verdict == verdicts.NO_WORSE
+    assert [site.site for site in check.sites] == ["a", "b"]
