@@ -32,7 +32,7 @@ from fednnunet.planning.plan import Configuration, Plan
 from fednnunet.training.augment import plain_augmenter
 from fednnunet.training.batches import Batch, BatchSource
 from fednnunet.training.counts import DiceCounts
-from fednnunet.training.device import Execution, choose_execution
+from fednnunet.training.device import Execution, choose_execution, for_batch
 from fednnunet.training.initial import initial_tensors
 from fednnunet.training.local import Given
 from fednnunet.training.loop import TrainSummary, train, validate_patches
@@ -247,6 +247,7 @@ class SiteTrainer:
     def _execution(self) -> Execution:
         """How to run here. On a GPU that the plan's batch does not fit, gradients accumulate."""
         execution = choose_execution(self.training.device, compile=self.training.compile)
+        execution = for_batch(execution, self.configuration.batch)
         if self.memory_gib is None or execution.torch_device.type != "cuda":
             return execution
         fitting = micro_batch(self.configuration, self.plan.task, self.memory_gib)

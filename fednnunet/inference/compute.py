@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import torch
 
 from fednnunet.device import Device, Machine, choose_device, observe
+from fednnunet.errors import DataError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +27,17 @@ class Compute:
         placed = cast(Any, network.to(self.device.torch_device)).to(memory_format=layout)
         return cast(torch.nn.Module, placed).eval()
 
+    def smaller(self, tiles: int) -> Compute:
+        """What to go on with where so many tiles at once are too many for the device's memory.
+
+        Raises DataError if it was a single one.
+        """
+        if self.device.kind == "cuda":
+            torch.cuda.empty_cache()
+        if tiles <= 1:
+            raise no_room(self.device)
+        return replace(self, tiles=tiles // 2)
+
 
 def choose_compute(device: str = "auto", *, machine: Machine | None = None) -> Compute:
     """`auto` (a GPU if there is one), `cpu`, `cuda`, `cuda:1`, `mps`.
@@ -35,3 +47,11 @@ def choose_compute(device: str = "auto", *, machine: Machine | None = None) -> C
     """
     chosen = choose_device(device, machine or observe(), gradients=False)
     return Compute(device=chosen, tiles=4 if chosen.kind == "cuda" else 1)
+
+
+def no_room(device: Device) -> DataError:
+    """The error of a volume that the network cannot work on for want of the device's memory."""
+    return DataError(
+        f"the memory of device {device.name} does not hold the network on a single tile",
+        mend="predict with --device cpu, or end what else uses the GPU",
+    )

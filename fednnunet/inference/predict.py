@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -16,7 +17,7 @@ from fednnunet import io, records
 from fednnunet.dataset import Case
 from fednnunet.errors import FedNNUNetError, InputError
 from fednnunet.inference.bundle import Bundle
-from fednnunet.inference.compute import Compute
+from fednnunet.inference.compute import Compute, no_room
 from fednnunet.inference.export import labels_of_logits
 from fednnunet.inference.routing import Experts, route
 from fednnunet.inference.sliding import predict_logits
@@ -140,14 +141,19 @@ class _Model:
         self._experts = Experts.of(experts, device) if experts else None
 
     def suit(self, data: np.ndarray) -> dict[str, float]:
-        """Make the network the one for a prepared volume; returns the experts' shares in it."""
+        """Make the network the one for a prepared volume; returns the experts' shares in it.
+
+        Raises DataError if the device's memory does not hold what that takes.
+        """
         if self._experts is None:
             return {}
         plan, patch = self._bundle.plan, self._bundle.settings.patch_vox
         regions = bool(plan.task.regions)
-        return route(
-            self.network, self._experts, data, patch, regions=regions, compute=self._compute
-        )
+        with suppress(torch.OutOfMemoryError):
+            return route(
+                self.network, self._experts, data, patch, regions=regions, compute=self._compute
+            )
+        raise no_room(self._compute.device)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -285,4 +291,5 @@ def _named(fault: FedNNUNetError, case: Case) -> FedNNUNetError:
     """The fault with the case's name, if it does not say where it arose."""
     if fault.where or hasattr(fault, "faults"):
         return fault
-    return InputError(fault.what, where=f"case {case.name}", mend=fault.mend)
+    fault.where = f"case {case.name}"
+    return fault

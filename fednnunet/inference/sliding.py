@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 
 import numpy as np
 import torch
@@ -37,7 +38,9 @@ def predict_logits(
     A 2D `patch_vox` (y, x) goes through the volume slice by slice. `mirror_axes` counts the axes
     of the patch; the logits of all combinations of flips are averaged. `network` is in eval mode
     and on `compute.device`. Volumes smaller than the patch are padded with zeros about their
-    middle. Raises DataError if the network gives values that are not finite.
+    middle. A group of tiles that the device's memory does not hold is halved, and so are those
+    after it. Raises DataError if a single tile does not fit, or if the network gives values that
+    are not finite.
     """
     patch = tuple(patch_vox)
     padded, inner = _pad(data, patch)
@@ -46,17 +49,22 @@ def predict_logits(
     weight = gaussian(patch)
     total, weights = np.zeros(0, np.float32), np.zeros(grid, np.float32)
     with torch.inference_mode():
-        for start in range(0, len(tiles), compute.tiles):
-            group = tiles[start : start + compute.tiles]
-            logits = _run(network, _gather(padded, group, patch), compute, mirror_axes)
+        done, fitting = 0, compute
+        while done < len(tiles):
+            group = tiles[done : done + fitting.tiles]
+            logits = _run_if_it_fits(network, _gather(padded, group, patch), fitting, mirror_axes)
+            if logits is None:
+                fitting = fitting.smaller(len(group))
+                continue
             if not total.size:
                 total = np.zeros((logits.shape[1], *grid), np.float32)
             for tile, values in zip(group, logits, strict=True):
                 target = total[(slice(None), *tile)]
                 target += (values * weight).reshape(target.shape)
                 weights[tile] += weight.reshape(weights[tile].shape)
+            done += len(group)
             if progress:
-                progress(start + len(group), len(tiles), "tiles")
+                progress(done, len(tiles), "tiles")
     total /= weights
     result = total[(slice(None), *inner)]
     if not np.isfinite(result).all():
@@ -116,6 +124,15 @@ def _gather(data: np.ndarray, group: Sequence[Tile], patch: tuple[int, ...]) -> 
     """Tiles as one batch (b, c, *patch)."""
     parts = [data[(slice(None), *tile)].reshape(len(data), *patch) for tile in group]
     return torch.from_numpy(np.stack(parts).astype(np.float32, copy=False))
+
+
+def _run_if_it_fits(
+    network: torch.nn.Module, batch: torch.Tensor, compute: Compute, mirror_axes: Sequence[int]
+) -> np.ndarray | None:
+    """`_run`, or `None` where the device's memory does not hold the batch."""
+    with suppress(torch.OutOfMemoryError):
+        return _run(network, batch, compute, mirror_axes)
+    return None
 
 
 def _run(

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from fednnunet import records
-from fednnunet.errors import FedNNUNetError
+from fednnunet.errors import FedNNUNetError, InputError
 from fednnunet.preprocess.pipeline import Placement, Prepared
 
 RECORD = "case.json"
@@ -75,19 +76,25 @@ class StoredCase:
 
         Where the task has an ignore label, -1 holds voxels of any annotated kind.
         """
-        table = np.load(self.folder / "locations.npy", allow_pickle=False)
+        path = self.folder / "locations.npy"
+        with _reading(path):
+            table = np.load(path, allow_pickle=False)
         return {int(v): table[table[:, 0] == v, 1:] for v in np.unique(table[:, 0])}
 
     def read(self, low: Sequence[int], high: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
         """The box from `low` to `high` (z, y, x; half open), cut off at the volume's edges.
 
         Returns the image float32 (c, z, y, x) and the labels int16 (z, y, x), not to be changed.
+        Raises InputError for a file that is damaged or missing.
         """
         box = tuple(
             slice(min(max(int(a), 0), n), min(max(int(b), 0), n))
             for a, b, n in zip(low, high, self.shape, strict=True)
         )
-        return self._data[(slice(None), *box)], self._seg[box]
+        with _reading(self.folder / "data.b2nd"):
+            image = self._data[(slice(None), *box)]
+        with _reading(self.folder / "seg.b2nd"):
+            return image, self._seg[box]
 
     @cached_property
     def _data(self) -> Any:
@@ -180,6 +187,19 @@ def _save(array: np.ndarray, path: Path, patch: Sequence[int]) -> None:
         mode="w",
         cparams={"codec": blosc2.Codec.LZ4, "clevel": 5, "nthreads": 1},
     )
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Name the file of a prepared case, and what to do, where it cannot be read."""
+    try:
+        yield
+    except (RuntimeError, OSError, ValueError) as error:
+        raise InputError(
+            f"{path.name} of a prepared case is damaged or missing: {error}",
+            where=str(path),
+            mend=f"remove the folder {path.parent}: the case is then prepared anew",
+        ) from None
 
 
 def _small_whole(array: Any) -> Any:

@@ -6,6 +6,7 @@ number of worker processes and the number of GPUs cannot change what is drawn.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -13,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fednnunet.errors import FedNNUNetError, InputError
+from fednnunet.errors import FedNNUNetError, InputError, leaves, raise_all
 from fednnunet.task import Task
 from fednnunet.training.augment import Augmenter
 from fednnunet.training.patches import (
@@ -23,6 +24,9 @@ from fednnunet.training.patches import (
     forced_foreground,
     read_box,
 )
+
+# How torch says that a worker died; an exception of a living one begins with "Caught".
+_DEATH = re.compile(r"DataLoader worker .*(exited unexpectedly|killed by signal)", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,20 +95,41 @@ class BatchSource:
         return self.augmenter(read, int(rng.integers(2**63)))
 
 
+@dataclass(frozen=True, slots=True)
+class _Faulty:
+    """What comes from a worker in place of a batch: torch would keep an error's text only."""
+
+    step: int
+    faults: tuple[FedNNUNetError, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _InWorker:
+    """The source as a worker asks it: a fault is a value."""
+
+    source: BatchSource
+
+    def __getitem__(self, step: int) -> Batch | _Faulty:
+        try:
+            return self.source[step]
+        except FedNNUNetError as fault:
+            return _Faulty(step, leaves(fault))
+
+
 def batches(
     source: BatchSource, start: int, stop: int, *, workers: int, pin: bool
 ) -> Iterator[Batch]:
     """The batches of iterations `start` to before `stop`, in order.
 
-    With `workers` they are made ahead in that many processes, at most two waiting in each; a
-    worker that is killed raises an error here.
+    With `workers` they are made ahead in that many processes, at most two waiting in each. A fault
+    of a case is raised here as it was found there; FedNNUNetError if a worker is killed.
     """
     if workers == 0:
         for step in range(start, stop):
             yield source[step].pin_memory() if pin else source[step]
         return
-    loader: torch.utils.data.DataLoader[Batch] = torch.utils.data.DataLoader(
-        source,  # type: ignore[arg-type]
+    loader: torch.utils.data.DataLoader[Batch | _Faulty] = torch.utils.data.DataLoader(
+        _InWorker(source),  # type: ignore[arg-type]
         batch_size=None,
         sampler=range(start, stop),
         num_workers=min(workers, stop - start),
@@ -112,9 +137,13 @@ def batches(
         pin_memory=pin,
     )
     try:
-        yield from loader
+        for made in loader:
+            if isinstance(made, _Faulty):
+                raise_all(f"the batch of iteration {made.step} cannot be made", made.faults)
+            else:
+                yield made
     except RuntimeError as error:
-        if "worker" not in str(error):
+        if not _DEATH.match(str(error)):
             raise
         raise FedNNUNetError(
             f"a process that makes batches ended: {str(error).splitlines()[0]}",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -20,9 +20,12 @@ class Execution:
     """How a network is trained on a device.
 
     `scaler` scales the loss against underflow of float16. `micro_batch` bounds the samples that go
-    through the network at once (`None`: the whole batch); gradients are accumulated. `workers` is
-    the number of processes that make batches (0: this one). `devices` GPUs share a batch through
-    `backend`. `fused` uses torch's one-kernel optimisers. `reasons` say why, for the log.
+    through the network at once (`None`: the whole batch); gradients are accumulated. That computes
+    the whole batch's step unless the task has an ignore label (cross-entropy is then a mean over
+    the annotated voxels of each part, and parts count by their samples), Dice is taken over the
+    batch, or normalisation is. `workers` is the number of processes that make batches (0: this
+    one). `devices` GPUs share a batch through `backend`. `fused` uses torch's one-kernel
+    optimisers. `reasons` say why, for the log.
     """
 
     device: Device
@@ -82,6 +85,15 @@ def _on_cuda(device: Device, machine: Machine, compile: bool, micro_batch: int |
         backend="nccl",
         reasons=(device.reason, gpus),
     )
+
+
+def for_batch(execution: Execution, batch: int) -> Execution:
+    """The same execution with at most one device a sample of the batch, and why, in `reasons`."""
+    if execution.devices <= batch:
+        return execution
+    samples = "1 sample" if batch == 1 else f"{batch} samples"
+    reason = f"{batch} of {execution.devices} GPUs: the plan's batch has {samples}"
+    return replace(execution, devices=batch, reasons=(*execution.reasons, reason))
 
 
 def compile_verdict(device: Device, *, iterations: int, first: float, later: float) -> str:

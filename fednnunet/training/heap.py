@@ -11,7 +11,7 @@ import ctypes
 import platform
 
 _TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # the names of mallopt(3)
-_NEVER = 2**31 - 1
+_NEVER = -1  # as the C library's unsigned size it is above all others
 
 
 def keep_freed_memory() -> bool:

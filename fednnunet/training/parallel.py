@@ -1,8 +1,10 @@
 """One batch over several GPUs of a site, by torch's own DistributedDataParallel.
 
-Each process takes every n-th sample of the same batches, so the result is that of one device up to
-rounding. State goes to the processes and comes back as the file of `state.save`; the processes talk
-to each other on this machine only.
+Each process takes every n-th sample of the same batches. The result is that of one device up to
+rounding where each sample counts by itself. With an ignore label, Dice over the batch or batch
+normalisation each process computes them over its own samples, and the gradient is the mean of
+those: near to that of one device, not the same. State goes to the processes and comes back as the
+file of `state.save`; the processes talk to each other on this machine only.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
+import traceback
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,7 +22,7 @@ import torch.multiprocessing as mp
 from torch.nn.parallel import DistributedDataParallel
 
 from fednnunet import records
-from fednnunet.errors import FedNNUNetError, InputError
+from fednnunet.errors import FedNNUNetError, InputError, leaves, raise_all
 from fednnunet.training.device import Execution
 from fednnunet.training.state import TrainingState, load, new_state, save
 from fednnunet.training.stretch import Stretch, run_stretch
@@ -35,11 +38,27 @@ class Job:
     stretch: Stretch
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """An error of a process, as a file."""
+
+    what: str
+    where: str
+    mend: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Faults:
+    """What stopped a process."""
+
+    faults: tuple[Fault, ...]
+
+
 def train_on_devices(state: TrainingState, stretch: Stretch, execution: Execution) -> TrainSummary:
     """Run `stretch` in `execution.devices` processes and update `state`.
 
-    Raises InputError if there are more devices than samples in a batch, and FedNNUNetError, with
-    `state` as it was, if a process fails.
+    Raises InputError if there are more devices than samples in a batch, and with `state` as it was
+    the error of a process that fails: FedNNUNetError.
     """
     batch = stretch.configuration.batch
     if execution.devices > batch:
@@ -55,13 +74,44 @@ def train_on_devices(state: TrainingState, stretch: Stretch, execution: Executio
         try:
             mp.start_processes(_run_rank, (job,), nprocs=execution.devices, start_method="spawn")
         except (mp.ProcessRaisedException, mp.ProcessExitedException) as error:
-            last = str(error).strip().splitlines()[-1]
-            raise FedNNUNetError(
-                f"training on {execution.devices} devices failed: {last}",
-                mend="see the message; with one device the same step may tell more",
-            ) from None
+            _raise_fault(folder)
+            raise _failed(execution.devices, str(error).splitlines()[-1]) from None
         load(state, folder)
-        return records.read(TrainSummary, folder / "summary.json")
+        summary = records.read(TrainSummary, folder / "summary.json")
+        return replace(summary, notes=(*unlike_one_device(stretch), *summary.notes))
+
+
+def _failed(devices: int, why: str) -> FedNNUNetError:
+    return FedNNUNetError(
+        f"training on {devices} devices failed: {why}",
+        mend="see the message; with one device the same step may tell more",
+    )
+
+
+def _raise_fault(folder: Path) -> None:
+    """Raise the errors of the process that failed first; the others may fail for want of it."""
+    for path in sorted(folder.glob("faults_*.json"), key=lambda path: path.stat().st_mtime_ns):
+        found = records.read(Faults, path).faults
+        raise_all(
+            "training on several devices failed",
+            [FedNNUNetError(fault.what, where=fault.where, mend=fault.mend) for fault in found],
+        )
+
+
+def unlike_one_device(stretch: Stretch) -> tuple[str, ...]:
+    """A note, where devices that share a batch do not compute what one would; else none."""
+    found = {
+        "cross-entropy over annotated voxels": stretch.plan.task.ignore is not None,
+        "Dice": stretch.configuration.batch_dice,
+        "normalisation": stretch.plan.norm == "batch",
+    }
+    parts = [name for name, there in found.items() if there]
+    if not parts:
+        return ()
+    return (
+        f"each device takes {', '.join(parts)} over its own share of the batch: near to what one "
+        "device computes, not the same",
+    )
 
 
 def rank_execution(execution: Execution, rank: int) -> Execution:
@@ -74,6 +124,23 @@ def rank_execution(execution: Execution, rank: int) -> Execution:
 
 
 def _run_rank(rank: int, job: Job) -> None:
+    """Run one process. One that fails leaves its fault and ends at once.
+
+    An orderly end would wait for the other processes, which wait for this one.
+    """
+    try:
+        _take_part(rank, job)
+    except Exception as error:  # noqa: BLE001 - whatever it is, the parent tells it
+        traceback.print_exc()
+        failed = _failed(job.execution.devices, f"{type(error).__name__}: {error}")
+        found = leaves(error) if isinstance(error, FedNNUNetError) else (failed,)
+        faults = Faults(faults=tuple(Fault(what=e.what, where=e.where, mend=e.mend) for e in found))
+        records.write(faults, job.folder / f"faults_{rank}.json")
+        sys.stderr.flush()
+        os._exit(1)
+
+
+def _take_part(rank: int, job: Job) -> None:
     whole, ranks = job.execution, job.execution.devices
     if whole.backend == "gloo" and sys.platform == "linux":
         os.environ["GLOO_SOCKET_IFNAME"] = "lo"  # in this process: nothing leaves the machine
@@ -86,19 +153,17 @@ def _run_rank(rank: int, job: Job) -> None:
         rank=rank,
         world_size=ranks,
     )
-    try:
-        told = job.stretch
-        state = new_state(told.plan, told.configuration, told.recipe, execution, seed=0)
-        load(state, job.folder)
-        dist.barrier()
-        state.runner = wrapped(state.network, execution)
-        summary = run_stretch(state, told, execution, (rank, ranks))
-        if rank == 0:
-            save(state, job.folder)
-            records.write(summary, job.folder / "summary.json")
-        dist.barrier()
-    finally:
-        dist.destroy_process_group()
+    told = job.stretch
+    state = new_state(told.plan, told.configuration, told.recipe, execution, seed=0)
+    load(state, job.folder)
+    dist.barrier()
+    state.runner = wrapped(state.network, execution)
+    summary = run_stretch(state, told, execution, (rank, ranks))
+    if rank == 0:
+        save(state, job.folder)
+        records.write(summary, job.folder / "summary.json")
+    dist.barrier()
+    dist.destroy_process_group()
 
 
 def wrapped(network: torch.nn.Module, execution: Execution) -> DistributedDataParallel:

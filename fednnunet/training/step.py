@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from fednnunet.errors import FedNNUNetError
 from fednnunet.training.batches import Batch
@@ -19,14 +21,17 @@ from fednnunet.training.local import Detour, Given, Gradient, Local, Measured, P
 from fednnunet.training.losses import Loss
 from fednnunet.training.state import TrainingState
 
+Backward = Callable[[TrainingState, int, Batch], Measured]
+"""`Stepper.gradient`, or what stands in its place."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stepper:
     """What stays the same from one iteration to the next.
 
-    `micro_batch` samples go through the network at once. `batch` is the whole batch over all GPUs,
-    of which this process has a part; `ranks` counts the processes. `local` is what a federated
-    method changes, with what this round has `given` it.
+    `micro_batch` samples go through the network at once; what that changes, `Execution` says.
+    `batch` is the whole batch over all GPUs, of which this process has a part; `ranks` counts the
+    processes. `local` is what a federated method changes, with what this round has `given` it.
     """
 
     loss: Loss
@@ -39,12 +44,14 @@ class Stepper:
     given: Given = field(default_factory=Given)
     ranks: int = 1
 
-    def __call__(self, state: TrainingState, batch: Batch) -> Measured:
+    def __call__(
+        self, state: TrainingState, batch: Batch, backward: Backward | None = None
+    ) -> Measured:
         """Train on one batch at the optimiser's rate. Returns loss and Dice counts, on the device.
 
-        Raises torch.OutOfMemoryError before anything has changed.
+        `backward` stands in for `gradient`.
         """
-        gradient: Gradient = partial(self._gradient, state, len(batch))
+        gradient: Gradient = partial(backward or self.gradient, state, len(batch))
         for detour in reversed(self.local.detours):
             gradient = partial(_by_way_of, detour, state, gradient, self.given)
         measured = gradient(batch)
@@ -54,6 +61,8 @@ class Stepper:
         if self.clip:
             params = state.network.parameters()
             torch.nn.utils.clip_grad_norm_(params, self.clip, foreach=self.execution.fused)
+        if self.execution.fused:
+            _begin_momentum(state.optimiser)
         state.scaler.step(state.optimiser)
         state.scaler.update()
         return measured
@@ -64,8 +73,11 @@ class Stepper:
             torch.distributed.all_reduce(tensor)
         return tensor
 
-    def _gradient(self, state: TrainingState, whole: int, batch: Batch) -> Measured:
-        """The gradient over `batch`; the iteration's own has `whole` samples in this process."""
+    def gradient(self, state: TrainingState, whole: int, batch: Batch) -> Measured:
+        """The gradient over `batch`; the iteration's own has `whole` samples in this process.
+
+        Raises torch.OutOfMemoryError with a part of the gradient in place.
+        """
         state.optimiser.zero_grad(set_to_none=True)
         over_all = self.batch * len(batch) / whole
         parts = []
@@ -111,25 +123,74 @@ def set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
 def step_with_fallback(
     step: Stepper, state: TrainingState, batch: Batch
 ) -> tuple[Stepper, Measured]:
-    """Run one iteration; on the GPU's out-of-memory repeat it with half the micro-batch.
+    """Run one iteration; a gradient that runs out of the GPU's memory is taken in smaller parts.
 
-    Returns the stepper to go on with. Raises an error where one sample does not fit.
+    Returns the stepper to go on with. Raises FedNNUNetError, before the optimiser's step, where one
+    sample does not fit. The optimiser's own lack of memory is not caught.
     """
-    while True:
-        try:
-            return step, step(state, batch)
-        except torch.OutOfMemoryError:
+    fitting = _Fitting(step)
+    measured = step(state, batch, fitting)
+    return fitting.step, measured
+
+
+class _Fitting:
+    """A stepper's gradient; its micro-batch is halved until the device's memory holds it."""
+
+    def __init__(self, step: Stepper) -> None:
+        self.step = step
+
+    def __call__(self, state: TrainingState, whole: int, batch: Batch) -> Measured:
+        before = [(buffer, buffer.clone()) for buffer in _running_statistics(state.network)]
+        while True:
+            with suppress(torch.OutOfMemoryError):
+                return self.step.gradient(state, whole, batch)
+            # Only here is the error gone, and with it the maps that its traceback holds.
             state.optimiser.zero_grad(set_to_none=True)
-            if step.execution.torch_device.type == "cuda":
+            for buffer, value in before:
+                buffer.copy_(value)
+            if self.step.execution.torch_device.type == "cuda":
                 torch.cuda.empty_cache()
-        size = min(step.micro_batch, len(batch))
-        if size <= 1 or step.ranks > 1:
-            raise FedNNUNetError(
-                f"{size} patches at once do not fit into the GPU's memory",
-                where=f"device {step.execution.device.name}",
-                mend="set a smaller micro_batch, or plan with a smaller memory_gib",
-            )
-        step = replace(step, micro_batch=size // 2)
+            size = min(self.step.micro_batch, len(batch))
+            if size <= 1 or self.step.ranks > 1:
+                raise _does_not_fit(self.step, size)
+            self.step = replace(self.step, micro_batch=size // 2)
+
+
+def _does_not_fit(step: Stepper, size: int) -> FedNNUNetError:
+    where = f"device {step.execution.device.name}"
+    if size > 1:
+        return FedNNUNetError(
+            f"{size} patches at once do not fit into the memory of each GPU",
+            where=where,
+            mend="set a lower sites.NAME.memory_gib for it: fewer then go through at once",
+        )
+    return FedNNUNetError(
+        "one patch alone does not fit into the GPU's memory: there is no smaller part",
+        where=where,
+        mend='end what else uses the GPU, train with device = "cpu", or lower '
+        "sites.NAME.memory_gib and plan anew in another run folder, for smaller patches",
+    )
+
+
+def _running_statistics(network: nn.Module) -> list[Tensor]:
+    """The tensors that a forward pass moves: those of batch normalisation."""
+    norms = [module for module in network.modules() if isinstance(module, _BatchNorm)]
+    return [buffer for module in norms for buffer in module.buffers()]
+
+
+def _begin_momentum(optimiser: torch.optim.Optimizer) -> None:
+    """Give what is trained for the first time, after other parameters, a momentum of zero.
+
+    That is what no momentum means, but torch's fused SGD takes either all of them or none.
+    """
+    if not isinstance(optimiser, torch.optim.SGD):
+        return
+    for group in optimiser.param_groups:
+        trained = [p for p in group["params"] if p.grad is not None]
+        fresh = [p for p in trained if optimiser.state[p].get("momentum_buffer") is None]
+        if len(fresh) < len(trained):
+            for parameter in fresh:
+                optimiser.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
 
 
 def _by_way_of(

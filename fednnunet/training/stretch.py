@@ -194,18 +194,22 @@ def peak_memory_gib(execution: Execution) -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
-def samples_at_once(configuration: Configuration, norm: str, execution: Execution) -> int:
+def samples_at_once(
+    configuration: Configuration, norm: str, execution: Execution, *, ignores: bool = False
+) -> int:
     """Samples that go through the network together.
 
     On a CPU in float32 two at a time are faster than a whole batch, since their feature maps stay
     nearer to the cache, and take a fraction of the memory; in bfloat16 maps are half as large, and
     what each pass costs whatever its size weighs more (a batch of 7 took 0.92 s whole, 1.11 s by
-    twos). It is done where it computes the same: with instance normalisation and a Dice per sample.
-    Otherwise the batch stays whole, unless the execution bounds it.
+    twos). It is done where it computes the same: with instance normalisation, a Dice per sample and
+    no ignore label (`ignores`), with which cross-entropy is a mean over the annotated voxels of all
+    that goes through together. Otherwise the batch stays whole, unless the execution bounds it:
+    memory goes first then, and the step is nearly the whole batch's (see `Execution`).
     """
     if execution.micro_batch is not None:
         return min(execution.micro_batch, configuration.batch)
-    alike = norm == "instance" and not configuration.batch_dice
+    alike = norm == "instance" and not configuration.batch_dice and not ignores
     float32_on_cpu = execution.device.kind == "cpu" and execution.device.precision == "float32"
     return min(2, configuration.batch) if alike and float32_on_cpu else configuration.batch
 
@@ -243,7 +247,12 @@ def _stepper(stretch: Stretch, execution: Execution, ranks: int) -> Stepper:
     return Stepper(
         loss=loss,
         execution=execution,
-        micro_batch=samples_at_once(configuration, stretch.plan.norm, execution),
+        micro_batch=samples_at_once(
+            configuration,
+            stretch.plan.norm,
+            execution,
+            ignores=stretch.plan.task.ignore is not None,
+        ),
         batch=configuration.batch,
         clip=recipe.clip,
         axes=len(configuration.patch_vox),

@@ -15,7 +15,8 @@ import torch
 from torch import nn
 
 from fednnunet.dataset import list_images
-from fednnunet.errors import InputError
+from fednnunet.errors import DataError, InputError
+from fednnunet.inference import predict
 from fednnunet.inference.bundle import Bundle
 from fednnunet.inference.compute import Compute
 from fednnunet.inference.predict import mask_path, predict_cases, predict_volume
@@ -182,6 +183,44 @@ def test_a_broken_case_does_not_stop_the_others(
     assert "b_0000.nii.gz" in texts[0]
     assert "1 voxels are NaN" in texts[1]
     assert sorted(p.name for p in (tmp_path / "out").glob("*.nii.gz")) == ["a.nii.gz"]
+
+
+def test_a_case_that_does_not_fit_into_memory_does_not_stop_the_others(
+    tmp_path: Path, bundle: Bundle, compute: Compute, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Full(Threshold):
+        """The device is full while the first case is in the network."""
+
+        passes = 0
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            self.passes += 1
+            if self.passes == 1:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            return super().forward(x)
+
+    monkeypatch.setattr(Bundle, "network", lambda self: Full())
+    for name in "ab":
+        _write(tmp_path / "in" / f"{name}_0000.nii.gz")
+    cases = list_images(tmp_path / "in", 1)
+    outcome = predict_cases(bundle, cases, tmp_path / "out", compute=compute)
+    assert outcome.written == ("b",)
+    (fault,) = outcome.faults
+    assert isinstance(fault, DataError) and fault.where == "case a"
+    assert "--device cpu" in fault.mend
+
+
+def test_routing_that_does_not_fit_is_an_error_of_its_case(
+    bundle: Bundle, compute: Compute, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*args: object, **options: object) -> dict[str, float]:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    model = predict._Model(bundle, compute)
+    model._experts = object()
+    monkeypatch.setattr(predict, "route", full)
+    with pytest.raises(DataError, match="does not hold"):
+        model.suit(_array()[None])
 
 
 def test_several_networks_vote_by_mean_logits(new_plan: NewPlan, compute: Compute) -> None:

@@ -36,6 +36,21 @@ class Broken(nn.Module):
         return x / 0
 
 
+class Crowded(Position):
+    """A network on a device whose memory holds `limit` tiles."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__()
+        self.limit = limit
+        self.asked: list[int] = []
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.asked.append(len(x))
+        if len(x) > self.limit:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return super().forward(x)
+
+
 def _data(*shape: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
 
@@ -94,6 +109,28 @@ def test_tiles_are_blended_by_their_weights(compute: Compute) -> None:
     np.testing.assert_allclose(
         logits[0] - data[0], np.broadcast_to(total / weights, (8, 8, 13)), atol=1e-4
     )
+
+
+@pytest.mark.parametrize(("limit", "asked"), [(1, [4, 2, 1, 1]), (2, [4, 2, 2]), (3, [4, 2, 2])])
+@pytest.mark.parametrize("mirror", [(), (2,)])
+def test_tiles_that_do_not_fit_at_once_go_in_smaller_groups(
+    limit: int, asked: list[int], mirror: tuple[int, ...]
+) -> None:
+    data, compute = _data(1, 8, 13, 20), Compute(tiles=4)
+    options = {"compute": compute, "mirror_axes": mirror}
+    network, told = Crowded(limit), []
+    logits = predict_logits(
+        network, data, (8, 8, 8), progress=lambda *figures: told.append(figures), **options
+    )
+    assert np.array_equal(logits, predict_logits(Position(), data, (8, 8, 8), **options))
+    assert mirror or network.asked[: len(asked)] == asked
+    assert told[-1][:2] == (12, 12) and max(network.asked[4:]) <= limit
+
+
+def test_a_tile_that_does_not_fit_is_an_error() -> None:
+    with pytest.raises(DataError, match="single tile") as caught:
+        predict_logits(Crowded(0), _data(1, 8, 8, 13), (8, 8, 8), compute=Compute(tiles=4))
+    assert "--device cpu" in caught.value.mend
 
 
 def test_small_volumes_are_padded_about_their_middle(compute: Compute) -> None:

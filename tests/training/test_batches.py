@@ -1,13 +1,18 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
 from fednnunet.errors import FedNNUNetError, InputError
+from fednnunet.preprocess.pipeline import prepare_volume
+from fednnunet.preprocess.store import Store
+from fednnunet.preprocess.stored_case import write_case
 from fednnunet.training.augment import make_augmenter
 from fednnunet.training.batches import BatchSource, batches
 from fednnunet.training.recipe import Augmentation
-from tests.training.fakes import blobs, small_task
+from fednnunet.volume import Geometry, Volume
+from tests.training.fakes import blobs, small_plan, small_task
 
 
 def source(**changes):
@@ -61,6 +66,50 @@ class Broken:
 def test_a_killed_worker_is_an_error_and_not_a_hang():
     with pytest.raises(FedNNUNetError, match="ended"):
         list(batches(source(store=Broken()), 0, 2, workers=1, pin=False))
+
+
+class Damaged:
+    def case(self, name):
+        raise InputError("data.b2nd is damaged", where=f"/{name}", mend="prepare it anew")
+
+
+class Mistaken:
+    def case(self, name):
+        raise RuntimeError("a mistake of ours")
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_fault_of_a_case_is_told_in_full_whoever_makes_the_batch(workers):
+    with pytest.raises(InputError) as caught:
+        list(batches(source(store=Damaged()), 0, 2, workers=workers, pin=False))
+    fault = caught.value
+    assert (fault.what, fault.mend) == ("data.b2nd is damaged", "prepare it anew")
+    assert fault.where.startswith("/case")
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_mistake_is_not_taken_for_a_lack_of_memory(workers):
+    with pytest.raises(RuntimeError, match="a mistake of ours"):
+        list(batches(source(store=Mistaken()), 0, 2, workers=workers, pin=False))
+
+
+@pytest.mark.parametrize("cut", ["data.b2nd", "seg.b2nd", "locations.npy"])
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_prepared_file_that_is_cut_off_is_named(tmp_path, workers, cut):
+    image = np.random.default_rng(0).normal(size=(1, 9, 8, 10)).astype(np.float32)
+    geometry = Geometry(spacing_mm=(1.0, 1.0, 1.0))
+    volume = Volume(array=image, geometry=geometry)
+    plan, configuration = small_plan()
+    prepared = prepare_volume(volume, plan, configuration)
+    assert prepared.data.shape == image.shape
+    locations = np.array([[1, 2, 3, 4]], np.int32)
+    write_case(tmp_path, "case0", prepared, key="k", patch_vox=(8, 8, 8), locations=locations)
+    path = tmp_path / "case0" / cut
+    path.write_bytes(path.read_bytes()[:-20])
+    there = source(store=Store.open(tmp_path), names=("case0",))
+    with pytest.raises(InputError, match=f"{cut} of a prepared case is damaged") as caught:
+        list(batches(there, 0, 1, workers=workers, pin=False))
+    assert caught.value.where == str(path) and str(path.parent) in caught.value.mend
 
 
 def test_no_cases_is_refused():

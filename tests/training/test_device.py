@@ -4,7 +4,7 @@ import pytest
 
 from fednnunet.device import Device, Machine
 from fednnunet.errors import InputError
-from fednnunet.training.device import choose_execution, compile_verdict
+from fednnunet.training.device import choose_execution, compile_verdict, for_batch
 
 
 def test_a_cpu_makes_batches_itself_and_scales_no_loss():
@@ -30,6 +30,16 @@ def test_all_gpus_share_a_batch_unless_one_is_named():
     machine = Machine(cuda_devices=2, cuda_bfloat16=True)
     assert choose_execution("cuda", machine=machine).devices == 2
     assert choose_execution("cuda:1", machine=machine).devices == 1
+
+
+def test_no_more_gpus_are_taken_than_a_batch_has_samples():
+    machine = Machine(cuda_devices=4, cuda_bfloat16=True, cores=16)
+    whole = choose_execution("auto", machine=machine)
+    capped = for_batch(whole, 2)
+    assert whole.devices == 4 and capped.devices == 2
+    assert capped.reasons == (*whole.reasons, "2 of 4 GPUs: the plan's batch has 2 samples")
+    assert for_batch(whole, 1).reasons[-1] == "1 of 4 GPUs: the plan's batch has 1 sample"
+    assert for_batch(whole, 4) == whole and for_batch(whole, 9) == whole
 
 
 def test_what_is_not_there_is_refused():

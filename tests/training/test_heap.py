@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import ctypes
 import platform
 import subprocess
 import sys
@@ -35,6 +36,21 @@ def test_memory_that_was_freed_is_taken_again_without_new_pages():
         [sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_no_size_is_large_enough_to_be_returned(monkeypatch):
+    """As an unsigned size -1 is the largest there is; 2**31 - 1 would be 2 GiB."""
+    asked = []
+
+    class Library:
+        def mallopt(self, name, value):
+            asked.append((name, value))
+            return 1
+
+    monkeypatch.setattr(platform, "libc_ver", lambda: ("glibc", "2.36"))
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: Library())
+    assert heap.keep_freed_memory()
+    assert dict(asked)[-1] == -1 and ctypes.c_size_t(dict(asked)[-1]).value == 2**64 - 1
 
 
 def test_another_allocator_is_left_alone(monkeypatch):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import signal
 import subprocess
 import sys
 import time
@@ -44,6 +45,14 @@ def start(folder):
     return subprocess.Popen([sys.executable, "-c", PROGRAM, str(folder)], cwd=ROOT)
 
 
+def written(folder):
+    """What changes whenever a state is saved; `None` while there is none."""
+    try:
+        return (folder / CURRENT).stat().st_mtime_ns
+    except FileNotFoundError:
+        return None
+
+
 def weights(folder):
     plan, configuration = small_plan()
     state = new_state(plan, configuration, RECIPES["fast"], CPU, seed=0)
@@ -54,14 +63,15 @@ def weights(folder):
 def test_killed_at_random_points_it_ends_with_the_same_weights(tmp_path):
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     assert start(whole).wait(timeout=120) == 0
-    rng = random.Random()
+    rng = random.Random(0)
     for _ in range(2):
+        before = written(cut)
         process = start(cut)
-        while process.poll() is None and not (cut / CURRENT).exists():
+        while process.poll() is None and written(cut) == before:
             time.sleep(0.02)
-        time.sleep(rng.uniform(0, 0.4))
+        time.sleep(rng.uniform(0, 0.2))
         process.kill()
-        process.wait()
+        assert process.wait() == -signal.SIGKILL, "it ended before it was killed"
     assert start(cut).wait(timeout=120) == 0
     one, two = weights(whole), weights(cut)
     assert all(torch.equal(one[name], two[name]) for name in one)

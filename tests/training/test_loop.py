@@ -109,6 +109,14 @@ def test_samples_go_singly_only_where_it_computes_the_same():
     assert samples_at_once(plain, "instance", short) == 6
     assert samples_at_once(plain, "batch", CPU) == 6
     assert samples_at_once(batched, "instance", CPU) == 6
+    assert samples_at_once(plain, "instance", CPU, ignores=True) == 6
+
+
+def test_a_batch_with_an_ignore_label_is_trained_whole():
+    """Each part's cross-entropy would be a mean over its own annotated voxels."""
+    _, split, *_ = run(1, batch=6)
+    _, whole, *_ = run(1, batch=6, task=small_task(ignore=3))
+    assert (split.micro_batch, whole.micro_batch) == (2, 6)
 
 
 def test_validation_is_repeatable_and_leaves_the_network_alone():

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from fednnunet.device import Device
-from fednnunet.errors import InputError
+from fednnunet.errors import FedNNUNetError, InputError
 from fednnunet.federation.methods.fedgkd import Distillation
 from fednnunet.federation.methods.fedproto import NearPrototypes
 from fednnunet.federation.methods.fedsam import Uphill
@@ -14,10 +14,11 @@ from fednnunet.federation.methods.scaffold import Controlled
 from fednnunet.training.device import Execution
 from fednnunet.training.local import Given, Local, Turn
 from fednnunet.training.loop import train
-from fednnunet.training.parallel import rank_execution
+from fednnunet.training.parallel import rank_execution, unlike_one_device
 from fednnunet.training.recipe import RECIPES
 from fednnunet.training.state import new_state
-from tests.training.fakes import CPU, blobs, small_plan
+from fednnunet.training.stretch import Stretch
+from tests.training.fakes import CPU, blobs, small_plan, small_task
 
 
 def is_encoder(name):
@@ -42,9 +43,9 @@ def pull(seen):
     return 1e-3 * sum(p.square().sum() for p in seen.network.parameters())
 
 
-def run(execution, local=EVERYTHING):
+def run(execution, local=EVERYTHING, store=None):
     plan, configuration = small_plan(batch=3, features=(4, 6, 8))
-    store, recipe = blobs(), RECIPES["nnunet"]
+    store, recipe = store or blobs(), RECIPES["nnunet"]
     state = new_state(plan, configuration, recipe, CPU, seed=1)
     weights = {name: tensor.clone() for name, tensor in state.network.state_dict().items()}
     summary = train(
@@ -75,6 +76,53 @@ def test_two_processes_train_like_one():
         torch.testing.assert_close(tensor, two.memory[name], rtol=1e-3, atol=1e-5)
     for p, q in zip(one.network.parameters(), two.network.parameters(), strict=True):
         torch.testing.assert_close(p, q, rtol=1e-3, atol=1e-5)
+
+
+class Damaged:
+    names = ("a",)
+
+    def case(self, name):
+        raise InputError("data.b2nd is damaged", where="case a", mend="prepare it anew")
+
+
+class Mistaken:
+    names = ("a",)
+
+    def case(self, name):
+        raise ValueError("this cannot be\nhint: look there\nand here")
+
+
+def test_a_fault_in_a_process_is_told_in_full():
+    with pytest.raises(FedNNUNetError) as caught:
+        run(replace(CPU, devices=2, backend="gloo"), store=Damaged())
+    fault = caught.value
+    told = ("data.b2nd is damaged", "case a", "prepare it anew")
+    assert (fault.what, fault.where, fault.mend) == told
+
+
+def test_a_mistake_in_a_process_is_told_with_its_cause():
+    with pytest.raises(FedNNUNetError, match=r"ValueError: this cannot be\nhint.*\nand here"):
+        run(replace(CPU, devices=2, backend="gloo"), store=Mistaken())
+
+
+def test_what_devices_compute_otherwise_than_one_is_noted():
+    def note(**changes):
+        plan, configuration = small_plan(**changes)
+        stretch = Stretch(
+            store=blobs(),
+            names=("case0",),
+            plan=plan,
+            configuration=configuration,
+            recipe=RECIPES["nnunet"],
+            iterations=1,
+            total_iterations=1,
+            begin=0,
+        )
+        return " ".join(unlike_one_device(stretch))
+
+    assert note() == ""
+    assert "takes Dice over" in note(batch_dice=True)
+    assert "annotated voxels, normalisation over" in note(norm="batch", task=small_task(ignore=3))
 
 
 def test_each_process_has_its_own_gpu_and_workers():
