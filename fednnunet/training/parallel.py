@@ -124,23 +124,27 @@ def rank_execution(execution: Execution, rank: int) -> Execution:
 
 
 def _run_rank(rank: int, job: Job) -> None:
-    """Run one process. One that fails leaves its fault and ends at once.
+    """Run one process, which ends at once: with its fault as a file if it fails.
 
-    An orderly end would wait for the other processes, which wait for this one.
+    An orderly end could wait for ever: for processes that wait for a failed one, and on taking down
+    the threads that spoke to them (seen with gloo on a busy machine).
     """
+    code = 0
     try:
-        _take_part(rank, job)
+        kept = _take_part(rank, job)  # noqa: F841 - not taken down
     except Exception as error:  # noqa: BLE001 - whatever it is, the parent tells it
         traceback.print_exc()
         failed = _failed(job.execution.devices, f"{type(error).__name__}: {error}")
         found = leaves(error) if isinstance(error, FedNNUNetError) else (failed,)
         faults = Faults(faults=tuple(Fault(what=e.what, where=e.where, mend=e.mend) for e in found))
         records.write(faults, job.folder / f"faults_{rank}.json")
-        sys.stderr.flush()
-        os._exit(1)
+        code = 1
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
-def _take_part(rank: int, job: Job) -> None:
+def _take_part(rank: int, job: Job) -> TrainingState:
     whole, ranks = job.execution, job.execution.devices
     if whole.backend == "gloo" and sys.platform == "linux":
         os.environ["GLOO_SOCKET_IFNAME"] = "lo"  # in this process: nothing leaves the machine
@@ -164,6 +168,7 @@ def _take_part(rank: int, job: Job) -> None:
         records.write(summary, job.folder / "summary.json")
     dist.barrier()
     dist.destroy_process_group()
+    return state
 
 
 def wrapped(network: torch.nn.Module, execution: Execution) -> DistributedDataParallel:
