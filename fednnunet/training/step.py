@@ -92,22 +92,25 @@ class Stepper:
         network = state.network if state.runner is None else state.runner
         part = part.to(self.execution.torch_device)
         image = part.image.to(memory_format=self.execution.device.memory_format(self.axes))
-        with _accumulating(network, last), self.execution.device.autocast():
-            with watching(state.network, self.local.features) as features:
-                logits = network(image)
-            loss = self.loss(logits, part.labels) * share
-            total = loss
-            if self.local.terms:
-                seen = Pass(
-                    network=state.network,
-                    image=image,
-                    labels=part.labels,
-                    logits=logits[0],
-                    features=features[-1] if features else None,
-                    targets=self.loss.targets,
-                    given=self.given,
-                )
-                total = loss + torch.stack([term(seen) for term in self.local.terms]).sum() * share
+        with _accumulating(network, last):
+            with self.execution.device.autocast():
+                with watching(state.network, self.local.features) as features:
+                    logits = network(image)
+                loss = self.loss(logits, part.labels) * share
+                total = loss
+                if self.local.terms:
+                    seen = Pass(
+                        network=state.network,
+                        image=image,
+                        labels=part.labels,
+                        logits=logits[0],
+                        features=features[-1] if features else None,
+                        targets=self.loss.targets,
+                        given=self.given,
+                    )
+                    total = (
+                        loss + torch.stack([term(seen) for term in self.local.terms]).sum() * share
+                    )
             state.scaler.scale(total * self.ranks).backward()  # DDP takes the processes' mean
         with torch.no_grad():
             counts = count_dice(logits[0].detach(), part.labels, self.loss.targets)
