@@ -223,7 +223,7 @@ def _trials(job: RunJob) -> tuple[Trial, ...]:
             cases[site] = read_cases_csv(folder / CASES).get("", ())
         trials.append(
             Trial(
-                outside=frozenset(s for s, cases in scores.training_cases.items() if not cases),
+                outside=scores.outside,
                 method=training.method,
                 model=kind,
                 seed=training.seed,

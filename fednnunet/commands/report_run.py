@@ -78,8 +78,8 @@ def _facts(
 def _kept(scores: TrainingScores) -> str:
     """Which round's models are scored and given out."""
     rounds = [
-        f"{model.model}: {', '.join(f'{site} {number}' for site, number in model.rounds.items())}"
-        for model in scores.models
+        f"{label}: {', '.join(f'{site} {number}' for site, number in model.rounds.items())}"
+        for label, model in zip(scores.labels, scores.models, strict=True)
         if model.keep == "best"
     ]
     if not rounds:

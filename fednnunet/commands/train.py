@@ -17,7 +17,7 @@ from fednnunet.commands.progress import bars
 from fednnunet.commands.report_run import report_run
 from fednnunet.commands.round_lines import RoundLines
 from fednnunet.commands.tables import print_table
-from fednnunet.evaluation.report import summarise
+from fednnunet.evaluation.report import left_out, summarise
 from fednnunet.federation.embedded import embedded_engine
 from fednnunet.federation.history import RoundRecord
 from fednnunet.federation.rounds import Run
@@ -76,3 +76,5 @@ def show_scores(folder: Path, console: Console) -> None:
         kept = ", best rounds" if model.keep == "best" else ""
         table.add_row(f"{label} ({model.method}{kept})", *cells, mean)
     print_table(console, table)
+    if words := left_out(scores.outside, sites):
+        console.print(f"means over sites {words}", markup=False)

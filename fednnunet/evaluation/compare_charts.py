@@ -29,8 +29,8 @@ def boxes_chart(found: Sequence[Entry]) -> str:
     1.5 times their length. Cases are averaged over seeds.
     """
     sites = sorted({site for entry in found for site in entry.dice})
-    columns = min(2, len(sites))
-    rows = -(-len(sites) // columns)
+    columns = 2 if len(sites) > 1 else 1
+    rows = max(1, -(-len(sites) // columns))
     with matplotlib.rc_context(STYLE):
         height = rows * (0.55 + 0.27 * len(found)) + 0.3
         figure = Figure(figsize=(8.6, height), layout="constrained")

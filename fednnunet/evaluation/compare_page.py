@@ -9,7 +9,7 @@ from pathlib import Path
 from fednnunet.evaluation.compare_charts import boxes_chart, differences_chart, seeds_chart
 from fednnunet.evaluation.compare_tables import seconds_of
 from fednnunet.evaluation.page import svg_source, write_page
-from fednnunet.evaluation.report import best_models
+from fednnunet.evaluation.report import best_models, left_out
 from fednnunet.evaluation.trials import Entry
 from fednnunet.evaluation.verdicts import (
     FEWEST_SEEDS,
@@ -63,11 +63,14 @@ def comparison(
 
 def write_comparison(path: Path, page: Comparison) -> None:
     """Write the page to `path`, atomically. It refers to nothing outside itself."""
+    sites = sorted({site for entry in page.entries for site in entry.dice})
+    outside = {site for entry in page.entries for site in entry.outside}
     write_page(
         path,
         "compare.html.j2",
         page=page,
-        sites=sorted({site for entry in page.entries for site in entry.dice}),
+        sites=sites,
+        left_out=left_out(outside, sites),
         summaries={entry.name: entry.summary for entry in page.entries},
         best=best_models({entry.name: entry.dice for entry in page.entries}),
         fewest_seeds=FEWEST_SEEDS,

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from fednnunet import records
 from fednnunet.evaluation.metrics import METRICS
+from fednnunet.evaluation.report import left_out
 from fednnunet.evaluation.trials import Entry, Trial
 from fednnunet.files import write_text
 
@@ -31,10 +32,8 @@ def markdown(found: Sequence[Entry], *, reference: str) -> str:
     longest = max((entry.seconds for entry in found), default=0.0)
     listed = ", ".join(f"{site} {count}" for site, count in counts.items())
     lines += ["", f"Held-out cases: {listed}. Seeds: {seeds}. Longest training: {longest:.0f} s."]
-    outside = sorted({site for entry in found for site in entry.outside})
-    if outside:
-        lines[-1] += f" Means over sites, spread and worst site leave out {', '.join(outside)},"
-        lines[-1] += " which did not train."
+    words = left_out({site for entry in found for site in entry.outside}, sites)
+    lines[-1] += f" Means over sites, spread and worst site {words}." if words else ""
     return "\n".join(lines) + "\n"
 
 

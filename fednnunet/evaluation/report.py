@@ -70,6 +70,14 @@ def summarise(dice: Mapping[str, float], *, outside: Collection[str] = ()) -> Mo
     return ModelSummary(mean=mean, spread=spread, worst=defined[worst_site], worst_site=worst_site)
 
 
+def left_out(outside: Collection[str], sites: Collection[str]) -> str:
+    """What a table of `sites` says of its means: "leave out ..."; empty where all sites train."""
+    names = ", ".join(sorted(set(outside) & set(sites)))
+    if not names:
+        return ""
+    return f"leave out {names}, which did not train, unless a model is judged nowhere else"
+
+
 def dice_by_model(models: Mapping[str, Mapping[str, SiteScores]]) -> dict[str, dict[str, float]]:
     """Mean foreground Dice of each model at each site."""
     return {
@@ -81,6 +89,8 @@ def dice_by_model(models: Mapping[str, Mapping[str, SiteScores]]) -> dict[str, d
 def write_report(path: Path, report: Report) -> None:
     """Write `report` to `path` (report.html), atomically. It refers to nothing outside itself."""
     dice = dice_by_model(report.models)
+    sites = sorted({site for values in dice.values() for site in values})
+    cases = _cases(report.models)
     pictures: dict[str, list[CasePicture]] = {}
     for picture in report.pictures:
         pictures.setdefault(picture.site, []).append(picture)
@@ -93,9 +103,12 @@ def write_report(path: Path, report: Report) -> None:
         configuration=report.plan.configuration(report.configuration),
         dice=dice,
         summaries={m: summarise(values, outside=report.outside) for m, values in dice.items()},
-        sites=sorted({site for sites in report.models.values() for site in sites}),
+        sites=sites,
+        left_out=left_out(report.outside, sites),
         best=best_models(dice),
-        cases=_cases(report.models),
+        cases=cases,
+        counted=sum(n for site, n in cases.items() if site not in report.outside)
+        or sum(cases.values()),
         detailed=detailed,
         details=report.models.get(detailed, {}),
         metrics=METRICS,

@@ -223,6 +223,11 @@ def test_another_quorum_goes_on_with_the_runs_that_are_there(
     before = contents(out / "runs")
     assert _compare(lower, out) == 0
     assert contents(out / "runs") == before
+    (out / "runs" / "local_0" / "scores.json").unlink()  # as if stopped before it was judged
+    assert _compare(lower, out) == 0
+    again = contents(out / "runs")
+    assert again.keys() == before.keys()
+    assert {name for name in before if again[name] != before[name]} <= {"local_0/federation.json"}
 
 
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="looks for processes in /proc")

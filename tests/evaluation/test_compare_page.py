@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from pathlib import Path
 
@@ -72,3 +73,20 @@ def test_one_method_alone_is_a_table_without_verdicts(tmp_path: Path) -> None:
     write_comparison(tmp_path / "compare.html", comparison("t", found, reference="fedavg"))
     assert "What may be said" not in (tmp_path / "compare.html").read_text()
     assert "| fedavg | global | 0." in markdown(found, reference="fedavg")
+
+
+def test_the_page_says_which_sites_its_means_leave_out(tmp_path: Path) -> None:
+    trial = dataclasses.replace(_trial("fedavg", 0, 0.0), outside=frozenset({"north"}))
+    page = comparison("t", entries([trial]), reference="fedavg", outside=("north",))
+    write_comparison(tmp_path / "compare.html", page)
+    assert "worst site leave out north, which did not" in (tmp_path / "compare.html").read_text()
+    all_train = comparison("t", entries([_trial("fedavg", 0, 0.0)]), reference="fedavg")
+    write_comparison(tmp_path / "all.html", all_train)
+    assert "leave out" not in (tmp_path / "all.html").read_text()
+
+
+def test_models_that_no_site_judged_have_a_page_without_figures(tmp_path: Path) -> None:
+    unjudged = dataclasses.replace(_trial("fedavg", 0, 0.0), cases={})
+    page = comparison("t", entries([unjudged]), reference="fedavg")
+    write_comparison(tmp_path / "compare.html", page)
+    assert "<td>fedavg, global</td>\n<td>n/a</td>" in (tmp_path / "compare.html").read_text()

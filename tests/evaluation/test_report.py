@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import math
 import re
@@ -146,6 +147,28 @@ def test_gains_contributions_and_the_graph_are_shown_where_they_are_known(tmp_pa
     alone = Report(title="t", plan=_plan(), configuration="3d_fullres")
     write_report(tmp_path / "alone.html", alone)
     assert "Graph of the sites" not in (tmp_path / "alone.html").read_text()
+
+
+def test_means_over_sites_leave_out_those_that_did_not_train_and_say_so(tmp_path: Path) -> None:
+    models = {
+        "global": {"north": _scores(0.8, 0.8), "south": _scores(0.6), "west": _scores(0.1)},
+        "personal": {"north": _scores(0.8, 0.8), "south": _scores(0.6)},
+        "routed": {"west": _scores(0.3)},
+    }
+    report = Report(
+        title="t",
+        plan=_plan(),
+        configuration="3d_fullres",
+        models=models,
+        outside=frozenset({"west", "silent"}),
+    )
+    write_report(tmp_path / "report.html", report)
+    text = (tmp_path / "report.html").read_text()
+    (row,) = re.findall(r'<tr class="total"><td>mean of sites</td>(.*?)</tr>', text)
+    assert re.findall(r"<td>(.*?)</td>", row) == ["3", "0.700", "0.700", "0.300"]
+    assert "leave out west, which did not train, unless a model is judged nowhere else." in text
+    write_report(tmp_path / "all.html", dataclasses.replace(report, outside=frozenset()))
+    assert "leave out" not in (tmp_path / "all.html").read_text()
 
 
 def test_a_report_of_an_unfinished_run_is_written(tmp_path: Path) -> None:
