@@ -19,12 +19,12 @@ from fednnunet.commands.compare_runs import (
     check_run,
     collect,
     run_jobs,
+    train_run,
     train_runs,
 )
 from fednnunet.commands.plan import write_planned
 from fednnunet.commands.plan_federation import plan_federation
 from fednnunet.commands.progress import bars
-from fednnunet.commands.report_run import REPORT, report_run
 from fednnunet.commands.round_lines import RoundLines
 from fednnunet.errors import FedNNUNetError, InputError, raise_all
 from fednnunet.evaluation.compare_page import comparison, verdicts_in_words, write_comparison
@@ -155,8 +155,8 @@ def _train(
     for job in jobs:
         check_run(job)
     for job in jobs:
-        if job.done and not (job.folder / REPORT).is_file():  # a stop between scores and report
-            report_run(job.folder)
+        if job.done:  # a stop may have come between its scores and its report
+            train_run(job)
     todo = [job for job in jobs if not job.done]
     faults: list[FedNNUNetError] = []
     with bars(console) as progress:

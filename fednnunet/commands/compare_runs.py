@@ -125,9 +125,9 @@ def train_run(
     job: RunJob, *, observer: Observer | None = None, progress: Progress | None = None
 ) -> None:
     """Train, evaluate and report one run, or what is left to do of it."""
-    records.write(job.plan, job.folder / "plan.json")
-    records.write(job.federation, job.folder / "federation.json")
     if not job.done:
+        records.write(job.plan, job.folder / "plan.json")
+        records.write(job.federation, job.folder / "federation.json")
         engine = embedded_engine(
             job.federation, job.folder, prepared=job.prepared, progress=progress
         )
@@ -223,7 +223,6 @@ def _trials(job: RunJob) -> tuple[Trial, ...]:
             cases[site] = read_cases_csv(folder / CASES).get("", ())
         trials.append(
             Trial(
-                outside=scores.outside,
                 method=training.method,
                 model=kind,
                 seed=training.seed,
@@ -231,6 +230,7 @@ def _trials(job: RunJob) -> tuple[Trial, ...]:
                 cases=cases,
                 bytes_sent=None if METHODS[training.method].pools else sent,
                 seconds=sum(site.seconds for site in rounds),
+                outside=scores.outside,
             )
         )
     return tuple(trials)

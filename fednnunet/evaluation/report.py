@@ -6,6 +6,7 @@ import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 from fednnunet.evaluation.charts import RoundPoint, dice_chart, history_chart
 from fednnunet.evaluation.contribution import Contributions
@@ -15,6 +16,8 @@ from fednnunet.evaluation.pictures import PREDICTION_COLOUR, REFERENCE_COLOUR, C
 from fednnunet.evaluation.scores import SiteScores
 from fednnunet.evaluation.site_graph import SiteGraph, graph_chart
 from fednnunet.planning.plan import Plan
+
+V = TypeVar("V", int, float)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +63,7 @@ def summarise(dice: Mapping[str, float], *, outside: Collection[str] = ()) -> Mo
     Nor do those `outside`, which judge global models alone, unless there is no other.
     """
     judged = {site: value for site, value in dice.items() if not math.isnan(value)}
-    defined = {site: value for site, value in judged.items() if site not in outside} or judged
+    defined = _inside(judged, outside)
     if not defined:
         return ModelSummary(mean=math.nan, spread=math.nan, worst=math.nan, worst_site="")
     mean = sum(defined.values()) / len(defined)
@@ -68,6 +71,11 @@ def summarise(dice: Mapping[str, float], *, outside: Collection[str] = ()) -> Mo
     spread = math.sqrt(squares / (len(defined) - 1)) if len(defined) > 1 else math.nan
     worst_site = min(sorted(defined), key=lambda site: defined[site])
     return ModelSummary(mean=mean, spread=spread, worst=defined[worst_site], worst_site=worst_site)
+
+
+def _inside(judged: dict[str, V], outside: Collection[str]) -> dict[str, V]:
+    """What is judged at the sites that train, or else all of it."""
+    return {site: value for site, value in judged.items() if site not in outside} or judged
 
 
 def left_out(outside: Collection[str], sites: Collection[str]) -> str:
@@ -107,8 +115,7 @@ def write_report(path: Path, report: Report) -> None:
         left_out=left_out(report.outside, sites),
         best=best_models(dice),
         cases=cases,
-        counted=sum(n for site, n in cases.items() if site not in report.outside)
-        or sum(cases.values()),
+        counted=sum(_inside({s: n for s, n in cases.items() if n}, report.outside).values()),
         detailed=detailed,
         details=report.models.get(detailed, {}),
         metrics=METRICS,

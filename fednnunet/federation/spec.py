@@ -206,8 +206,7 @@ class Federation:
     def _check_members(self) -> None:
         """Every round that surely comes has a site, every site a round, and a quorum can be met."""
         training, members = self.training, self.members
-        for number in range(training.rounds + training.personal_rounds):
-            present(members, number)
+        self.check_rounds(training.rounds + training.personal_rounds)
         rounds = training.rounds + training.personal_rounds + training.closing_rounds
         for name, member in members.items():
             if member.joins > rounds:
@@ -223,6 +222,11 @@ class Federation:
                 where="training.quorum",
                 mend=f"give at most {asked}, or 0 for all that are asked",
             )
+
+    def check_rounds(self, rounds: int) -> None:
+        """Raise InputError if one of so many rounds has no site: a training would end halfway."""
+        for number in range(rounds):
+            present(self.members, number)
 
     @property
     def members(self) -> dict[str, Member]:

@@ -7,8 +7,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-from torch import Tensor
-
 from fednnunet import records
 from fednnunet.errors import PlanError, raise_all
 from fednnunet.evaluation.scores import SiteScores
@@ -26,9 +24,9 @@ from fednnunet.federation.messages import (
 )
 from fednnunet.federation.methods.catalogue import METHODS
 from fednnunet.federation.methods.fedease import site_graph
-from fednnunet.federation.methods.method import State
+from fednnunet.federation.methods.method import State, Tensors
 from fednnunet.federation.outside import write_routed
-from fednnunet.federation.participation import Member, present
+from fednnunet.federation.participation import Member
 from fednnunet.federation.pooled import pooled_engine, pooled_training
 from fednnunet.federation.rounds import run_rounds
 from fednnunet.federation.run import Run
@@ -102,10 +100,11 @@ def train_together(
     invite = PrepareInvite(plan=plan, configuration=training.configuration)
     _check_configuration(plan, training.configuration)
     runs = _runs(federation, plan, folder)
+    initial = initial_tensors(plan, training.configuration, seed=training.seed)
     for run in runs:  # before any site prepares its cases anew
         check_key(run.folder / "rounds", key=run.key)
         if not run.method.pools:
-            _check_members(federation, run)
+            federation.check_rounds(run.phases(initial).total)
     ready = ask_all(
         engine, invite, PrepareReply, what="not all sites can prepare", progress=progress
     )
@@ -115,12 +114,13 @@ def train_together(
         members = _members(federation, ready)
         if run.method.pools:
             pooled = pooled_engine(engine, folder)
-            state = _train(pooled, run, {site: Member() for site in pooled.sites}, observer)
+            alone = {site: Member() for site in pooled.sites}
+            state = _train(pooled, run, initial, alone, observer)
         else:
-            state = _train(engine, run, members, observer)
-        models += _evaluate(engine, run, state, ready, members, progress)
+            state = _train(engine, run, initial, members, observer)
+        models += _evaluate(engine, run, initial, state, ready, members, progress)
         if training.routed and not run.name:
-            routed, notes = _route(engine, run, state, ready, members, progress)
+            routed, notes = _route(engine, run, initial, state, ready, members, progress)
             models += routed
     scores = TrainingScores(
         training_cases={site: reply.training_cases for site, reply in ready.items()},
@@ -137,13 +137,6 @@ def _check_configuration(plan: Plan, name: str) -> None:
             f"{name} needs the predictions of another configuration and cannot be trained yet",
             mend="train 3d_fullres, 3d_lowres or 2d",
         )
-
-
-def _check_members(federation: Federation, run: Run) -> None:
-    """Every round has a site, the public ones included, so that no training ends halfway."""
-    initial = initial_tensors(run.plan, run.training.configuration, seed=run.training.seed)
-    for number in range(run.phases(initial).total):
-        present(federation.members, number)
 
 
 def _runs(federation: Federation, plan: Plan, folder: Path) -> tuple[Run, ...]:
@@ -171,9 +164,10 @@ def _members(federation: Federation, ready: Mapping[str, PrepareReply]) -> dict[
     }
 
 
-def _train(engine: Engine, run: Run, members: Mapping[str, Member], observer: Observer) -> State:
+def _train(
+    engine: Engine, run: Run, initial: Tensors, members: Mapping[str, Member], observer: Observer
+) -> State:
     training = run.training
-    initial = initial_tensors(run.plan, training.configuration, seed=training.seed)
     look = Validation(engine=engine, run=run, names=initial.keys(), sites=tuple(members))
     state = run_rounds(
         engine,
@@ -187,7 +181,7 @@ def _train(engine: Engine, run: Run, members: Mapping[str, Member], observer: Ob
     if graph := site_graph(run.method, state):
         records.write(SiteGraph.of(graph, round=state.round), run.folder / GRAPH)
     if state.shared.keys() == initial.keys():  # without closing rounds some may be missing
-        rounds, weights = _chosen(run, state)
+        rounds, weights, _ = _chosen(run, state)
         note = {"method": run.method_name, "rounds": str(rounds), "sites": ", ".join(members)}
         write_bundle(
             run.folder / "global",
@@ -200,34 +194,31 @@ def _train(engine: Engine, run: Run, members: Mapping[str, Member], observer: Ob
     return state
 
 
-def _chosen(run: Run, state: State) -> tuple[int, Mapping[str, Tensor]]:
-    """The global model that is given out, and after how many rounds it was reached."""
-    best = _best(run)
-    return (best[0], read_bundle(best[1]).weights) if best else (state.round, state.shared)
-
-
-def _best(run: Run) -> tuple[int, Path] | None:
-    return best_bundle(run.folder / FOLDER) if run.training.keep == "best" else None
+def _chosen(run: Run, state: State) -> tuple[int, Tensors, bool]:
+    """The global model that is given out: after how many rounds, and if these were the best."""
+    best = best_bundle(run.folder / FOLDER) if run.training.keep == "best" else None
+    if best is None:
+        return state.round, state.shared, False
+    return best[0], read_bundle(best[1]).weights, True
 
 
 def _evaluate(
     engine: Engine,
     run: Run,
+    initial: Tensors,
     state: State,
     ready: Mapping[str, PrepareReply],
     members: Mapping[str, Member],
     progress: Progress | None,
 ) -> list[ModelScores]:
     """Scores of the global model at all sites, and of personal models where sites have them."""
-    initial = initial_tensors(run.plan, run.training.configuration, seed=run.training.seed)
     models = []
     if state.shared.keys() == initial.keys():
         sites = tuple(site for site, reply in ready.items() if reply.held_out_cases)
-        rounds, weights = _chosen(run, state)
-        invite = global_invite(run, weights, rounds)
-        asked, best = dict.fromkeys(sites, invite), _best(run) is not None
+        rounds, weights, best = _chosen(run, state)
+        asked = dict.fromkeys(sites, global_invite(run, weights, rounds))
         models.append(_scores(engine, run, asked, progress, best=best))
-    own = _own_models(run, state, initial, members)
+    own = _own_models(run, initial, state, members)
     if own:
         best = any(invite.best for invite in own.values())
         models.append(_scores(engine, run, own, progress, best=best))
@@ -235,7 +226,7 @@ def _evaluate(
 
 
 def _own_models(
-    run: Run, state: State, initial: Mapping[str, Tensor], members: Mapping[str, Member]
+    run: Run, initial: Tensors, state: State, members: Mapping[str, Member]
 ) -> dict[str, EvaluateInvite]:
     """What asks each site for its own model; empty where the sites end with none."""
     personal = run.method.own or run.method.private(initial) or state.for_site
@@ -243,7 +234,7 @@ def _own_models(
         return {}
     history = load_records(run.folder / "rounds")
     return {
-        site: _personal(run, state, initial, site, rounds_of(history, site), member)
+        site: _personal(run, initial, state, site, rounds_of(history, site), member)
         for site, member in members.items()
         if rounds_of(history, site)
     }
@@ -252,27 +243,27 @@ def _own_models(
 def _route(
     engine: Engine,
     run: Run,
+    initial: Tensors,
     state: State,
     ready: Mapping[str, PrepareReply],
     members: Mapping[str, Member],
     progress: Progress | None,
 ) -> tuple[list[ModelScores], tuple[str, ...]]:
     """Write a bundle of experts, and its scores at the sites that did not train."""
-    initial = initial_tensors(run.plan, run.training.configuration, seed=run.training.seed)
-    rounds, weights = _chosen(run, state)
+    rounds, weights, best = _chosen(run, state)
     common = weights if weights.keys() == initial.keys() else {}
-    own = _own_models(run, state, initial, members)
+    own = _own_models(run, initial, state, members)
     routed = write_routed(engine, run, own, common, initial, progress=progress)
     outside = [s for s, reply in ready.items() if reply.held_out_cases and s not in members]
     if routed.bundle is None or not outside:
         return [], routed.notes
     invite = replace(global_invite(run, routed.bundle.weights, rounds), routed=True)
-    asked, best = dict.fromkeys(outside, invite), _best(run) is not None
+    asked = dict.fromkeys(outside, invite)
     return [_scores(engine, run, asked, progress, best=best)], routed.notes
 
 
 def _personal(
-    run: Run, state: State, initial: Mapping[str, Tensor], site: str, after: int, member: Member
+    run: Run, initial: Tensors, state: State, site: str, after: int, member: Member
 ) -> EvaluateInvite:
     """Asks a site for its own model; one that trained alone, or has left, needs nothing of ours."""
     alone = after > run.training.rounds or member.has_left(run.training.rounds - 1)
@@ -288,7 +279,7 @@ def _scores(
     invites: Mapping[str, EvaluateInvite],
     progress: Progress | None,
     *,
-    best: bool = False,
+    best: bool,
 ) -> ModelScores:
     answers = ask(engine, invites, EvaluateReply, progress=progress)
     raise_all("not all sites can be evaluated", answers.errors.values())
