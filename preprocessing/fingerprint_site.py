@@ -19,7 +19,7 @@ from fednnunet.commands.cli import Opt, parse, run_command
 from fednnunet.commands.progress import bars
 from fednnunet.dataset import read_dataset
 from fednnunet.dataset_header import task_of
-from fednnunet.federation.policy import read_policy
+from fednnunet.federation.site.policy import read_policy
 from fednnunet.planning.cleanse import check_cases, cleanse
 from fednnunet.planning.fingerprint import WORDS, Fingerprint, Layout
 from fednnunet.planning.record import write_fingerprint
@@ -47,7 +47,7 @@ def _measure(options: Options) -> None:
     task, site = task_of(options.folder), options.folder.resolve().name
     policy = read_policy(options.policy, options.folder)
     cases = read_dataset(options.folder, task, site=site).cases
-    check_cases(len(cases), policy, site=site)
+    check_cases(len(cases), policy.required_cases, site=site)
     console = Console(highlight=False)
     with bars(console) as progress:
         measured = measure_cases(
@@ -57,7 +57,7 @@ def _measure(options: Options) -> None:
             memory_gib=options.memory_gib,
             progress=lambda done, total, what: progress(site, done, total, what),
         )
-    fingerprint = cleanse(Fingerprint.of(task, measured), policy, site=site)
+    fingerprint = cleanse(Fingerprint.of(task, measured), min_bin_count=policy.min_bin_count)
     write_fingerprint(fingerprint, options.output)
     _tell(fingerprint, options.output, console)
 

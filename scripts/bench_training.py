@@ -44,7 +44,7 @@ class Options:
         HERE.parents[1] / "shared" / "data" / "hippocampus"
     )
     batch: Annotated[int, Opt("batch of both sides (0: as planned)")] = 0
-    turns: Annotated[int, Opt("turns of each side; one more warms up")] = 3
+    phases: Annotated[int, Opt("turns of each side; one more warms up")] = 3
     iterations: Annotated[int, Opt("iterations a turn (--dice: in all)")] = 2
     seeds: Annotated[int, Opt("--dice: number of seeds")] = 3
     minutes: Annotated[float, Opt("--fast: time that both sides train")] = 10.0
@@ -74,7 +74,7 @@ def speed(options: Options) -> None:
         sides[COMPILED] = bench.our_side(folder, "nnunet", compiled=True)
     seconds: dict[str, list[float]] = {name: [] for name in sides}
     waits: dict[str, list[float]] = {name: [] for name in sides}
-    for turn in range(options.turns + 1):
+    for turn in range(options.phases + 1):
         for name, side in sides.items():
             time.sleep(REST)
             answer = side.ask("train", iterations=options.iterations, total=1000)
@@ -126,7 +126,7 @@ def _speed_table(
         for row in rows
     ]
     words = (
-        f"A training iteration, medians over {options.turns} turns of {options.iterations}; "
+        f"A training iteration, medians over {options.phases} turns of {options.iterations}; "
         f"{setting}. A step is {limit['step'] / 1e9:.0f} Gflop by its layers, the large "
         f"convolution runs at {limit['rate'] / 1e9:.0f} Gflop/s."
     )
@@ -157,10 +157,10 @@ def same_iterations(options: Options) -> None:
     ]
     difference = statistics.fmean(found[OURS]) - statistics.fmean(found[NNUNET])
     heads = ("side", *(f"seed {seed}" for seed in range(options.seeds)), "mean")
-    given = "; nnU-Net given bfloat16 and channels last" if options.short else ""
+    context = "; nnU-Net given bfloat16 and channels last" if options.short else ""
     words = (
         f"Mean foreground Dice on the test cases after {options.iterations} iterations of one plan "
-        f"and recipe; {setting}{given}. fednnunet less nnU-Net v2: {difference:+.4f}."
+        f"and recipe; {setting}{context}. fednnunet less nnU-Net v2: {difference:+.4f}."
     )
     finish(options.output / "dice", words, heads, cells, found)
 

@@ -20,10 +20,10 @@ from fednnunet.planning.plan import read_plan
 from fednnunet.preprocess.store import Store
 from fednnunet.training.device import choose_execution
 from fednnunet.training.initial import plan_network
+from fednnunet.training.local_job import peak_memory_gib
 from fednnunet.training.loop import train
 from fednnunet.training.recipe import recipe_named
 from fednnunet.training.state import new_state
-from fednnunet.training.stretch import peak_memory_gib
 
 LAST = 2  # the coarsest of three decoder stages
 
@@ -61,7 +61,7 @@ class Server:
             recipe=self.recipe,
             execution=self.execution,
             iterations=iterations,
-            total_iterations=total,
+            schedule_length=total,
             progress=lambda *_: marks.append(time.perf_counter()),
         )
         seconds = [b - a for a, b in pairwise(marks)]

@@ -91,11 +91,11 @@ memory_gib = 4
 
 [training]
 method = "fedbn_head"
-references = ["local"]
+baselines = ["local"]
 recipe = "fast"
 rounds = 8
 iterations_per_round = 15
-closing_rounds = 2
+public_rounds = 2
 """
 
 

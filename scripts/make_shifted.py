@@ -43,7 +43,7 @@ method = "fedease"
 recipe = "fast"
 rounds = 24
 iterations_per_round = 5
-closing_rounds = 24
+public_rounds = 24
 held_out = 0.3
 """
 
@@ -149,10 +149,10 @@ def _thicker(geometry: Geometry) -> Geometry:
     """The grid whose slices are three of the old ones; the origin moves to the middle one."""
     z, y, x = geometry.spacing_mm
     through = np.reshape(geometry.direction, (3, 3))[:, 2]
-    moved = np.asarray(geometry.origin_mm) + through * z * (SLICES - 1) / 2
+    perturbed = np.asarray(geometry.origin_mm) + through * z * (SLICES - 1) / 2
     return Geometry(
         spacing_mm=(z * SLICES, y, x),
-        origin_mm=(float(moved[0]), float(moved[1]), float(moved[2])),
+        origin_mm=(float(perturbed[0]), float(perturbed[1]), float(perturbed[2])),
         direction=geometry.direction,
     )
 

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fednnunet.federation.history import RoundRecord
-from fednnunet.federation.rounds import Run
-from fednnunet.federation.train_together import Observer
+from fednnunet.federation.coordinator.history import RoundRecord
+from fednnunet.federation.coordinator.rounds import Run
+from fednnunet.federation.workflows.train import Observer
 
 FOLDER = "tensorboard"
 

@@ -30,11 +30,11 @@ from fednnunet.errors import FedNNUNetError, InputError, raise_all
 from fednnunet.evaluation.compare_page import comparison, verdicts_in_words, write_comparison
 from fednnunet.evaluation.compare_tables import markdown, write_rows
 from fednnunet.evaluation.trials import Trial, entries
-from fednnunet.federation.asking import ask_all
-from fednnunet.federation.embedded import embedded_engine
-from fednnunet.federation.messages import PrepareInvite, PrepareReply
+from fednnunet.federation.coordinator.exchange import ask_all
 from fednnunet.federation.methods.catalogue import METHODS
 from fednnunet.federation.spec import Federation, SiteSpec, read_federation
+from fednnunet.federation.wire.messages import PrepareInvite, PrepareReply
+from fednnunet.federation.workflows.simulation import simulation_engine
 from fednnunet.files import write_text
 from fednnunet.planning.plan import Plan, read_plan
 
@@ -123,12 +123,12 @@ def _plan(options: Options, console: Console) -> tuple[Federation, Plan]:
         records.write(planned, out / "federation.json")
         write_planned(made.plan, made.fingerprint, made.shapes, out)
         plan = made.plan
-    most = options.cases_per_site or given.training.most_cases
+    most = options.cases_per_site or given.training.max_cases
     federation = dataclasses.replace(
         given,
         sites=_sites(given, options.leave_out),
         budget=dataclasses.replace(planned.budget, workers=given.budget.workers),
-        training=dataclasses.replace(given.training, most_cases=most),
+        training=dataclasses.replace(given.training, max_cases=most),
     )
     return federation, plan
 
@@ -183,7 +183,7 @@ def _train(
 
 def _prepare(job: RunJob, out: Path, progress: Progress) -> None:
     """Prepare the cases of the run's split once; it and others of its split find them whole."""
-    engine = embedded_engine(job.federation, out, prepared=job.prepared, progress=progress)
+    engine = simulation_engine(job.federation, out, prepared=job.prepared, progress=progress)
     invite = PrepareInvite(plan=job.plan, configuration=job.federation.training.configuration)
     ready = ask_all(engine, invite, PrepareReply, what="not all sites can prepare")
     if not any(reply.held_out_cases for reply in ready.values()):

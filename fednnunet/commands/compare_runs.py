@@ -24,13 +24,13 @@ from fednnunet.commands.report_run import REPORT, report_run
 from fednnunet.errors import FedNNUNetError, InputError, leaves
 from fednnunet.evaluation.tables import read_cases_csv
 from fednnunet.evaluation.trials import Trial, over_folds
-from fednnunet.federation.embedded import SITES, embedded_engine
-from fednnunet.federation.history import RoundRecord, load_records
+from fednnunet.federation.coordinator.history import RoundRecord, load_records
+from fednnunet.federation.coordinator.rounds import Run
 from fednnunet.federation.methods.catalogue import METHODS
-from fednnunet.federation.rounds import Run
-from fednnunet.federation.site_evaluation import CASES
+from fednnunet.federation.site.evaluation import CASES
 from fednnunet.federation.spec import FOLDS, Federation
-from fednnunet.federation.train_together import SCORES, TrainingScores, train_together
+from fednnunet.federation.workflows.simulation import SITES, simulation_engine
+from fednnunet.federation.workflows.train import SCORES, TrainingScores, train_together
 from fednnunet.planning.memory import training_gib
 from fednnunet.planning.plan import Plan, read_plan
 
@@ -87,7 +87,7 @@ def run_jobs(
             seed=seed,
             split_seed=split,
             fold=fold,
-            references=(),
+            baselines=(),
             routed=False,
         )
         name = f"{method}_{seed}_fold_{fold}" if folds else f"{method}_{seed}"
@@ -128,7 +128,7 @@ def train_run(
     if not job.done:
         records.write(job.plan, job.folder / "plan.json")
         records.write(job.federation, job.folder / "federation.json")
-        engine = embedded_engine(
+        engine = simulation_engine(
             job.federation, job.folder, prepared=job.prepared, progress=progress
         )
         observe = observer or (lambda run, record: None)

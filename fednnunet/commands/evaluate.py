@@ -26,11 +26,11 @@ class Options:
     """What to compare, and where to write it."""
 
     predictions: Annotated[Path, Opt("folder of predicted masks", positional=True)]
-    references: Annotated[Path, Opt("folder of reference masks", positional=True)]
+    baselines: Annotated[Path, Opt("folder of reference masks", positional=True)]
     site: Annotated[
         tuple[str, ...],
         Opt(
-            "name=folder,...: references of each site under REFERENCES; its predictions are in "
+            "name=folder,...: baselines of each site under REFERENCES; its predictions are in "
             "PREDICTIONS/name if there is such a folder, else in PREDICTIONS"
         ),
     ] = ()
@@ -38,13 +38,13 @@ class Options:
         Path | None,
         Opt(
             "dataset.json, plan.json or federation.toml that names the labels; searched for "
-            "beside the references if not given"
+            "beside the baselines if not given"
         ),
     ] = None
     output: Annotated[
         Path | None, Opt("folder for scores.csv and scores.json (PREDICTIONS)", short="-o")
     ] = None
-    partial: Annotated[bool, Opt("allow references without a prediction")] = False
+    partial: Annotated[bool, Opt("allow baselines without a prediction")] = False
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -55,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _evaluate(options: Options) -> None:
     sites = _sites(options)
-    task = _task(options, [references for _, references in sites.values()])
+    task = _task(options, [baselines for _, baselines in sites.values()])
     pairs = _pairs(sites, incomplete=options.partial)
     scores = _score(pairs, task)
     folder = options.output or options.predictions
@@ -69,9 +69,9 @@ def _evaluate(options: Options) -> None:
 
 
 def _sites(options: Options) -> dict[str, tuple[Path, Path]]:
-    """Predictions and references of each site."""
+    """Predictions and baselines of each site."""
     if not options.site:
-        return {"all": (options.predictions, options.references)}
+        return {"all": (options.predictions, options.baselines)}
     sites = {}
     for text in options.site:
         name, sign, folder = text.partition("=")
@@ -82,16 +82,16 @@ def _sites(options: Options) -> dict[str, tuple[Path, Path]]:
             )
         own = options.predictions / name
         predictions = own if own.is_dir() else options.predictions
-        sites[name] = (predictions, options.references / folder)
+        sites[name] = (predictions, options.baselines / folder)
     return sites
 
 
 def _pairs(sites: dict[str, tuple[Path, Path]], *, incomplete: bool) -> dict[str, tuple[Pair, ...]]:
     pairs: dict[str, tuple[Pair, ...]] = {}
     faults: list[FedNNUNetError] = []
-    for name, (predictions, references) in sites.items():
+    for name, (predictions, baselines) in sites.items():
         try:
-            pairs[name] = pair_cases(predictions, references, partial=incomplete)
+            pairs[name] = pair_cases(predictions, baselines, partial=incomplete)
         except FedNNUNetError as fault:
             faults.append(fault)
     raise_all("the masks cannot be matched", faults)
@@ -117,17 +117,17 @@ def _advance(bar: Progress, row: TaskID, done: int, total: int, what: str) -> No
     bar.update(row, completed=done, total=total)
 
 
-def _task(options: Options, references: Sequence[Path]) -> Task:
+def _task(options: Options, baselines: Sequence[Path]) -> Task:
     if options.task is not None:
         return _read_any_task(options.task)
-    for folder in references:
+    for folder in baselines:
         for place in (folder, folder.parent):
             if (place / "dataset.json").is_file():
                 return read_task(place / "dataset.json")
     raise InputError(
         "the names of the labels are not known",
-        where=", ".join(str(folder) for folder in references),
-        mend="put a dataset.json beside the references, or name one with --task",
+        where=", ".join(str(folder) for folder in baselines),
+        mend="put a dataset.json beside the baselines, or name one with --task",
     )
 
 

@@ -10,12 +10,11 @@ from rich.console import Console
 
 from fednnunet.commands.progress import bars
 from fednnunet.errors import InputError
-from fednnunet.federation import ledger
-from fednnunet.federation.embedded import SITES, embedded_engine
-from fednnunet.federation.plan_together import Planned, plan_together
-from fednnunet.federation.policy import read_policy
+from fednnunet.federation.site.policy import SitePolicy, read_policy
+from fednnunet.federation.site.site import ledger
 from fednnunet.federation.spec import Federation, read_federation
-from fednnunet.planning.cleanse import SitePolicy
+from fednnunet.federation.workflows.plan import Planned, plan_together
+from fednnunet.federation.workflows.simulation import SITES, simulation_engine
 from fednnunet.planning.plan import read_plan
 
 
@@ -34,7 +33,7 @@ def plan_federation(
     """
     federation = _with_options(read_federation(path, without=without), planner, memory_gib)
     with bars(console) as progress:
-        engine = embedded_engine(federation, out, without=without, progress=progress)
+        engine = simulation_engine(federation, out, without=without, progress=progress)
         kept = {name: site for name, site in federation.sites.items() if name not in without}
         federation = dataclasses.replace(federation, sites=kept)
         planned = plan_together(engine, federation)

@@ -13,12 +13,12 @@ from fednnunet.evaluation.charts import RoundPoint
 from fednnunet.evaluation.contribution import CONTRIBUTION, Contributions
 from fednnunet.evaluation.report import Report, write_report
 from fednnunet.evaluation.site_graph import GRAPH, SiteGraph
-from fednnunet.federation.embedded import SITES
-from fednnunet.federation.history import RoundRecord, load_records
+from fednnunet.federation.coordinator.history import RoundRecord, load_records
 from fednnunet.federation.methods.catalogue import METHODS
-from fednnunet.federation.site_evaluation import read_pictures
+from fednnunet.federation.site.evaluation import read_pictures
 from fednnunet.federation.spec import Federation
-from fednnunet.federation.train_together import SCORES, TrainingScores
+from fednnunet.federation.workflows.simulation import SITES
+from fednnunet.federation.workflows.train import SCORES, TrainingScores
 from fednnunet.planning.plan import read_plan
 
 REPORT = "report.html"

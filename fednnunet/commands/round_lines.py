@@ -9,9 +9,9 @@ from datetime import timedelta
 
 from rich.console import Console
 
-from fednnunet.federation.history import RoundRecord
-from fednnunet.federation.rounds import Run
-from fednnunet.federation.validation import mean_dice
+from fednnunet.federation.coordinator.history import RoundRecord
+from fednnunet.federation.coordinator.rounds import Run
+from fednnunet.federation.coordinator.validation import mean_dice
 
 
 class RoundLines:

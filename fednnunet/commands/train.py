@@ -18,11 +18,11 @@ from fednnunet.commands.report_run import report_run
 from fednnunet.commands.round_lines import RoundLines
 from fednnunet.commands.tables import print_table
 from fednnunet.evaluation.report import left_out, summarise
-from fednnunet.federation.embedded import embedded_engine
-from fednnunet.federation.history import RoundRecord
-from fednnunet.federation.rounds import Run
+from fednnunet.federation.coordinator.history import RoundRecord
+from fednnunet.federation.coordinator.rounds import Run
 from fednnunet.federation.spec import Federation
-from fednnunet.federation.train_together import SCORES, Observer, TrainingScores, train_together
+from fednnunet.federation.workflows.simulation import simulation_engine
+from fednnunet.federation.workflows.train import SCORES, Observer, TrainingScores, train_together
 from fednnunet.planning.plan import read_plan
 
 
@@ -52,7 +52,7 @@ def _train(options: Options) -> None:
             observer(run, record)
 
     with bars(console) as progress:
-        engine = embedded_engine(federation, folder, progress=progress)
+        engine = simulation_engine(federation, folder, progress=progress)
         train_together(engine, federation, plan, folder, observer=observe)
     show_scores(folder, console)
     console.print(f"report: {report_run(folder)}", markup=False)

@@ -18,8 +18,8 @@ class RoundContribution:
     others made without it; it is asked in the last joint round only.
     """
 
-    apart: float
-    missing: float | None = None
+    divergence: float
+    dice_loss: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,8 +29,8 @@ class SiteContribution:
     The shares of all sites sum to 1.
     """
 
-    apart: float
-    missing: float | None
+    divergence: float
+    dice_loss: float | None
     share: float
 
 
@@ -52,20 +52,20 @@ def estimate(rounds: Iterable[Mapping[str, RoundContribution]]) -> Contributions
     second in every round and weights the mean of the replies by the estimate; here it is measured
     once, and nothing depends on it. Noise points apart too: a high share is a reason to look.
     """
-    apart: dict[str, list[float]] = {}
-    missing: dict[str, float] = {}
+    divergence: dict[str, list[float]] = {}
+    dice_loss: dict[str, float] = {}
     for measured in rounds:
         for site, found in measured.items():
-            apart.setdefault(site, []).append(found.apart)
-            if found.missing is not None:
-                missing[site] = found.missing
-    means = {site: sum(values) / len(values) for site, values in sorted(apart.items())}
+            divergence.setdefault(site, []).append(found.divergence)
+            if found.dice_loss is not None:
+                dice_loss[site] = found.dice_loss
+    means = {site: sum(values) / len(values) for site, values in sorted(divergence.items())}
     shares = _shares(means)
-    if missing.keys() == means.keys():
-        second = _shares(missing)
+    if dice_loss.keys() == means.keys():
+        second = _shares(dice_loss)
         shares = _shares({site: shares[site] + second[site] for site in shares})
     sites = {
-        site: SiteContribution(apart=mean, missing=missing.get(site), share=shares[site])
+        site: SiteContribution(divergence=mean, dice_loss=dice_loss.get(site), share=shares[site])
         for site, mean in means.items()
     }
     return Contributions(sites=sites)

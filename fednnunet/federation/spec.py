@@ -12,8 +12,8 @@ from typing import Literal
 
 from fednnunet import records
 from fednnunet.errors import FedNNUNetError, InputError, raise_all
+from fednnunet.federation.membership import Member, Selection, present
 from fednnunet.federation.methods.catalogue import METHODS
-from fednnunet.federation.participation import Member, Selection, present
 from fednnunet.planning.presets import PLANNERS
 from fednnunet.task import Task
 from fednnunet.training.recipe import RECIPES
@@ -93,7 +93,7 @@ class Training:
 
     `held_out` is the share of each site's cases kept for evaluation, split by `seed`; a site that
     has a test set (`imagesTs`, `labelsTs`) trains on all other cases and is evaluated on that.
-    With a `split_seed` other seeds keep the same split. `most_cases` bounds each site's training
+    With a `split_seed` other seeds keep the same split. `max_cases` bounds each site's training
     cases (0: all), those held out and the plan being the same: the first in order of their names.
     With a `fold` (0 to 4) every site instead holds out that fifth of its patients, test set or not;
     the folds are the same for every `seed`. After every `validate_every` rounds (0: never) the
@@ -101,9 +101,9 @@ class Training:
     and `keep` says which of them is the result. `compile` runs the network through torch.compile.
     In `personal_rounds` after them every site trains all its tensors alone. By `personal_schedule`
     the learning rate continues over both on one schedule, or begins anew ("own"), which for a few
-    rounds is high enough to undo what was learnt together. `closing_rounds` follow where a method
+    rounds is high enough to undo what was learnt together. `public_rounds` follow where a method
     keeps tensors private: the sites train a public copy of those on the frozen shared body, for
-    hospitals outside. `references` are methods trained beside `method` with the same cases and
+    hospitals outside. `baselines` are methods trained beside `method` with the same cases and
     iterations, for comparison. Fewer than `quorum` replies end a round with an error (0: all that
     were asked must reply); it may be changed while the federation trains. `sites_per_round` of the
     sites take part in a joint round (0: all), by `selection`: drawn evenly over time, or those with
@@ -126,11 +126,11 @@ class Training:
     keep: Literal["last", "best"] = "last"
     seed: int = 0
     split_seed: int | None = None
-    most_cases: int = 0
+    max_cases: int = 0
     personal_rounds: int = 0
     personal_schedule: Literal["own", "continued"] = "continued"
-    closing_rounds: int = 20
-    references: tuple[str, ...] = ()
+    public_rounds: int = 20
+    baselines: tuple[str, ...] = ()
     routed: bool = False
     quorum: int = 0
     sites_per_round: int = 0
@@ -142,8 +142,8 @@ class Training:
 
     @property
     def runs(self) -> dict[str, str]:
-        """The method of each training by its name: "" is the main one, then the references."""
-        return {"": self.method} | {f"references/{name}": name for name in self.references}
+        """The method of each training by its name: "" is the main one, then the baselines."""
+        return {"": self.method} | {f"baselines/{name}": name for name in self.baselines}
 
     @property
     def mirrored(self) -> bool:
@@ -151,17 +151,17 @@ class Training:
         return RECIPES[self.recipe].augmentation.mirror
 
     def __post_init__(self) -> None:
-        for name in (self.method, *self.references):
+        for name in (self.method, *self.baselines):
             _known("method", name, METHODS)
         _known("recipe", self.recipe, RECIPES)
         if self.rounds < 1 or self.iterations_per_round < 1:
             raise InputError("rounds and iterations_per_round must be at least 1", mend="raise it")
-        if self.personal_rounds < 0 or self.closing_rounds < 0:
+        if self.personal_rounds < 0 or self.public_rounds < 0:
             raise InputError("no phase has fewer than 0 rounds", mend="raise it")
         if self.sites_per_round < 0 or self.quorum < 0:
             raise InputError("sites_per_round and quorum count sites", mend="give 0 or more")
-        if self.most_cases < 0:
-            raise InputError(f"most_cases is {self.most_cases}", mend="give 0 (all) or more")
+        if self.max_cases < 0:
+            raise InputError(f"max_cases is {self.max_cases}", mend="give 0 (all) or more")
         if not 0 <= self.held_out < 1:
             raise InputError(f"held_out is {self.held_out}", mend="give a share from 0 to below 1")
         if self.fold not in (None, *range(FOLDS)):
@@ -171,7 +171,7 @@ class Training:
                 f'validate_every is {self.validate_every} with keep = "{self.keep}"',
                 mend="the best round is among those validated: set validate_every to 1 or more",
             )
-        if self.method in self.references:
+        if self.method in self.baselines:
             raise InputError(f"{self.method!r} is its own reference", mend="take it out")
 
 
@@ -207,7 +207,7 @@ class Federation:
         """Every round that surely comes has a site, every site a round, and a quorum can be met."""
         training, members = self.training, self.members
         self.check_rounds(training.rounds + training.personal_rounds)
-        rounds = training.rounds + training.personal_rounds + training.closing_rounds
+        rounds = training.rounds + training.personal_rounds + training.public_rounds
         for name, member in members.items():
             if member.joins > rounds:
                 raise InputError(

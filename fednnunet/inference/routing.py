@@ -145,13 +145,15 @@ def route(
                 _probabilities(torch.func.functional_call(network, mixed, (view,))[shared], regions)
                 for view, shared in views.pair(step)
             )
-            unrest(first, second, routing, regions=regions).backward()
+            prediction_inconsistency(first, second, routing, regions=regions).backward()
         optimiser.step()
     network.load_state_dict(experts.mix(table.detach()))
     return experts.shares(table.detach())
 
 
-def unrest(first: Tensor, second: Tensor, routing: Routing, *, regions: bool) -> Tensor:
+def prediction_inconsistency(
+    first: Tensor, second: Tensor, routing: Routing, *, regions: bool
+) -> Tensor:
     """What a mixture should have little of: the sum of the three terms, a scalar.
 
     `first` and `second` are probabilities (b, k, z, y, x) of two views of the same voxels; in 2D

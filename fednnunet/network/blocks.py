@@ -83,7 +83,7 @@ class ConvNorm(nn.Module):
 
     def finish(self, x: Tensor) -> Tensor:
         """What follows the convolution: normalisation and rectifier, of (b, outputs, ...)."""
-        if isinstance(self.norm, InstanceNorm) and cpu.suits(x):
+        if isinstance(self.norm, InstanceNorm) and cpu.is_supported(x):
             slope = 1.0 if self.linear else SLOPE
             return cpu.norm_rectify(x, self.norm.weight, self.norm.bias, EPS, slope)
         x = self.norm(x)

@@ -19,7 +19,7 @@ from torch.autograd.function import once_differentiable
 LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
 
 
-def suits(x: Tensor) -> bool:
+def is_supported(x: Tensor) -> bool:
     """Whether the forms here are to be used for `x`: on a CPU, channels last, not float16."""
     return (
         x.device.type == "cpu"

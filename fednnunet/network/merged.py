@@ -18,19 +18,21 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from fednnunet.network.cpu import LAST, suits
+from fednnunet.network.cpu import LAST, is_supported
 
 _AXES = {(3, 2), (3, 1), (1, 1)}  # (kernel, stride) along one axis that can be composed
 
 
-def pays(below: Tensor, up: Tensor, weight: Tensor) -> bool:
+def is_worthwhile(below: Tensor, up: Tensor, weight: Tensor) -> bool:
     """Whether merging saves work: composing kernels must cost little beside what is saved.
 
     `below` (b, i, ...) is the coarse map, `up` (i, c, strides...) the transposed convolution's
     weight and `weight` (o, c + s, kernel...) the convolution's.
     """
     kernel, stride = weight.shape[2:], up.shape[2:]
-    if not suits(below) or any(pair not in _AXES for pair in zip(kernel, stride, strict=True)):
+    if not is_supported(below) or any(
+        pair not in _AXES for pair in zip(kernel, stride, strict=True)
+    ):
         return False
     inputs, middle, outputs = up.shape[0], up.shape[1], weight.shape[0]
     taps = math.prod(_taps(k, s) for k, s in zip(kernel, stride, strict=True))

@@ -67,7 +67,7 @@ class DecoderStage(nn.Module):
             raise _uneven(skip)
         first: Any = self.blocks[0]
         up, up_bias, conv = self.up.weight, self.up.bias, first.conv
-        if cpu.suits(skip) and merged.pays(below, up, conv.weight):
+        if cpu.is_supported(skip) and merged.is_worthwhile(below, up, conv.weight):
             joined = merged.upsample_convolve(below, skip, up, up_bias, conv.weight, conv.bias)
             x: Tensor = first.finish(joined)
         else:
@@ -77,7 +77,7 @@ class DecoderStage(nn.Module):
         return x
 
     def _upsample(self, below: Tensor) -> Tensor:
-        if cpu.suits(below):
+        if cpu.is_supported(below):
             return cpu.upsample(below, self.up.weight, self.up.bias)
         out: Tensor = self.up(below)
         return out
@@ -154,7 +154,7 @@ def initialise(network: nn.Module) -> None:
 
 
 def _head(layer: Any, x: Tensor) -> Tensor:
-    if cpu.suits(x):
+    if cpu.is_supported(x):
         return cpu.pointwise(x, layer.weight, layer.bias)
     out: Tensor = layer(x)
     return out

@@ -3,52 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 
-from fednnunet.errors import InputError, RefusalError
+from fednnunet.errors import RefusalError
 from fednnunet.planning.fingerprint import Fingerprint, Layout
-from fednnunet.planning.grid import CROP_RATIO, SPACING_MM, Grid, powers
+from fednnunet.planning.histogram import CROP_RATIO, SPACING_MM, Grid, powers
 from fednnunet.planning.shapes import ShapeSketch
 from fednnunet.planning.sketch import INTENSITY_EDGES
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SitePolicy:
-    """A site's limits, from the site's own file.
-
-    A site with fewer than `min_cases` cases does not answer. A histogram bin that fewer than
-    `min_bin_count` cases fall into is joined with its neighbours until it holds enough; the joined
-    cases count as their mean. 1 keeps every bin as it is; more costs accuracy in the tails. Sums of
-    scores over fewer than `min_scored_cases` held-out cases stay at the site: over a single case
-    they are that case's. Only with `share_model` does the site's own model leave it, where a
-    federation asks for it.
-    """
-
-    min_cases: int = 5
-    min_bin_count: int = 1
-    min_scored_cases: int = 1
-    share_model: bool = False
-
-    def __post_init__(self) -> None:
-        if min(self.min_cases, self.min_bin_count, self.min_scored_cases) < 1:
-            raise InputError(
-                f"min_cases is {self.min_cases}, min_bin_count {self.min_bin_count}, "
-                f"min_scored_cases {self.min_scored_cases}",
-                mend="each is at least 1",
-            )
-
-
-def cleanse(fingerprint: Fingerprint, policy: SitePolicy, *, site: str = "") -> Fingerprint:
+def cleanse(fingerprint: Fingerprint, *, min_bin_count: int) -> Fingerprint:
     """The fingerprint as it may leave the site.
 
-    Raises RefusalError if the site has too few cases. The sums over all bins (cases, mean
+    A histogram bin that fewer than `min_bin_count` cases fall into is joined with its neighbours
+    until it holds enough; the joined cases count as their mean. The sums over all bins (cases, mean
     intensity, standard deviation) do not change but by rounding.
     """
-    check_cases(fingerprint.cases, policy, site=site)
     result = Fingerprint(task=fingerprint.task, vector=fingerprint.to_vector())
-    least = policy.min_bin_count
+    least = min_bin_count
     if least == 1:
         return result
     annotated = result.block("cases_with_foreground")
@@ -70,21 +43,19 @@ def cleanse(fingerprint: Fingerprint, policy: SitePolicy, *, site: str = "") -> 
     return result
 
 
-def cleanse_shapes(shapes: ShapeSketch, policy: SitePolicy, *, site: str = "") -> ShapeSketch:
-    """The second exchange as it may leave the site; raises RefusalError for too few cases."""
-    check_cases(shapes.cases, policy, site=site)
-    if policy.min_bin_count == 1:
+def cleanse_shapes(shapes: ShapeSketch, *, min_bin_count: int) -> ShapeSketch:
+    """The second exchange as it may leave the site, by the same rule."""
+    if min_bin_count == 1:
         return shapes
-    folded = [_fold_integers(axis, policy.min_bin_count) for axis in shapes.counts]
+    folded = [_fold_integers(axis, min_bin_count) for axis in shapes.counts]
     return ShapeSketch(spacing_mm=shapes.spacing_mm, counts=np.stack(folded))
 
 
-def check_cases(cases: int, policy: SitePolicy, *, site: str = "") -> None:
-    """Raise RefusalError if a site has fewer cases than its policy asks for."""
-    least = max(policy.min_cases, policy.min_bin_count)
-    if cases < least:
+def check_cases(cases: int, min_cases: int, *, site: str = "") -> None:
+    """Raise RefusalError if a site has fewer cases than its own policy asks for."""
+    if cases < min_cases:
         raise RefusalError(
-            f"{cases} cases are fewer than the {least} that this site asks for",
+            f"{cases} cases are fewer than the {min_cases} that this site asks for",
             where=f"site {site}" if site else "",
             mend="add cases, or let the site lower min_cases or min_bin_count in its own policy",
         )

@@ -18,7 +18,7 @@ _START_VOXELS = {2: 2048, 3: 256}  # edge of the square or cube that the first p
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Means:
+class MemoryBudget:
     """What a plan is made with: planner, memory for the patch and for the batch, outputs."""
 
     planner: Planner
@@ -39,7 +39,10 @@ class Sized:
 
 
 def size_configuration(
-    means: Means, spacing_mm: Sequence[float], median_vox: Sequence[float], dataset_voxels: float
+    means: MemoryBudget,
+    spacing_mm: Sequence[float],
+    median_vox: Sequence[float],
+    dataset_voxels: float,
 ) -> Sized:
     """Choose patch, network and batch. Raises PlanError if no patch is possible.
 
@@ -132,7 +135,7 @@ def _shrink(
 
 
 def _batch(
-    means: Means, need: int, dataset_voxels: float, patch_vox: Sequence[int]
+    means: MemoryBudget, need: int, dataset_voxels: float, patch_vox: Sequence[int]
 ) -> tuple[int, str]:
     planner, is_2d = means.planner, len(patch_vox) == 2
     budget = planner.budget(is_2d=is_2d)

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from fednnunet.files import replacing
 from fednnunet.planning.fingerprint import AXES, Fingerprint
-from fednnunet.planning.grid import SPACING_MM
+from fednnunet.planning.histogram import SPACING_MM
 from fednnunet.planning.plan import Intensity, Plan
 from fednnunet.planning.shapes import ShapeSketch
 from fednnunet.planning.sketch import bin_moments

@@ -14,7 +14,7 @@ from functools import cache
 import numpy as np
 
 from fednnunet.errors import DataError, ReplyError
-from fednnunet.planning.grid import COLUMNS, CROP_RATIO, SHAPE_BINS, SPACING_MM
+from fednnunet.planning.histogram import COLUMNS, CROP_RATIO, SHAPE_BINS, SPACING_MM
 from fednnunet.planning.sketch import FOREGROUND_COLUMNS, INTENSITY_BINS, ForegroundSketch
 from fednnunet.task import Task
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fednnunet.errors import PlanError
 from fednnunet.planning.fingerprint import Fingerprint
-from fednnunet.planning.grid import CROP_RATIO, percentile
+from fednnunet.planning.histogram import CROP_RATIO, percentile
 from fednnunet.planning.plan import Intensity, Normalisation, Reason
 from fednnunet.planning.sketch import mean_and_std, quantile
 

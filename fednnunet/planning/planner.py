@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from statistics import median_low
 
 from fednnunet.errors import PlanError
-from fednnunet.planning.configuration import Means, Sized, size_configuration
+from fednnunet.planning.configuration import MemoryBudget, Sized, size_configuration
 from fednnunet.planning.fingerprint import Fingerprint
 from fednnunet.planning.intensity import merged_intensity, normalisation_of, plan_mask_use
 from fednnunet.planning.memory import output_channels
@@ -28,7 +28,7 @@ _LOWRES_GAIN = 2.0  # a low resolution must have at most 1/2 of the voxels
 class _Scene:
     """What all configurations of a plan share; axes already in the plan's order."""
 
-    means: Means
+    means: MemoryBudget
     spacing_mm: tuple[float, ...]
     median_vox: tuple[float, ...]
     cases: int
@@ -106,7 +106,7 @@ def _check_exchanges(
 
 def _means(
     planner: Planner, memory_gib: float | Sequence[float] | None, outputs: int
-) -> tuple[Means, Reason]:
+) -> tuple[MemoryBudget, Reason]:
     own = planner.budget_3d.memory_gib
     given = [memory_gib] if isinstance(memory_gib, (int, float)) else list(memory_gib or [])
     if any(not 0 < gib < math.inf for gib in given):
@@ -120,7 +120,7 @@ def _means(
             f"the patch fits {least:g} GiB, the smallest site; the batch fits {typical:g} GiB, "
             "which at least half of the sites have; the others accumulate gradients to that batch"
         )
-    means = Means(planner=planner, patch_gib=least, batch_gib=typical, outputs=outputs)
+    means = MemoryBudget(planner=planner, patch_gib=least, batch_gib=typical, outputs=outputs)
     return means, Reason(decision="memory", because=why)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from fednnunet import records
 from fednnunet.errors import ReplyError
 from fednnunet.planning.fingerprint import Fingerprint, Layout
-from fednnunet.planning.grid import CROP_RATIO, SHAPE_BINS, SPACING_MM
+from fednnunet.planning.histogram import CROP_RATIO, SHAPE_BINS, SPACING_MM
 from fednnunet.planning.sketch import INTENSITY_BINS
 from fednnunet.task import Task
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from fednnunet.errors import ReplyError
 from fednnunet.planning.fingerprint import AXES, check_shape
-from fednnunet.planning.grid import SHAPE_BINS, integer_median
+from fednnunet.planning.histogram import SHAPE_BINS, integer_median
 
 Spacing = tuple[float, float, float]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fednnunet.errors import PlanError
 from fednnunet.planning.fingerprint import AXES, Fingerprint
-from fednnunet.planning.grid import SPACING_MM, integer_median, percentile
+from fednnunet.planning.histogram import SPACING_MM, integer_median, percentile
 from fednnunet.planning.plan import Reason
 
 ANISOTROPY = 3.0

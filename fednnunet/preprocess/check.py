@@ -12,7 +12,7 @@ from fednnunet.dataset import Case, scan_dataset
 from fednnunet.dataset_header import read_header, task_of
 from fednnunet.errors import DataError, FedNNUNetError, raise_all
 from fednnunet.preprocess.check_case import Traits, examine
-from fednnunet.preprocess.odd_ones import Odd, odd_ones
+from fednnunet.preprocess.outliers import Outlier, outliers
 from fednnunet.preprocess.workers import Progress, affordable, bytes_to_read, try_jobs
 from fednnunet.task import Task
 
@@ -92,7 +92,7 @@ def check_site(
     faults += _duplicates(traits)
     header, _ = read_header(folder, task, site)
     known = header.get(LOOKED_AT, ())
-    odd = odd_ones([t for t in traits if t.case not in known], task)
+    odd = outliers([t for t in traits if t.case not in known], task)
     faults += [_odd(one, dataset.cases) for one in odd if one.plainly]
     warnings += [_odd(one, dataset.cases) for one in odd if not one.plainly]
     warnings += _empty_labels(traits, dataset.cases) + _orientations(traits, dataset.cases)
@@ -145,7 +145,7 @@ def _duplicates(traits: Sequence[Traits]) -> list[Finding]:
     return findings
 
 
-def _odd(odd: Odd, cases: Sequence[Case]) -> Finding:
+def _odd(odd: Outlier, cases: Sequence[Case]) -> Finding:
     case = odd.traits.case
     return Finding(
         kind="another task" if odd.plainly else "another scale",

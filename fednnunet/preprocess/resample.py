@@ -106,8 +106,8 @@ def _each_channel(
         if axis is None:
             _resize(source, result, order, clip=clip)
         else:
-            moved = np.moveaxis(source, axis, 0)
-            _resize_thick(moved, np.moveaxis(result, axis, 0), order, thick_order, clip=clip)
+            perturbed = np.moveaxis(source, axis, 0)
+            _resize_thick(perturbed, np.moveaxis(result, axis, 0), order, thick_order, clip=clip)
     return out
 
 

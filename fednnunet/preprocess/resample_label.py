@@ -34,10 +34,10 @@ def resize_label_thick(
     label: np.ndarray, shape: Sequence[int], thick: int, order: int
 ) -> np.ndarray:
     """Resize each slice across the axis `thick`, along which the nearest slice is taken."""
-    moved = np.moveaxis(label, thick, 0)
+    perturbed = np.moveaxis(label, thick, 0)
     planar = (1, *(n for i, n in enumerate(shape) if i != thick))
-    picked, where = np.unique(nearest(len(moved), shape[thick]), return_inverse=True)
-    slices = [resize_label(np.ascontiguousarray(moved[i])[None], planar, order) for i in picked]
+    picked, where = np.unique(nearest(len(perturbed), shape[thick]), return_inverse=True)
+    slices = [resize_label(np.ascontiguousarray(perturbed[i])[None], planar, order) for i in picked]
     return np.ascontiguousarray(np.moveaxis(np.concatenate(slices)[where], 0, thick))
 
 

@@ -56,10 +56,10 @@ class Axis:
             return Axis(high - low, high - low, ()), slice(low, high), slice(low, high)
         into = slice(used[0].into.start, max(b.into.stop for b in used))
         out = slice(used[0].out.start, used[-1].out.stop)
-        moved = tuple(
+        perturbed = tuple(
             Band(_back(b.out, out.start), _back(b.into, into.start), b.weights) for b in used
         )
-        return Axis(into.stop - into.start, out.stop - out.start, moved), into, out
+        return Axis(into.stop - into.start, out.stop - out.start, perturbed), into, out
 
 
 def _back(span: slice, start: int) -> slice:

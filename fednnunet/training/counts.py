@@ -13,21 +13,21 @@ from fednnunet.training.targets import Targets
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DiceCounts:
-    """Voxels per target that are found (`hit`), wrongly found (`extra`) and `missed`.
+    """Voxels per target that are found (`tp`), wrongly found (`fp`) and `fn`.
 
     `names` are the task's targets. Targets that a site has not annotated count nothing.
     """
 
     names: tuple[str, ...]
-    hit: tuple[int, ...]
-    extra: tuple[int, ...]
-    missed: tuple[int, ...]
+    tp: tuple[int, ...]
+    fp: tuple[int, ...]
+    fn: tuple[int, ...]
 
     @classmethod
     def empty(cls, names: tuple[str, ...]) -> DiceCounts:
         """Nothing counted."""
         zero = (0,) * len(names)
-        return cls(names=names, hit=zero, extra=zero, missed=zero)
+        return cls(names=names, tp=zero, fp=zero, fn=zero)
 
     def __add__(self, other: DiceCounts) -> DiceCounts:
         if self.names != other.names:
@@ -35,21 +35,21 @@ class DiceCounts:
                 f"counts of {list(self.names)} and {list(other.names)} cannot be added",
                 mend="add counts of one task",
             )
-        hit, extra, missed = (
+        tp, fp, fn = (
             tuple(a + b for a, b in zip(getattr(self, f), getattr(other, f), strict=True))
-            for f in ("hit", "extra", "missed")
+            for f in ("tp", "fp", "fn")
         )
-        return DiceCounts(names=self.names, hit=hit, extra=extra, missed=missed)
+        return DiceCounts(names=self.names, tp=tp, fp=fp, fn=fn)
 
     @property
     def rows(self) -> tuple[tuple[int, int, int], ...]:
         """Hit, extra and missed of each target."""
-        return tuple(zip(self.hit, self.extra, self.missed, strict=True))
+        return tuple(zip(self.tp, self.fp, self.fn, strict=True))
 
     @property
     def dice(self) -> dict[str, float]:
         """Dice per target; a target that is neither there nor found is left out."""
-        rows = zip(self.names, self.hit, self.extra, self.missed, strict=True)
+        rows = zip(self.names, self.tp, self.fp, self.fn, strict=True)
         return {n: 2 * h / (2 * h + e + m) for n, h, e, m in rows if h + e + m}
 
     @property
@@ -83,5 +83,5 @@ def count_dice(logits: Tensor, labels: Tensor, targets: Targets) -> Tensor:
 
 def as_counts(table: Tensor, names: tuple[str, ...]) -> DiceCounts:
     """A table of `count_dice` as a value."""
-    hit, extra, missed = (tuple(int(v) for v in row) for row in table.cpu().tolist())
-    return DiceCounts(names=names, hit=hit, extra=extra, missed=missed)
+    tp, fp, fn = (tuple(int(v) for v in row) for row in table.cpu().tolist())
+    return DiceCounts(names=names, tp=tp, fp=fp, fn=fn)

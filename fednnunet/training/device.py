@@ -109,8 +109,8 @@ def compile_verdict(device: Device, *, iterations: int, first: float, later: flo
             f"long with it on a CPU, and compiling took {cost:.0f} s"
         )
     needed = cost / max(iterations, 1)
-    pays = "pays back" if needed < later / 2 else "would not pay back"
+    verdict = "pays back" if needed < later / 2 else "would not pay back"
     return (
-        f"torch.compile {pays}: compiling took {cost:.0f} s, which is {needed:.3f} s an iteration "
-        f"over {iterations}, of {later:.3f} s"
+        f"torch.compile {verdict}: compiling took {cost:.0f} s, which is {needed:.3f} s an "
+        f"iteration over {iterations}, of {later:.3f} s"
     )

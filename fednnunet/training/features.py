@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 
 @contextmanager
-def watching(network: nn.Module, wanted: bool = True) -> Iterator[list[Tensor]]:
+def capture_features(network: nn.Module, wanted: bool = True) -> Iterator[list[Tensor]]:
     """Gather the features (b, f, z, y, x) of every forward pass meanwhile; none if not `wanted`.
 
     They are the output of the finest decoder stage, at the image's resolution; in 2D without z.

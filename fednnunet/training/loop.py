@@ -12,12 +12,12 @@ from fednnunet.training.augment import plain_augmenter
 from fednnunet.training.batches import BatchSource
 from fednnunet.training.counts import DiceCounts, as_counts, count_dice
 from fednnunet.training.device import Execution
-from fednnunet.training.local import Given, Local
+from fednnunet.training.local_job import LocalJob, Progress, run_local_job
+from fednnunet.training.local_rule import LocalRule, RoundContext
 from fednnunet.training.parallel import train_on_devices
 from fednnunet.training.patches import PatchStore
 from fednnunet.training.recipe import Recipe
 from fednnunet.training.state import TrainingState
-from fednnunet.training.stretch import Progress, Stretch, run_stretch
 from fednnunet.training.summary import TrainSummary
 from fednnunet.training.targets import make_targets
 
@@ -32,35 +32,36 @@ def train(
     recipe: Recipe,
     execution: Execution,
     iterations: int,
-    total_iterations: int,
-    begin: int | None = None,
-    local: Local | None = None,
-    given: Given | None = None,
+    schedule_length: int,
+    schedule_start: int | None = None,
+    local_rule: LocalRule | None = None,
+    context: RoundContext | None = None,
     labels_here: Iterable[int] | None = None,
     trains: Callable[[str], bool] | None = None,
     progress: Progress | None = None,
 ) -> TrainSummary:
-    """Train `state` in place for `iterations` of a schedule of `total_iterations`.
+    """Train `state` in place for `iterations` of a schedule of `schedule_length`.
 
-    `names` are the store's cases to draw from. `begin` iterations of the schedule lie before these
-    (default: `state.step`; a site that missed rounds has seen fewer). `local` is what a federated
-    method changes, with what the round has `given` it. `labels_here` are the label values this site
-    has annotated (default: all). `trains(name)` says which parameters may change (default: all).
+    `names` are the store's cases to draw from. `schedule_start` is the number of the schedule's
+    iterations before these (default: `state.step`; a site that missed rounds has seen fewer).
+    `local_rule` is what a federated method changes in the round's `context`. `labels_here` are the
+    label values that this site annotates (default: all). `trains(name)` says which parameters may
+    change (default: all).
     `progress(done, iterations, figures)` is called after each. With `execution.devices` above 1 a
-    process per GPU is started; the parts of `local` must then be importable. Raises
+    process per GPU is started; the parts of `local_rule` must then be importable. Raises
     FedNNUNetError if the loss ceases to be finite.
     """
-    stretch = Stretch(
+    local_job = LocalJob(
         store=store,
         names=tuple(names),
         plan=plan,
         configuration=configuration,
         recipe=recipe,
         iterations=iterations,
-        total_iterations=total_iterations,
-        begin=state.step if begin is None else begin,
-        local=local or Local(),
-        given=given or Given(),
+        schedule_length=schedule_length,
+        schedule_start=state.step if schedule_start is None else schedule_start,
+        local_rule=local_rule or LocalRule(),
+        context=context or RoundContext(),
         labels_here=None if labels_here is None else tuple(labels_here),
         frozen=frozenset(
             n for n, _ in state.network.named_parameters() if trains and not trains(n)
@@ -68,8 +69,8 @@ def train(
         progress=progress,
     )
     if execution.devices > 1:
-        return train_on_devices(state, stretch, execution)
-    return run_stretch(state, stretch, execution)
+        return train_on_devices(state, local_job, execution)
+    return run_local_job(state, local_job, execution)
 
 
 def validate_patches(

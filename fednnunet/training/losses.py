@@ -29,7 +29,7 @@ class Loss:
     batch_dice: bool
     level_weights: tuple[float, ...]
     dice_weight: float = 1.0
-    entropy_weight: float = 1.0
+    cross_entropy_weight: float = 1.0
 
     def __call__(self, logits: Sequence[Tensor], labels: Tensor) -> Tensor:
         """Scalar loss of logits, finest first."""
@@ -59,7 +59,7 @@ class Loss:
 
     def _sum(self, entropy: Tensor, p: Tensor, truth: Tensor, valid: Tensor | None) -> Tensor:
         dice = soft_dice(p, truth, valid, batch_dice=self.batch_dice)
-        return self.entropy_weight * entropy - self.dice_weight * dice
+        return self.cross_entropy_weight * entropy - self.dice_weight * dice
 
 
 def soft_dice(p: Tensor, truth: Tensor, valid: Tensor | None, *, batch_dice: bool) -> Tensor:

@@ -24,8 +24,8 @@ from torch.nn.parallel import DistributedDataParallel
 from fednnunet import records
 from fednnunet.errors import FedNNUNetError, InputError, leaves, raise_all
 from fednnunet.training.device import Execution
+from fednnunet.training.local_job import LocalJob, run_local_job
 from fednnunet.training.state import TrainingState, load, new_state, save
-from fednnunet.training.stretch import Stretch, run_stretch
 from fednnunet.training.summary import TrainSummary
 
 
@@ -35,7 +35,7 @@ class Job:
 
     folder: Path
     execution: Execution
-    stretch: Stretch
+    local_job: LocalJob
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,13 +54,15 @@ class Faults:
     faults: tuple[Fault, ...]
 
 
-def train_on_devices(state: TrainingState, stretch: Stretch, execution: Execution) -> TrainSummary:
+def train_on_devices(
+    state: TrainingState, local_job: LocalJob, execution: Execution
+) -> TrainSummary:
     """Run `stretch` in `execution.devices` processes and update `state`.
 
     Raises InputError if there are more devices than samples in a batch, and with `state` as it was
     the error of a process that fails: FedNNUNetError.
     """
-    batch = stretch.configuration.batch
+    batch = local_job.configuration.batch
     if execution.devices > batch:
         raise InputError(
             f"{execution.devices} devices cannot share a batch of {batch}",
@@ -69,8 +71,8 @@ def train_on_devices(state: TrainingState, stretch: Stretch, execution: Executio
     with tempfile.TemporaryDirectory(prefix="fednnunet-") as name:
         folder = Path(name)
         save(state, folder)
-        told = replace(stretch, progress=None)
-        job = Job(folder=folder, execution=execution, stretch=told)
+        told = replace(local_job, progress=None)
+        job = Job(folder=folder, execution=execution, local_job=told)
         try:
             mp.start_processes(_run_rank, (job,), nprocs=execution.devices, start_method="spawn")
         except (mp.ProcessRaisedException, mp.ProcessExitedException) as error:
@@ -78,7 +80,7 @@ def train_on_devices(state: TrainingState, stretch: Stretch, execution: Executio
             raise _failed(execution.devices, str(error).splitlines()[-1]) from None
         load(state, folder)
         summary = records.read(TrainSummary, folder / "summary.json")
-        return replace(summary, notes=(*unlike_one_device(stretch), *summary.notes))
+        return replace(summary, notes=(*unlike_one_device(local_job), *summary.notes))
 
 
 def _failed(devices: int, why: str) -> FedNNUNetError:
@@ -98,12 +100,12 @@ def _raise_fault(folder: Path) -> None:
         )
 
 
-def unlike_one_device(stretch: Stretch) -> tuple[str, ...]:
+def unlike_one_device(local_job: LocalJob) -> tuple[str, ...]:
     """A note, where devices that share a batch do not compute what one would; else none."""
     found = {
-        "cross-entropy over annotated voxels": stretch.plan.task.ignore is not None,
-        "Dice": stretch.configuration.batch_dice,
-        "normalisation": stretch.plan.norm == "batch",
+        "cross-entropy over annotated voxels": local_job.plan.task.ignore is not None,
+        "Dice": local_job.configuration.batch_dice,
+        "normalisation": local_job.plan.norm == "batch",
     }
     parts = [name for name, there in found.items() if there]
     if not parts:
@@ -157,12 +159,12 @@ def _take_part(rank: int, job: Job) -> TrainingState:
         rank=rank,
         world_size=ranks,
     )
-    told = job.stretch
+    told = job.local_job
     state = new_state(told.plan, told.configuration, told.recipe, execution, seed=0)
     load(state, job.folder)
     dist.barrier()
     state.runner = wrapped(state.network, execution)
-    summary = run_stretch(state, told, execution, (rank, ranks))
+    summary = run_local_job(state, told, execution, (rank, ranks))
     if rank == 0:
         save(state, job.folder)
         records.write(summary, job.folder / "summary.json")

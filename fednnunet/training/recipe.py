@@ -51,23 +51,23 @@ class Recipe:
 
     name: str
     optimiser: Literal["sgd", "adamw"]
-    rate: float
+    learning_rate: float
     schedule: Literal["polynomial", "one_cycle"]
     weight_decay: float
     momentum: float = 0.99
     clip: float = 12.0
     power: float = 0.9
-    rate_steps: int = 1000
+    learning_rate_steps: int = 1000
     warm_up: float = 0.0
     deep_supervision: bool = True
     foreground: float = 0.33
     dice_weight: float = 1.0
-    entropy_weight: float = 1.0
+    cross_entropy_weight: float = 1.0
     augmentation: Augmentation = Augmentation()
 
     def __post_init__(self) -> None:
-        if self.rate <= 0 or self.rate_steps < 1:
-            raise InputError(f"recipe {self.name} has rate {self.rate}", mend="above 0")
+        if self.learning_rate <= 0 or self.learning_rate_steps < 1:
+            raise InputError(f"recipe {self.name} has rate {self.learning_rate}", mend="above 0")
         for name in ("momentum", "warm_up", "foreground"):
             if not 0 <= getattr(self, name) <= 1:
                 raise InputError(f"{name} of recipe {self.name} must be from 0 to 1", mend="do so")
@@ -75,12 +75,12 @@ class Recipe:
 
 RECIPES: dict[str, Recipe] = {
     "nnunet": Recipe(
-        name="nnunet", optimiser="sgd", rate=0.01, schedule="polynomial", weight_decay=3e-5
+        name="nnunet", optimiser="sgd", learning_rate=0.01, schedule="polynomial", weight_decay=3e-5
     ),
     "fast": Recipe(
         name="fast",
         optimiser="adamw",
-        rate=3e-3,
+        learning_rate=3e-3,
         schedule="one_cycle",
         weight_decay=1e-2,
         momentum=0.9,
@@ -101,7 +101,7 @@ def recipe_named(name: str) -> Recipe:
     return RECIPES[name]
 
 
-def rate_at(recipe: Recipe, step: int, total: int) -> float:
+def learning_rate_at(recipe: Recipe, step: int, total: int) -> float:
     """Learning rate of iteration `step` (from 0) of `total` in the whole federation.
 
     "polynomial" is nnU-Net's: rate * (1 - t) ** power, constant over each of `rate_steps` parts.
@@ -110,12 +110,14 @@ def rate_at(recipe: Recipe, step: int, total: int) -> float:
     """
     share = min(max(step / max(total, 1), 0.0), 1.0)
     if recipe.schedule == "polynomial":
-        part = math.floor(share * recipe.rate_steps + 1e-9) / recipe.rate_steps
-        return float(recipe.rate * (1 - part) ** recipe.power)
-    low, end = recipe.rate / 25, recipe.rate / 1000
+        part = math.floor(share * recipe.learning_rate_steps + 1e-9) / recipe.learning_rate_steps
+        return float(recipe.learning_rate * (1 - part) ** recipe.power)
+    low, end = recipe.learning_rate / 25, recipe.learning_rate / 1000
     if share < recipe.warm_up:
-        return _cosine(low, recipe.rate, share / recipe.warm_up)
-    return _cosine(recipe.rate, end, (share - recipe.warm_up) / max(1 - recipe.warm_up, 1e-9))
+        return _cosine(low, recipe.learning_rate, share / recipe.warm_up)
+    return _cosine(
+        recipe.learning_rate, end, (share - recipe.warm_up) / max(1 - recipe.warm_up, 1e-9)
+    )
 
 
 def _cosine(start: float, end: float, share: float) -> float:

@@ -99,7 +99,7 @@ def make_optimiser(network: nn.Module, recipe: Recipe, *, fused: bool) -> torch.
     if recipe.optimiser == "sgd":
         return torch.optim.SGD(
             network.parameters(),
-            lr=recipe.rate,
+            lr=recipe.learning_rate,
             momentum=recipe.momentum,
             nesterov=True,
             weight_decay=recipe.weight_decay,
@@ -107,7 +107,7 @@ def make_optimiser(network: nn.Module, recipe: Recipe, *, fused: bool) -> torch.
         )
     return torch.optim.AdamW(
         network.parameters(),
-        lr=recipe.rate,
+        lr=recipe.learning_rate,
         betas=(recipe.momentum, 0.999),
         weight_decay=recipe.weight_decay,
         fused=fused,

@@ -16,8 +16,15 @@ from fednnunet.errors import FedNNUNetError
 from fednnunet.training.batches import Batch
 from fednnunet.training.counts import count_dice
 from fednnunet.training.device import Execution
-from fednnunet.training.features import watching
-from fednnunet.training.local import Detour, Given, Gradient, Local, Measured, Pass
+from fednnunet.training.features import capture_features
+from fednnunet.training.local_rule import (
+    ForwardPass,
+    Gradient,
+    GradientRule,
+    LocalRule,
+    Measured,
+    RoundContext,
+)
 from fednnunet.training.losses import Loss
 from fednnunet.training.state import TrainingState
 
@@ -40,8 +47,8 @@ class Stepper:
     batch: int
     clip: float
     axes: int
-    local: Local = field(default_factory=Local)
-    given: Given = field(default_factory=Given)
+    local_rule: LocalRule = field(default_factory=LocalRule)
+    context: RoundContext = field(default_factory=RoundContext)
     ranks: int = 1
 
     def __call__(
@@ -52,12 +59,12 @@ class Stepper:
         `backward` stands in for `gradient`.
         """
         gradient: Gradient = partial(backward or self.gradient, state, len(batch))
-        for detour in reversed(self.local.detours):
-            gradient = partial(_by_way_of, detour, state, gradient, self.given)
+        for rule in reversed(self.local_rule.gradient_rules):
+            gradient = partial(_by_way_of, rule, state, gradient, self.context)
         measured = gradient(batch)
         state.scaler.unscale_(state.optimiser)
-        for correct in self.local.corrections:
-            correct(state, self.given)
+        for correct in self.local_rule.corrections:
+            correct(state, self.context)
         if self.clip:
             params = state.network.parameters()
             torch.nn.utils.clip_grad_norm_(params, self.clip, foreach=self.execution.fused)
@@ -94,22 +101,23 @@ class Stepper:
         image = part.image.to(memory_format=self.execution.device.memory_format(self.axes))
         with _accumulating(network, last):
             with self.execution.device.autocast():
-                with watching(state.network, self.local.features) as features:
+                with capture_features(state.network, self.local_rule.features) as features:
                     logits = network(image)
                 loss = self.loss(logits, part.labels) * share
                 total = loss
-                if self.local.terms:
-                    seen = Pass(
+                if self.local_rule.terms:
+                    seen = ForwardPass(
                         network=state.network,
                         image=image,
                         labels=part.labels,
                         logits=logits[0],
                         features=features[-1] if features else None,
                         targets=self.loss.targets,
-                        given=self.given,
+                        context=self.context,
                     )
                     total = (
-                        loss + torch.stack([term(seen) for term in self.local.terms]).sum() * share
+                        loss
+                        + torch.stack([term(seen) for term in self.local_rule.terms]).sum() * share
                     )
             state.scaler.scale(total * self.ranks).backward()  # DDP takes the processes' mean
         with torch.no_grad():
@@ -117,10 +125,10 @@ class Stepper:
         return loss.detach(), counts
 
 
-def set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
+def set_learning_rate(optimiser: torch.optim.Optimizer, learning_rate: float) -> None:
     """Set the learning rate of every group of parameters."""
     for group in optimiser.param_groups:
-        group["lr"] = rate
+        group["lr"] = learning_rate
 
 
 def step_with_fallback(
@@ -197,9 +205,13 @@ def _begin_momentum(optimiser: torch.optim.Optimizer) -> None:
 
 
 def _by_way_of(
-    detour: Detour, state: TrainingState, gradient: Gradient, given: Given, batch: Batch
+    rule: GradientRule,
+    state: TrainingState,
+    gradient: Gradient,
+    context: RoundContext,
+    batch: Batch,
 ) -> Measured:
-    return detour(state, batch, gradient, given)
+    return rule(state, batch, gradient, context)
 
 
 def _accumulating(network: Any, last: bool) -> AbstractContextManager[None]:

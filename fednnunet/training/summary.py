@@ -18,7 +18,7 @@ class TrainSummary:
 
     iterations: int
     loss: float
-    rate: float
+    learning_rate: float
     seconds: float
     wait_seconds: float
     memory_gib: float

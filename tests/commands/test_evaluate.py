@@ -59,22 +59,22 @@ def test_sites_are_scored_into_csv_json_and_a_table(
 
 
 def test_one_folder_is_scored_beside_its_predictions(folders: Path) -> None:
-    references = str(folders / "data" / "south" / "labelsTs")
-    assert main([str(folders / "masks"), references]) == 0
+    baselines = str(folders / "data" / "south" / "labelsTs")
+    assert main([str(folders / "masks"), baselines]) == 0
     assert json.loads((folders / "masks" / "scores.json").read_text())["all_cases"]["cases"] == 2
 
 
 def test_missing_predictions_leave_earlier_scores_alone(
     folders: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    references = str(folders / "data" / "south" / "labelsTs")
-    main([str(folders / "masks"), references])
+    baselines = str(folders / "data" / "south" / "labelsTs")
+    main([str(folders / "masks"), baselines])
     before = (folders / "masks" / "scores.csv").read_bytes()
     (folders / "masks" / "south_1.nii.gz").unlink()
-    assert main([str(folders / "masks"), references]) == 2
+    assert main([str(folders / "masks"), baselines]) == 2
     assert "south_1 has a reference and no prediction" in capsys.readouterr().err
     assert (folders / "masks" / "scores.csv").read_bytes() == before
-    assert main([str(folders / "masks"), references, "--partial"]) == 0
+    assert main([str(folders / "masks"), baselines, "--partial"]) == 0
 
 
 @pytest.mark.parametrize("site", ["north", "north=", "a=north/labelsTs,a=south/labelsTs"])
@@ -84,8 +84,8 @@ def test_a_bad_site_option_is_an_error(folders: Path, site: str) -> None:
 
 def test_unknown_labels_are_an_error(folders: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folders / "data" / "south" / "dataset.json").unlink()
-    references = str(folders / "data" / "south" / "labelsTs")
-    assert main([str(folders / "masks"), references]) == 2
+    baselines = str(folders / "data" / "south" / "labelsTs")
+    assert main([str(folders / "masks"), baselines]) == 2
     assert "--task" in capsys.readouterr().err
     task = str(folders / "data" / "north" / "dataset.json")
-    assert main([str(folders / "masks"), references, "--task", task]) == 0
+    assert main([str(folders / "masks"), baselines, "--task", task]) == 0

@@ -10,7 +10,7 @@ from rich.console import Console
 from fednnunet.commands.board import FOLDER, figures, open_board
 from fednnunet.commands.round_lines import RoundLines, round_line
 from fednnunet.evaluation.scores import MetricSum, SiteScores, TargetSums
-from fednnunet.federation.history import RoundRecord, SiteRound
+from fednnunet.federation.coordinator.history import RoundRecord, SiteRound
 from fednnunet.task import Task
 
 TASK = Task(name="t", channels=("MRI",), labels=("background", "ball", "core"))

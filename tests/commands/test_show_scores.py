@@ -11,7 +11,7 @@ from fednnunet import records
 from fednnunet.commands.train import show_scores
 from fednnunet.evaluation.metrics import CaseScores, TargetScore
 from fednnunet.evaluation.scores import SiteScores
-from fednnunet.federation.train_together import SCORES, ModelScores, TrainingScores
+from fednnunet.federation.workflows.train import SCORES, ModelScores, TrainingScores
 
 
 def _scores(dice: float) -> SiteScores:

@@ -10,18 +10,18 @@ import torch
 from safetensors.torch import load_file
 
 from fednnunet.errors import InputError
-from fednnunet.federation.beside import join, split
-from fednnunet.federation.messages import EvaluateInvite, TrainInvite, TrainReply, pack
 from fednnunet.federation.methods.catalogue import METHODS
 from fednnunet.federation.methods.method import Reply, State
-from fednnunet.federation.phases import Phase
-from fednnunet.federation.site_training import SiteTrainer
+from fednnunet.federation.site.policy import SitePolicy
+from fednnunet.federation.site.trainer import SiteTrainer
 from fednnunet.federation.spec import Training
-from fednnunet.federation.weights import check_like
-from fednnunet.planning.cleanse import SitePolicy
+from fednnunet.federation.wire.extras import join, split
+from fednnunet.federation.wire.messages import EvaluateInvite, TrainInvite, TrainReply, pack
+from fednnunet.federation.wire.phases import Phase
+from fednnunet.federation.wire.tensors import check_like
 from fednnunet.training.device import choose_execution
 from fednnunet.training.initial import initial_tensors
-from fednnunet.training.local import Given, Local
+from fednnunet.training.local_rule import LocalRule, RoundContext
 from fednnunet.training.loop import train
 from fednnunet.training.recipe import recipe_named
 from fednnunet.training.state import new_state
@@ -48,7 +48,7 @@ def a_trainer(folder: Path, name: str) -> SiteTrainer:
 
 
 def an_invite(
-    method: str, tensors, number: int, *, phase: Phase = "joint", after: int | None = None
+    method: str, tensors, number: int, *, phase: Phase = "joint", resume_round: int | None = None
 ) -> TrainInvite:
     """A round in which a site that missed none takes part, on a schedule of `ROUNDS` rounds."""
     return TrainInvite(
@@ -57,10 +57,10 @@ def an_invite(
         method=method,
         round=number,
         phase=phase,
-        after=number if after is None else after,
+        resume_round=number if resume_round is None else resume_round,
         iterations=ITERATIONS,
-        begin=number % ROUNDS * ITERATIONS,
-        total=ROUNDS * ITERATIONS,
+        schedule_start=number % ROUNDS * ITERATIONS,
+        schedule_length=ROUNDS * ITERATIONS,
     )
 
 
@@ -69,7 +69,7 @@ def rounds_alone(trainer: SiteTrainer, method: str):
     state = State(round=0, shared=METHODS[method].shared(first_tensors()))
     replies = []
     for number in range(ROUNDS):
-        replies.append(trainer.train(an_invite(method, join(state.shared, state.aside), number)))
+        replies.append(trainer.train(an_invite(method, join(state.shared, state.extras), number)))
         merged = METHODS[method].merge(state, [as_method_sees(trainer.name, replies[-1])])
         state = replace(merged, shared=split(replies[-1].tensors)[0])
     shared = state.shared
@@ -82,8 +82,8 @@ def first_tensors():
 
 
 def as_method_sees(site: str, reply: TrainReply) -> Reply:
-    tensors, aside = split(reply.tensors)
-    return Reply(site=site, tensors=tensors, aside=aside, cases=reply.cases, loss=reply.loss)
+    tensors, extras = split(reply.tensors)
+    return Reply(site=site, tensors=tensors, extras=extras, cases=reply.cases, loss=reply.loss)
 
 
 def memory_of(trainer: SiteTrainer, number: int):
@@ -93,7 +93,7 @@ def memory_of(trainer: SiteTrainer, number: int):
 
 def is_plain_alone(method: str) -> bool:
     """Whether a site that is alone trains as if there were no federation."""
-    return METHODS[method].local == Local() or method.startswith("scaffold")
+    return METHODS[method].local_rule == LocalRule() or method.startswith("scaffold")
 
 
 def plain_training(trainer: SiteTrainer, seed: int):
@@ -111,14 +111,14 @@ def plain_training(trainer: SiteTrainer, seed: int):
         recipe=recipe,
         execution=execution,
         iterations=ROUNDS * ITERATIONS,
-        total_iterations=ROUNDS * ITERATIONS,
+        schedule_length=ROUNDS * ITERATIONS,
     )
     return state.network.state_dict()
 
 
 @pytest.mark.parametrize("method", sorted(m for m in METHODS if is_plain_alone(m)))
 def test_one_site_alone_equals_plain_training(tmp_path, method):
-    from fednnunet.federation.site_training import _seed
+    from fednnunet.federation.site.trainer import _seed
 
     trainer = a_trainer(tmp_path, "one")
     replies, own = rounds_alone(trainer, method)
@@ -142,7 +142,7 @@ def test_private_tensors_are_in_no_reply(tmp_path, method):
 def test_a_reply_is_what_the_method_says_it_is(tmp_path, method):
     replies, _ = rounds_alone(a_trainer(tmp_path, "one"), method)
     first = first_tensors()
-    like = join(METHODS[method].shared(first), METHODS[method].aside_like(first))
+    like = join(METHODS[method].shared(first), METHODS[method].extras_like(first))
     for reply in replies:
         check_like(reply.tensors, like, site="one")
 
@@ -153,7 +153,7 @@ def test_what_a_site_remembers_is_in_no_reply(tmp_path, method):
 
     SCAFFOLD's first change from zero is its control variate itself, so the last reply is looked at.
     """
-    sent = METHODS[method].aside_like(first_tensors())
+    sent = METHODS[method].extras_like(first_tensors())
     trainer = a_trainer(tmp_path, "one")
     replies, _ = rounds_alone(trainer, method)
     data = pack(replies[-1])
@@ -163,7 +163,9 @@ def test_what_a_site_remembers_is_in_no_reply(tmp_path, method):
             assert tensor.numpy().tobytes() not in data, name
 
 
-@pytest.mark.parametrize("method", sorted(m for m, v in METHODS.items() if v.local != Local()))
+@pytest.mark.parametrize(
+    "method", sorted(m for m, v in METHODS.items() if v.local_rule != LocalRule())
+)
 def test_a_round_begun_anew_gives_the_same_reply_and_memory(tmp_path, method):
     trainer = a_trainer(tmp_path, "one")
     replies, _ = rounds_alone(trainer, method)
@@ -191,7 +193,7 @@ def test_private_tensors_differ_between_sites_and_shared_ones_do_not(tmp_path, m
     first, second = models
     for name, tensor in first.items():
         same = torch.equal(tensor, second[name])
-        assert same == METHODS[method].leaves(name), name
+        assert same == METHODS[method].is_shared(name), name
 
 
 @pytest.mark.parametrize("method", sorted(METHODS))
@@ -199,12 +201,14 @@ def test_a_step_makes_no_tensor_on_another_device_than_the_network(method):
     """On the meta device, which refuses what is made on the CPU in the middle of a step."""
     here = state(META, "fast")
     start = {name: tensor.detach() for name, tensor in here.network.state_dict().items()}
-    given = Given(
+    context = RoundContext(
         start=start,
         shared=frozenset(METHODS[method].shared(start)),
-        aside=METHODS[method].aside_like(start),
+        extras=METHODS[method].extras_like(start),
     )
-    step = stepper(META, local=METHODS[method].local, given=given.on(META.torch_device))
+    step = stepper(
+        META, local_rule=METHODS[method].local_rule, context=context.on(META.torch_device)
+    )
     for _ in range(2):
         loss, _ = step(here, batch())
         assert loss.device.type == "meta"
@@ -231,7 +235,7 @@ def test_the_public_phase_changes_the_public_copy_only(tmp_path):
     )
     personal = trainer.bundle(invite).weights
     whole = {**method.private(first), **shared}
-    reply = trainer.train(an_invite("fedbn_head", whole, ROUNDS, phase="public", after=0))
+    reply = trainer.train(an_invite("fedbn_head", whole, ROUNDS, phase="public", resume_round=0))
     assert reply.tensors.keys() == method.private(first).keys()
     assert any(not torch.equal(t, first[n]) for n, t in reply.tensors.items())
     after = trainer.bundle(invite).weights
@@ -244,8 +248,8 @@ def test_the_personal_phase_trains_every_tensor_and_sends_none(tmp_path, method)
     replies, before = rounds_alone(trainer, method)
     shared = {name: tensor + 0.01 for name, tensor in split(replies[-1].tensors)[0].items()}
     for number in range(2):
-        given = {} if number else shared
-        invite = an_invite(method, given, ROUNDS + number, phase="personal")
+        context = {} if number else shared
+        invite = an_invite(method, context, ROUNDS + number, phase="personal")
         assert trainer.train(invite).tensors == {}
     number = 2 * ROUNDS
     invite = EvaluateInvite(tensors={}, run="", method=method, round=number, personal=True)
@@ -263,7 +267,7 @@ def test_a_round_of_any_phase_asked_twice_gives_the_same_state(tmp_path, phase):
         trainer = a_trainer(tmp_path / str(again), "one")
         trainer.train(an_invite("fedbn", METHODS["fedbn"].shared(first), 0))
         for _ in range(1 + again):
-            trainer.train(an_invite("fedbn", first, 1, phase=phase, after=begun))
+            trainer.train(an_invite("fedbn", first, 1, phase=phase, resume_round=begun))
         folder = f"{'public' if phase == 'public' else 'round'}_0002"
         state = trainer.base / "state" / folder / "state.safetensors"
         models.append(state.read_bytes())
@@ -272,5 +276,5 @@ def test_a_round_of_any_phase_asked_twice_gives_the_same_state(tmp_path, phase):
 
 def test_a_lost_state_is_named(tmp_path):
     with pytest.raises(InputError, match="holds no state of round_0003") as caught:
-        a_trainer(tmp_path, "one").train(an_invite("fedavg", {}, 4, after=3))
+        a_trainer(tmp_path, "one").train(an_invite("fedavg", {}, 4, resume_round=3))
     assert "restore the site's folder" in str(caught.value)

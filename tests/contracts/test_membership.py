@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from fednnunet.errors import FedNNUNetError
-from fednnunet.federation.beside import split
-from fednnunet.federation.history import load_last, load_records, rounds_of
+from fednnunet.federation.coordinator.history import load_last, load_records, rounds_of
+from fednnunet.federation.membership import Member
 from fednnunet.federation.methods.catalogue import METHODS
-from fednnunet.federation.participation import Member
+from fednnunet.federation.wire.extras import split
 from tests.federation.test_rounds import SITES, PretendEngine, a_run, go
 
 every_method = pytest.mark.parametrize("method", sorted(METHODS))
@@ -82,8 +82,8 @@ def test_two_of_three_are_asked_evenly_and_go_on_from_their_own_last_round(tmp_p
     for invites in joint.values():
         assert len(invites) == 4
         own = [invite.round + 1 for invite in invites]
-        assert [invite.after for invite in invites] == [0, *own[:-1]]
-        assert all(invite.begin == 25 * invite.round for invite in invites)
+        assert [invite.resume_round for invite in invites] == [0, *own[:-1]]
+        assert all(invite.schedule_start == 25 * invite.round for invite in invites)
 
 
 @every_method
@@ -95,7 +95,7 @@ def test_one_that_joins_late_begins_from_what_is_shared(tmp_path, method):
     go(run, engine, LATE)
     late = engine.heard["c"]
     assert [invite.round for invite in late if invite.phase == "joint"] == [2, 3]
-    assert late[0].after == 0
+    assert late[0].resume_round == 0
     received, _ = split(late[0].tensors)
     assert received.keys() == before.shared.keys()
     assert all(torch.equal(t, before.shared[name]) for name, t in received.items())

@@ -9,7 +9,7 @@ from itertools import permutations
 import pytest
 import torch
 
-from fednnunet.federation.history import RoundRecord, load_last, save_round
+from fednnunet.federation.coordinator.history import RoundRecord, load_last, save_round
 from fednnunet.federation.methods.catalogue import METHODS
 from fednnunet.federation.methods.method import MeanBy, Method, Reply, State, by_cases
 from fednnunet.federation.methods.server_step import ServerStep
@@ -64,7 +64,7 @@ def start(method: Method) -> State:
 
 def an_aside(method: Method, *, seed: int) -> dict[str, torch.Tensor]:
     generator = torch.Generator().manual_seed(seed)
-    like = method.aside_like(tensors(0))
+    like = method.extras_like(tensors(0))
     return {n: torch.rand(t.shape, generator=generator).to(t.dtype) for n, t in like.items()}
 
 
@@ -74,7 +74,7 @@ def replies(method: Method, *, number: int = 0, count: int = 4) -> list[Reply]:
         Reply(
             site=f"site_{i}",
             tensors=method.shared(tensors(1 + i + 10 * number)),
-            aside=an_aside(method, seed=i + 10 * number),
+            extras=an_aside(method, seed=i + 10 * number),
             cases=3 + 7 * i,
             loss=-0.7 + 0.37 * i + 0.1 * number,
         )
@@ -89,7 +89,7 @@ def record(number: int) -> RoundRecord:
 def assert_equal(one: State, other: State) -> None:
     assert one.round == other.round
     assert one.for_site.keys() == other.for_site.keys()
-    pairs = [(getattr(one, part), getattr(other, part)) for part in ("shared", "aside", "memory")]
+    pairs = [(getattr(one, part), getattr(other, part)) for part in ("shared", "extras", "memory")]
     pairs += [(tensors, other.for_site[site]) for site, tensors in one.for_site.items()]
     for left, right in pairs:
         assert left.keys() == right.keys()
@@ -100,7 +100,7 @@ def assert_equal(one: State, other: State) -> None:
 
 def bare(state: State) -> State:
     """The state without what the coordinator and the sites keep beside the weights."""
-    return replace(state, aside={}, memory={}, for_site={})
+    return replace(state, extras={}, memory={}, for_site={})
 
 
 @every_method
@@ -128,13 +128,13 @@ def test_a_merge_leaves_the_state_that_it_was_given_as_it_was(method):
     state = method.merge(start(method), replies(method))
     shared = {name: tensor.clone() for name, tensor in state.shared.items()}
     memory = {name: tensor.clone() for name, tensor in state.memory.items()}
-    aside = {name: tensor.clone() for name, tensor in state.aside.items()}
-    given = replies(method, number=1)
-    method.merge(state, given)
-    assert_equal(state, replace(state, shared=shared, aside=aside, memory=memory))
-    for reply, fresh in zip(given, replies(method, number=1), strict=True):
+    extras = {name: tensor.clone() for name, tensor in state.extras.items()}
+    context = replies(method, number=1)
+    method.merge(state, context)
+    assert_equal(state, replace(state, shared=shared, extras=extras, memory=memory))
+    for reply, fresh in zip(context, replies(method, number=1), strict=True):
         assert all(torch.equal(t, fresh.tensors[name]) for name, t in reply.tensors.items())
-        assert all(torch.equal(t, fresh.aside[name]) for name, t in reply.aside.items())
+        assert all(torch.equal(t, fresh.extras[name]) for name, t in reply.extras.items())
 
 
 @every_method

@@ -11,13 +11,13 @@ import pytest
 import torch
 
 from fednnunet.commands import train
-from fednnunet.federation.messages import Message, unpack
-from fednnunet.federation.site import Site
+from fednnunet.federation.site.site import Site
+from fednnunet.federation.wire.messages import Message, unpack
 from tests.end_to_end.tiny import make_federation, make_planned
 
 
 @dataclass(frozen=True, slots=True)
-class Trained:
+class TrainedSite:
     """A finished run, and what its sites sent while training: site, bytes, content."""
 
     run: Path
@@ -49,11 +49,13 @@ def planned(federation: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def trained(planned: Path, federation: Path, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+def trained(
+    planned: Path, federation: Path, tmp_path_factory: pytest.TempPathFactory
+) -> TrainedSite:
     """A run trained without interruption, with all that left the sites."""
     run = tmp_path_factory.mktemp("trained") / "run"
     shutil.copytree(planned, run)
-    result = Trained(run, federation)
+    result = TrainedSite(run, federation)
     whole = Site.answer
 
     def listened(site: Site, data: bytes) -> bytes:

@@ -10,12 +10,12 @@ import pytest
 
 from fednnunet.commands import plan
 from fednnunet.errors import FedNNUNetError
-from fednnunet.federation.embedded import embedded_engine
-from fednnunet.federation.engines.local import LocalEngine
-from fednnunet.federation.messages import FingerprintReply, ShapesReply, pack, sums, unpack
-from fednnunet.federation.plan_together import plan_together
-from fednnunet.federation.site import Site
+from fednnunet.federation.engines.in_process import InProcessEngine
+from fednnunet.federation.site.site import Site
 from fednnunet.federation.spec import read_federation
+from fednnunet.federation.wire.messages import FingerprintReply, ShapesReply, pack, sums, unpack
+from fednnunet.federation.workflows.plan import plan_together
+from fednnunet.federation.workflows.simulation import simulation_engine
 from fednnunet.planning.fingerprint import Fingerprint
 from fednnunet.planning.plan import read_plan
 from fednnunet.task import Task
@@ -102,7 +102,7 @@ def honest(federation, tmp_path_factory):
 def test_an_impossible_reply_is_refused_with_the_name_of_its_site(name, honest):
     federation, sites = honest
     forge, words = FORGERIES[name]
-    engine = LocalEngine(sites | {"south": Pretender(sites["south"], forge)})
+    engine = InProcessEngine(sites | {"south": Pretender(sites["south"], forge)})
     with pytest.raises(FedNNUNetError) as caught:
         plan_together(engine, federation)
     said = str(caught.value)
@@ -117,7 +117,7 @@ def test_every_bad_reply_is_named_at_once(honest):
     forge = FORGERIES["negative"][0]
     bad = {name: Pretender(sites[name], forge) for name in ("north", "south")}
     with pytest.raises(FedNNUNetError) as caught:
-        plan_together(LocalEngine(sites | bad), federation)
+        plan_together(InProcessEngine(sites | bad), federation)
     assert "site north" in str(caught.value)
     assert "site south" in str(caught.value)
 
@@ -153,7 +153,7 @@ def test_a_site_whose_folder_is_gone_can_be_left_out(federation, copy_of, tmp_pa
 def test_what_pretends_is_only_the_forgery(honest, tmp_path):
     """The same engine with honest replies plans, so it is the forgery that is refused above."""
     federation, sites = honest
-    engine = LocalEngine(sites | {"south": Pretender(sites["south"], lambda data: data)})
+    engine = InProcessEngine(sites | {"south": Pretender(sites["south"], lambda data: data)})
     planned = plan_together(engine, federation)
-    alone = plan_together(embedded_engine(federation, tmp_path), federation)
+    alone = plan_together(simulation_engine(federation, tmp_path), federation)
     assert planned.plan == alone.plan

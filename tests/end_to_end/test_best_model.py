@@ -9,8 +9,8 @@ import pytest
 from fednnunet import records
 from fednnunet.commands import train
 from fednnunet.evaluation.scores import SiteScores
-from fednnunet.federation.history import load_records
-from fednnunet.federation.train_together import SCORES, TrainingScores
+from fednnunet.federation.coordinator.history import load_records
+from fednnunet.federation.workflows.train import SCORES, TrainingScores
 from fednnunet.inference.bundle import read_bundle
 from tests.end_to_end.tiny import TOML, make_federation, make_planned
 
@@ -48,9 +48,9 @@ def test_the_scores_say_which_round_was_used(run):
 
 def test_what_is_given_out_is_what_was_kept(run):
     (kept,) = (run / "best").glob("0*")
-    given = read_bundle(run / "global")
-    assert given.note["rounds"] == str(int(kept.name))
-    assert read_bundle(kept).digest == given.digest
+    context = read_bundle(run / "global")
+    assert context.note["rounds"] == str(int(kept.name))
+    assert read_bundle(kept).digest == context.digest
 
 
 def test_the_default_method_uses_the_best_that_its_sites_kept(tmp_path, monkeypatch):

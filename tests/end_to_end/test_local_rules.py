@@ -7,10 +7,10 @@ import json
 import pytest
 
 from fednnunet.commands import train
-from fednnunet.federation import ledger
-from fednnunet.federation.history import load_records
+from fednnunet.federation.coordinator.history import load_records
 from fednnunet.federation.methods.catalogue import METHODS
-from fednnunet.federation.train_together import SCORES
+from fednnunet.federation.site import ledger
+from fednnunet.federation.workflows.train import SCORES
 from tests.end_to_end.tiny import TOML, make_federation, make_planned
 
 MAIN = "fedproto"
@@ -23,7 +23,7 @@ def run(tmp_path_factory):
     toml = TOML.replace('method = "fedbn_head"', f'method = "{MAIN}"\nreferences = [{names}]')
     root = tmp_path_factory.mktemp("rules")
     make_planned(
-        make_federation(root, toml=toml.replace("closing_rounds = 1", "closing_rounds = 2")),
+        make_federation(root, toml=toml.replace("public_rounds = 1", "public_rounds = 2")),
         root / "run",
     )
     assert train.main([str(root / "run")]) == 0
@@ -32,7 +32,7 @@ def run(tmp_path_factory):
 
 @pytest.mark.parametrize("method", [MAIN, *OTHERS])
 def test_every_method_trains_and_is_scored(run, method):
-    folder = run if method == MAIN else run / "references" / method
+    folder = run if method == MAIN else run / "baselines" / method
     records = load_records(folder / "rounds")
     assert len(records) >= 2
     assert all(record.sites.keys() == {"north", "south"} for record in records)
@@ -45,5 +45,5 @@ def test_the_ledger_says_what_went_beside_the_weights(run):
     entries = ledger.read(run / "sites" / "north" / "ledger.jsonl")
     told = [entry["detail"] for entry in entries if entry["message"] == "TrainReply"]
     for method in (MAIN, "scaffold"):
-        assert told.count(METHODS[method].aside_words) == 2
+        assert told.count(METHODS[method].extras_words) == 2
     assert told.count("") == len(told) - 4

@@ -11,15 +11,15 @@ import torch
 from safetensors.torch import load_file
 
 from fednnunet.commands import train
-from fednnunet.federation import site_evaluation
-from fednnunet.federation.history import load_records
+from fednnunet.federation.coordinator.history import load_records
 from fednnunet.federation.methods.catalogue import METHODS
-from fednnunet.federation.site import Site
-from fednnunet.federation.train_together import SCORES
+from fednnunet.federation.site.site import Site
+from fednnunet.federation.site import evaluation as site_evaluation
+from fednnunet.federation.workflows.train import SCORES
 from tests.end_to_end.test_resume import Interruption
 
 METHOD = METHODS["fedbn_head"]
-SETTINGS = {"rounds": 3, "personal_rounds": 2, "closing_rounds": 1, "references": ["pooled"]}
+SETTINGS = {"rounds": 3, "personal_rounds": 2, "public_rounds": 1, "baselines": ["pooled"]}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -80,12 +80,12 @@ def test_the_personal_model_is_what_the_personal_rounds_made(run):
     personal = load_file(run / "sites" / "south" / "personal" / "weights.safetensors")
     assert equal(personal, network(run, "south", "round_0005"))
     joint = load_file(run / "rounds" / "0006.safetensors")
-    shared = {name: t for name, t in personal.items() if METHOD.leaves(name)}
+    shared = {name: t for name, t in personal.items() if METHOD.is_shared(name)}
     assert not any(torch.equal(t, joint[f"shared/{name}"]) for name, t in shared.items())
 
 
 def test_pooled_cases_are_trained_in_one_place_and_judged_everywhere(run):
-    folder = run / "references" / "pooled"
+    folder = run / "baselines" / "pooled"
     (site,) = {site for record in load_records(folder / "rounds") for site in record.sites}
     assert site == "pooled"
     records = load_records(folder / "rounds")

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from fednnunet.commands import predict, train
-from fednnunet.federation import ledger
-from fednnunet.federation.train_together import SCORES
+from fednnunet.federation.site import ledger
+from fednnunet.federation.workflows.train import SCORES
 from fednnunet.inference.bundle import read_bundle
 from fednnunet.inference.predict import ROUTES
 from tests.end_to_end.tiny import CASES, TOML, contents, make_federation, make_planned
@@ -107,9 +107,9 @@ def test_hospitals_outside_get_a_mixture_of_the_models_that_sites_give(tmp_path,
     assert all(torch.equal(t, north[n]) for n, t in bundle.experts["site-north"].items())
     for site, count in (("north", 1), ("south", 0)):
         entries = ledger.read(run / "sites" / site / "ledger.jsonl")
-        given = [entry["what"] for entry in entries if entry["message"] == "ModelReply"]
-        assert len(given) == count
-        assert all("own model, whole" in what for what in given)
+        context = [entry["what"] for entry in entries if entry["message"] == "ModelReply"]
+        assert len(context) == count
+        assert all("own model, whole" in what for what in context)
     scores = json.loads((run / SCORES).read_text())
     judged = {model["model"]: set(model["sites"]) for model in scores["models"]}
     assert judged["routed"] == {"west"}

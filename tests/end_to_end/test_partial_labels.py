@@ -10,7 +10,7 @@ import pytest
 
 from fednnunet import io
 from fednnunet.commands import plan, train
-from fednnunet.federation.train_together import SCORES
+from fednnunet.federation.workflows.train import SCORES
 from fednnunet.planning.plan import read_plan
 from tests.end_to_end.tiny import CASES, SPACINGS, TOML, make_federation, make_planned
 

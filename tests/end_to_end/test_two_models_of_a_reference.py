@@ -12,7 +12,7 @@ from tests.end_to_end.tiny import TOML, make_federation, make_planned
 
 SETTINGS = """\
 method = "fedavg"
-references = ["fedbn_head", "local"]
+baselines = ["fedbn_head", "local"]
 validate_every = 1
 keep = "best"
 """

@@ -14,8 +14,8 @@ from fednnunet import records
 from fednnunet.commands import train
 from fednnunet.evaluation.contribution import CONTRIBUTION, Contributions
 from fednnunet.evaluation.site_graph import GRAPH, SiteGraph
-from fednnunet.federation import site_evaluation
-from fednnunet.federation.train_together import SCORES
+from fednnunet.federation.site import evaluation as site_evaluation
+from fednnunet.federation.workflows.train import SCORES
 
 
 @pytest.fixture(scope="module")
@@ -56,9 +56,9 @@ def test_every_sites_contribution_is_estimated_in_both_parts(run):
     assert set(sites) == {"north", "south"}
     assert sum(site.share for site in sites.values()) == pytest.approx(1.0)
     for site in sites.values():
-        assert 0 <= site.apart <= 2
-        assert site.missing is not None
-        assert 0 <= site.missing <= 1
+        assert 0 <= site.divergence <= 2
+        assert site.dice_loss is not None
+        assert 0 <= site.dice_loss <= 1
 
 
 def test_the_ledger_says_that_a_number_left(run):

@@ -10,10 +10,10 @@ import torch
 
 from fednnunet import io
 from fednnunet.commands import evaluate, predict
-from fednnunet.federation import ledger
-from fednnunet.federation.messages import TrainReply
 from fednnunet.federation.methods.catalogue import METHODS
-from fednnunet.federation.train_together import SCORES
+from fednnunet.federation.site import ledger
+from fednnunet.federation.wire.messages import TrainReply
+from fednnunet.federation.workflows.train import SCORES
 from fednnunet.inference.bundle import read_bundle
 from tests.end_to_end.tiny import CASES
 

@@ -40,7 +40,7 @@ planner = "cpu"
 method = "fedbn_head"
 rounds = 2
 iterations_per_round = 2
-closing_rounds = 1
+public_rounds = 1
 held_out = 0.2
 device = "cpu"
 """

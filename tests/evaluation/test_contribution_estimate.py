@@ -9,16 +9,16 @@ from fednnunet.evaluation.contribution import Contributions, RoundContribution, 
 
 
 def measured(**values: tuple[float, float | None]) -> dict[str, RoundContribution]:
-    return {s: RoundContribution(apart=a, missing=m) for s, (a, m) in values.items()}
+    return {s: RoundContribution(divergence=a, dice_loss=m) for s, (a, m) in values.items()}
 
 
 def test_both_parts_are_normalised_added_and_normalised_again():
     first = measured(a=(0.2, None), b=(0.4, None))
     last = measured(a=(0.4, 0.1), b=(1.0, 0.3))
     found = estimate([first, last]).sites
-    assert found["a"].apart == pytest.approx(0.3)
-    assert found["b"].apart == pytest.approx(0.7)
-    assert found["a"].missing == 0.1
+    assert found["a"].divergence == pytest.approx(0.3)
+    assert found["b"].divergence == pytest.approx(0.7)
+    assert found["a"].dice_loss == 0.1
     assert found["a"].share == pytest.approx((0.3 + 0.25) / 2)
     assert found["b"].share == pytest.approx((0.7 + 0.75) / 2)
 
@@ -30,8 +30,8 @@ def test_directions_stand_alone_where_a_site_was_not_asked():
 
 def test_a_site_that_missed_rounds_has_the_mean_over_its_own():
     rounds = [measured(a=(0.2, None), b=(0.2, None)), measured(a=(0.6, None), c=(0.6, None))]
-    apart = {site: found.apart for site, found in estimate(rounds).sites.items()}
-    assert apart == pytest.approx({"a": 0.4, "b": 0.2, "c": 0.6})
+    divergence = {site: found.divergence for site, found in estimate(rounds).sites.items()}
+    assert divergence == pytest.approx({"a": 0.4, "b": 0.2, "c": 0.6})
 
 
 def test_sites_that_are_all_alike_share_evenly():

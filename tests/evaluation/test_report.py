@@ -121,8 +121,8 @@ def test_the_report_stands_alone_and_says_everything(tmp_path: Path) -> None:
 
 def test_gains_contributions_and_the_graph_are_shown_where_they_are_known(tmp_path: Path) -> None:
     measured = {
-        "north": RoundContribution(apart=0.2, missing=0.1),
-        "south": RoundContribution(apart=0.6),
+        "north": RoundContribution(divergence=0.2, missing=0.1),
+        "south": RoundContribution(divergence=0.6),
     }
     report = Report(
         title="t",

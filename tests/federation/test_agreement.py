@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from fednnunet.errors import InputError
-from fednnunet.federation.beside import split
 from fednnunet.federation.methods.fedadp import ByAngle, fedadp
 from fednnunet.federation.methods.method import Reply, State
-from fednnunet.federation.methods.shortfall import ByShortfall, qfedavg_dice, shortfall
+from fednnunet.federation.methods.qfedavg_dice import ByDiceLoss, dice_loss, qfedavg_dice
 from fednnunet.federation.methods.updates import Pulls
 from fednnunet.federation.methods.weighting import Proportional
+from fednnunet.federation.wire.extras import split
 from fednnunet.training.initial import initial_tensors
 from tests.contracts.test_local_training import CONFIGURATION, a_trainer, an_invite
 
@@ -99,18 +99,18 @@ def test_propfair_weighs_by_what_is_left_to_the_worst_loss():
 
 def test_shortfall_is_one_minus_the_mean_dice_of_targets_that_are_there():
     counts = torch.tensor([[6, 0, 0], [2, 3, 0], [2, 1, 0]])  # hit, extra, missed of three targets
-    assert shortfall(counts) == pytest.approx(1 - (12 / 16 + 0 / 4) / 2)
-    assert shortfall(torch.zeros(3, 2, dtype=torch.int64)) == 1.0
+    assert dice_loss(counts) == pytest.approx(1 - (12 / 16 + 0 / 4) / 2)
+    assert dice_loss(torch.zeros(3, 2, dtype=torch.int64)) == 1.0
 
 
 def test_the_site_that_is_served_worse_counts_more():
-    aside = {"shortfall": torch.tensor([0.2])}
+    extras = {"shortfall": torch.tensor([0.2])}
     replies = [
-        a_reply("a", (0.0, 0.0), cases=2, aside=aside),
-        a_reply("b", (1.0, 1.0), cases=1, aside={"shortfall": torch.tensor([0.8])}),
+        a_reply("a", (0.0, 0.0), cases=2, extras=extras),
+        a_reply("b", (1.0, 1.0), cases=1, extras={"shortfall": torch.tensor([0.8])}),
     ]
-    assert ByShortfall(q=1.0)(replies) == pytest.approx({"a": 0.4, "b": 0.8})
-    assert ByShortfall(q=0.0)(replies) == {"a": 2.0, "b": 1.0}
+    assert ByDiceLoss(q=1.0)(replies) == pytest.approx({"a": 0.4, "b": 0.8})
+    assert ByDiceLoss(q=0.0)(replies) == {"a": 2.0, "b": 1.0}
     merged = qfedavg_dice.merge(a_state(), replies)
     torch.testing.assert_close(merged.shared[NAME], torch.full((2,), 0.8 / 1.2))
 
@@ -121,8 +121,8 @@ def test_the_site_that_is_served_worse_counts_more():
         lambda: ByAngle(slope=0.0),
         lambda: Proportional(least=0.0),
         lambda: Proportional(most=0.1),
-        lambda: ByShortfall(q=-1.0),
-        lambda: ByShortfall(q=math.nan),
+        lambda: ByDiceLoss(q=-1.0),
+        lambda: ByDiceLoss(q=math.nan),
     ],
 )
 def test_impossible_constants_are_refused(make):
@@ -136,10 +136,10 @@ def test_a_site_tells_its_shortfall_and_trains_as_without(tmp_path):
         trainer = a_trainer(tmp_path / method, "one")
         first = initial_tensors(trainer.plan, CONFIGURATION, seed=0)
         replies[method] = trainer.train(an_invite(method, first, 0))
-    tensors, aside = split(replies["qfedavg_dice"].tensors)
+    tensors, extras = split(replies["qfedavg_dice"].tensors)
     assert all(torch.equal(t, tensors[name]) for name, t in replies["fedavg"].tensors.items())
-    assert aside.keys() == {"shortfall"}
-    assert 0 < float(aside["shortfall"]) <= 1
+    assert extras.keys() == {"shortfall"}
+    assert 0 < float(extras["shortfall"]) <= 1
 
 
 def test_the_shortfall_is_that_of_the_received_model(tmp_path):

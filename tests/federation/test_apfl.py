@@ -9,11 +9,11 @@ import torch
 from torch import nn
 
 from fednnunet.errors import InputError
-from fednnunet.federation.messages import EvaluateInvite, pack
 from fednnunet.federation.methods.apfl import Mixed, Mixing
+from fednnunet.federation.wire.messages import EvaluateInvite, pack
 from fednnunet.training import recipe
 from fednnunet.training.initial import initial_tensors
-from fednnunet.training.local import Given
+from fednnunet.training.local_rule import RoundContext
 from fednnunet.training.state import TrainingState
 from tests.contracts.test_local_training import CONFIGURATION, ROUNDS, a_trainer, an_invite
 from tests.training.fakes import small_plan
@@ -22,7 +22,7 @@ RATE, START = 0.1, 0.3
 PLAIN = recipe.Recipe(  # Nesterov's momentum must be above nothing, so that nearly nothing is taken
     name="plain",
     optimiser="sgd",
-    rate=RATE,
+    learning_rate=RATE,
     schedule="polynomial",
     weight_decay=0.0,
     momentum=1e-12,
@@ -49,7 +49,7 @@ def a_state() -> TrainingState:
     )
 
 
-def iterate(state, target, detour):
+def iterate(state, target, rule):
     """One iteration of f(w) = ||w - target||^2 / 2, the optimiser's step on w included."""
 
     def gradient(batch):
@@ -58,17 +58,17 @@ def iterate(state, target, detour):
         loss.backward()
         return loss.detach(), torch.zeros(3, 1)
 
-    measured = detour(state, None, gradient, Given())
+    measured = rule(state, None, gradient, RoundContext())
     state.optimiser.step()
     return measured
 
 
 def test_all_three_move_as_in_the_paper(plain):
-    state, detour = a_state(), Mixing(alpha=START)
+    state, rule = a_state(), Mixing(alpha=START)
     w = v = torch.tensor([[1.0, 1.0]])
     alpha = START
     for target in TARGETS:
-        loss, _ = iterate(state, target, detour)
+        loss, _ = iterate(state, target, rule)
         assert float(loss) == pytest.approx(float((w - target).square().sum() / 2))
         g = alpha * v + (1 - alpha) * w - target
         change = float(((v - w) * g).sum())
@@ -103,7 +103,7 @@ def test_nothing_is_kept_of_an_iteration_that_fails(plain):
         return torch.tensor(0.0), torch.zeros(3, 1)
 
     with pytest.raises(torch.OutOfMemoryError):
-        Mixing()(state, None, gradient, Given())
+        Mixing()(state, None, gradient, RoundContext())
     assert state.memory == {}
     assert torch.equal(state.network.weight.detach(), torch.ones(1, 2))
 
@@ -114,7 +114,7 @@ def test_with_all_of_alpha_the_own_model_is_v_and_without_training_it_is_w():
     assert Mixed().model(tensors, memory)["weight"] == 5
     assert Mixed().model(tensors, memory)["counter"] == 3
     assert Mixed().model(tensors, {}) == tensors
-    assert Mixed().keep(SimpleNamespace()) is None
+    assert Mixed().update(SimpleNamespace()) is None
 
 
 def test_an_alpha_out_of_range_is_refused():

@@ -31,7 +31,7 @@ def test_no_two_methods_are_alike():
     ("one", "other"),
     [
         (MeanBy(ByLoss(q=1.0)), MeanBy(ByLoss(q=2.0))),
-        (ServerStep(Momentum(rate=1.0)), ServerStep(Momentum(rate=0.5))),
+        (ServerStep(Momentum(learning_rate=1.0)), ServerStep(Momentum(learning_rate=0.5))),
         (ServerStep(Momentum()), ServerStep(Momentum(), mean=MeanBy(ByLoss(q=1.0)))),
     ],
 )

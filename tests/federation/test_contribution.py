@@ -8,12 +8,12 @@ from dataclasses import replace
 import pytest
 import torch
 
-from fednnunet.federation.contribution import apart, without, write_contribution
-from fednnunet.federation.engines.engine import Answer
-from fednnunet.federation.history import load_records
-from fednnunet.federation.messages import Message, ProbeInvite, ProbeReply
+from fednnunet.federation.coordinator.contribution import divergence, without, write_contribution
+from fednnunet.federation.coordinator.engine import Answer
+from fednnunet.federation.coordinator.history import load_records
 from fednnunet.federation.methods.catalogue import METHODS
 from fednnunet.federation.methods.method import Reply, State
+from fednnunet.federation.wire.messages import Message, ProbeInvite, ProbeReply
 from fednnunet.training.initial import initial_tensors
 from tests.contracts.test_local_training import CONFIGURATION, a_trainer, an_invite
 from tests.federation.test_rounds import INITIAL, MEMBERS, PretendEngine, a_run, go
@@ -34,8 +34,8 @@ class Probed(PretendEngine):
         for site, invite in probes.items():
             self.probes.append((site, invite))
             if site != self.silent:
-                missing = float(invite.tensors[NAME].flatten()[0])
-                yield Answer(site=site, reply=ProbeReply(missing=missing))
+                dice_loss = float(invite.tensors[NAME].flatten()[0])
+                yield Answer(site=site, reply=ProbeReply(dice_loss=dice_loss))
         if not probes:
             yield from super().ask(invites)
 
@@ -49,7 +49,7 @@ def sent(*changes: tuple[float, float]) -> list[Reply]:
 
 def test_apart_is_against_the_mean_of_the_others_by_cases():
     replies = sent((1.0, 0.0), (0.0, 3.0), (0.0, -1.0))
-    found = apart(State(round=0, shared={NAME: torch.zeros(2)}), replies)
+    found = divergence(State(round=0, shared={NAME: torch.zeros(2)}), replies)
     # Of a the others are 2 * (0, 3) + 3 * (0, -1) = (0, 3): a right angle.
     assert found["a"] == pytest.approx(1.0)
     # Of b they are (1, 0) + 3 * (0, -1) = (1, -3), of c (1, 0) + 2 * (0, 3) = (1, 6).
@@ -70,7 +70,9 @@ def test_the_last_joint_round_asks_each_site_for_what_is_missing_without_it(tmp_
     shared = set(run.method.shared(INITIAL))
     assert all(invite.tensors.keys() == shared for _, invite in engine.probes)
     records = load_records(tmp_path / "rounds")
-    asked = [any(c.missing is not None for c in r.contribution.values()) for r in records]
+    asked = [
+        any(c.dice_loss is not None for c in r.contribution.values()) for r in records
+    ]
     assert asked == [False, False, True, False, False]
     assert [bool(r.contribution) for r in records] == [True, True, True, False, False]
     write_contribution(records, tmp_path)
@@ -80,7 +82,7 @@ def test_the_last_joint_round_asks_each_site_for_what_is_missing_without_it(tmp_
 def test_a_site_that_does_not_answer_has_no_second_part(tmp_path):
     go(a_run(tmp_path, rounds=1, contribution=True), Probed(silent="b"))
     (record,) = load_records(tmp_path / "rounds")
-    assert {s for s, c in record.contribution.items() if c.missing is None} == {"b"}
+    assert {s for s, c in record.contribution.items() if c.dice_loss is None} == {"b"}
 
 
 @pytest.mark.parametrize(("method", "sites"), [("local", 3), ("fedavg", 1)])
@@ -107,6 +109,6 @@ def test_a_site_judges_the_model_it_is_sent_within_its_own(tmp_path):
     reply = trainer.train(an_invite("fedbn", METHODS["fedbn"].shared(first), 0))
     own = ProbeInvite(tensors=reply.tensors, run="", method="fedbn", round=1)
     other = replace(own, tensors={name: -tensor for name, tensor in reply.tensors.items()})
-    assert trainer.missing(own) == trainer.missing(own)
-    assert 0 <= trainer.missing(own) <= 1
-    assert trainer.missing(own) != trainer.missing(other)
+    assert trainer.dice_loss(own) == trainer.dice_loss(own)
+    assert 0 <= trainer.dice_loss(own) <= 1
+    assert trainer.dice_loss(own) != trainer.dice_loss(other)

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from fednnunet.errors import InputError
-from fednnunet.federation.methods.fedsam import Uphill
+from fednnunet.federation.methods.fedsam import SAMGradient
 from fednnunet.federation.methods.per_fedavg import AfterOneStep
-from fednnunet.training.local import Local
+from fednnunet.training.local_rule import LocalRule
 from tests.training.test_step import batch, state, stepper
 
 
@@ -43,7 +43,11 @@ def what_is_left(step, here, samples):
 @pytest.mark.parametrize("scaled", [False, True])
 @pytest.mark.parametrize("micro_batch", [1, 4])
 def test_sams_gradient_is_that_at_w_plus_e(micro_batch, scaled):
-    step = stepper(micro_batch=micro_batch, clip=0.0, local=Local(detours=(Uphill(rho=0.3),)))
+    step = stepper(
+        micro_batch=micro_batch,
+        clip=0.0,
+        local_rule=LocalRule(gradient_rules=(SAMGradient(rho=0.3),)),
+    )
     here, home = state(), state().network
     here.scaler = torch.amp.GradScaler("cpu", enabled=scaled, init_scale=64.0)
     loss, got = what_is_left(step, here, batch())
@@ -63,7 +67,9 @@ def test_sams_gradient_is_that_at_w_plus_e(micro_batch, scaled):
 @pytest.mark.parametrize("micro_batch", [1, 4])
 def test_per_fedavgs_gradient_is_that_after_a_step_on_the_other_half(micro_batch, scaled):
     step = stepper(
-        micro_batch=micro_batch, clip=0.0, local=Local(detours=(AfterOneStep(alpha=0.5),))
+        micro_batch=micro_batch,
+        clip=0.0,
+        local_rule=LocalRule(gradient_rules=(AfterOneStep(alpha=0.5),)),
     )
     here, home = state(), state().network
     here.scaler = torch.amp.GradScaler("cpu", enabled=scaled, init_scale=64.0)
@@ -78,7 +84,7 @@ def test_per_fedavgs_gradient_is_that_after_a_step_on_the_other_half(micro_batch
 
 
 def test_a_batch_of_one_cannot_be_halved():
-    step = stepper(batch=1, local=Local(detours=(AfterOneStep(),)))
+    step = stepper(batch=1, local_rule=LocalRule(gradient_rules=(AfterOneStep(),)))
     with pytest.raises(InputError, match="cannot be halved"):
         step(state(), batch(1))
 
@@ -92,11 +98,11 @@ def test_the_uphill_step_of_a_zero_gradient_is_zero():
         return torch.zeros(()), torch.zeros(3)
 
     here = state()
-    Uphill()(here, batch(), flat, None)
+    SAMGradient()(here, batch(), flat, None)
     assert all(bool(torch.isfinite(p).all()) for p in here.network.parameters())
 
 
-@pytest.mark.parametrize("make", [lambda: Uphill(rho=0), lambda: AfterOneStep(alpha=-1)])
+@pytest.mark.parametrize("make", [lambda: SAMGradient(rho=0), lambda: AfterOneStep(alpha=-1)])
 def test_steps_of_no_length_are_refused(make):
     with pytest.raises(InputError, match="above 0"):
         make()

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from fednnunet.federation.methods.fedgkd import Distillation, divergence
-from fednnunet.training.local import Given, Pass
+from fednnunet.training.local_rule import ForwardPass, RoundContext
 from fednnunet.training.targets import make_targets
 from tests.training.fakes import small_task
 from tests.training.test_step import batch, state
@@ -15,14 +15,14 @@ from tests.training.test_step import batch, state
 def a_pass(network, start, *, task=None):
     samples = batch()
     network.train()
-    return Pass(
+    return ForwardPass(
         network=network,
         image=samples.image,
         labels=samples.labels,
         logits=network(samples.image)[0],
         features=None,
         targets=make_targets(task or small_task()),
-        given=Given(start=start, shared=frozenset(start)),
+        context=RoundContext(start=start, shared=frozenset(start)),
     )
 
 

@@ -9,23 +9,22 @@ import pytest
 import torch
 
 from fednnunet.errors import RefusalError
-from fednnunet.federation.beside import join, split
 from fednnunet.federation.methods.catalogue import METHODS
-from fednnunet.federation.methods.feddg import Borrow, GatherAmplitudes, MeanAmplitude
+from fednnunet.federation.methods.feddg import BorrowAmplitude, GatherAmplitudes, MeanAmplitude
 from fednnunet.federation.methods.method import Reply, State
-from fednnunet.planning.cleanse import SitePolicy
+from fednnunet.federation.site.policy import SitePolicy
+from fednnunet.federation.wire.extras import join, split
 from fednnunet.training.amplitude import mean_amplitude
 from fednnunet.training.batches import Batch
 from fednnunet.training.initial import initial_tensors
-from fednnunet.training.local import Given
+from fednnunet.training.local_rule import RoundContext
 from tests.contracts.test_local_training import CONFIGURATION, a_trainer, an_invite
 from tests.training.fakes import small_plan
 
-OPEN = SitePolicy(min_cases=3)
 INITIAL = initial_tensors(small_plan()[0], CONFIGURATION, seed=0)
 
 
-def a_site(batches, *, cases=3, policy=OPEN):
+def a_site(batches, *, cases=3, min_cases=3):
     asked = []
 
     def each_case(count):
@@ -33,7 +32,9 @@ def a_site(batches, *, cases=3, policy=OPEN):
         return iter(batches)
 
     state = SimpleNamespace(memory={})
-    return SimpleNamespace(state=state, each_case=each_case, cases=cases, policy=policy), asked
+    return SimpleNamespace(
+        state=state, each_case=each_case, cases=cases, min_cases=min_cases
+    ), asked
 
 
 def a_stack(seed):
@@ -41,20 +42,20 @@ def a_stack(seed):
     return Batch(image, torch.zeros(4, 8, 8, 8, dtype=torch.int16))
 
 
-def given(**bank):
-    return Given(aside={f"amplitude/{site}": tensor for site, tensor in bank.items()})
+def context(**bank):
+    return RoundContext(extras={f"amplitude/{site}": tensor for site, tensor in bank.items()})
 
 
 def test_a_site_sends_the_mean_over_its_cases_and_measures_once():
     batches = [a_stack(0), a_stack(1), a_stack(2)]
     site, asked = a_site(batches)
-    aside = MeanAmplitude()
-    first, second = aside.reply(site), aside.reply(site)
+    extras = MeanAmplitude()
+    first, second = extras.reply(site), extras.reply(site)
     assert asked == [4]
     assert first.keys() == second.keys() == {"amplitude"}
     assert torch.equal(first["amplitude"], mean_amplitude([b.image for b in batches], 2))
     assert torch.equal(first["amplitude"], second["amplitude"])
-    like = aside.like(INITIAL, INITIAL.keys())
+    like = extras.like(INITIAL, INITIAL.keys())
     assert like["amplitude"].shape == first["amplitude"].shape
 
 
@@ -73,22 +74,22 @@ def test_the_sites_own_policy_reaches_the_aside(tmp_path):
 
 def test_a_site_borrows_from_the_others_only():
     own, other, third = (torch.full((1, 5, 5, 3), float(value)) for value in (1, 2, 3))
-    assert Borrow()({}, Given()) is None
-    assert Borrow()({"amplitude": own}, given(a=own)) is None
-    exchange = Borrow(chance=0.3)({"amplitude": own}, given(c=third, a=own, b=other))
+    assert BorrowAmplitude()({}, RoundContext()) is None
+    assert BorrowAmplitude()({"amplitude": own}, context(a=own)) is None
+    exchange = BorrowAmplitude(chance=0.3)({"amplitude": own}, context(c=third, a=own, b=other))
     assert [float(t.max()) for t in exchange.amplitudes] == [2, 3]
     assert exchange.chance == 0.3
 
 
 def test_the_bank_keeps_sites_that_sat_a_round_out():
     def reply(site, value):
-        aside = {"amplitude": torch.tensor(value)}
-        return Reply(site=site, tensors={"w": torch.tensor(1.0)}, cases=1, loss=0, aside=aside)
+        extras = {"amplitude": torch.tensor(value)}
+        return Reply(site=site, tensors={"w": torch.tensor(1.0)}, cases=1, loss=0, extras=extras)
 
     start = State(round=0, shared={"w": torch.tensor(0.0)})
     state = GatherAmplitudes()(start, [reply("b", 2.0), reply("a", 1.0)])
     state = GatherAmplitudes()(state, [reply("b", 4.0)])
-    assert {name: float(t) for name, t in state.aside.items()} == {
+    assert {name: float(t) for name, t in state.extras.items()} == {
         "amplitude/a": 1.0,
         "amplitude/b": 4.0,
     }
@@ -98,8 +99,8 @@ def test_the_bank_keeps_sites_that_sat_a_round_out():
 def two_rounds(folder, method, bank):
     """Two rounds of one site; `bank` makes what it receives in the second from what it sent."""
     trainer = a_trainer(folder, "one")
-    tensors, aside = split(trainer.train(an_invite(method, INITIAL, 0)).tensors)
-    return split(trainer.train(an_invite(method, join(tensors, bank(aside)), 1)).tensors)[0]
+    tensors, extras = split(trainer.train(an_invite(method, INITIAL, 0)).tensors)
+    return split(trainer.train(an_invite(method, join(tensors, bank(extras)), 1)).tensors)[0]
 
 
 def test_one_site_alone_trains_as_without_an_exchange(tmp_path):
@@ -114,7 +115,9 @@ def test_another_sites_amplitude_changes_what_is_learned_and_always_alike(tmp_pa
         return {"amplitude/one": own, "amplitude/two": 3 * own + 5}
 
     method = METHODS["feddg"]
-    always = replace(method, local=replace(method.local, changes=(Borrow(chance=1.0),)))
+    always = replace(
+        method, local_rule=replace(method.local_rule, augmentations=(BorrowAmplitude(chance=1.0),))
+    )
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(METHODS, "feddg", always)
         first, again = (two_rounds(tmp_path / part, "feddg", bank) for part in "ab")

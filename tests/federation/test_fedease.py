@@ -8,11 +8,11 @@ import torch
 from fednnunet.errors import InputError
 from fednnunet.federation.methods.fedavg import fedavg
 from fednnunet.federation.methods.fedease import (
-    Eased,
-    between,
+    AnnealedMixing,
     fedease,
     fedease_all,
-    shows_the_scanner,
+    in_first_stages,
+    lerp,
     site_graph,
 )
 from fednnunet.federation.methods.method import Reply, State, mean_by_cases
@@ -31,7 +31,7 @@ def start(rounds):
 
 
 def test_the_pull_eases_from_all_the_way_to_none():
-    merge = Eased(mean_by_cases, power=1.0)
+    merge = AnnealedMixing(mean_by_cases, power=1.0)
     replies = [reply("a", [1.0, 0.0], [4.0, 0.0]), reply("b", [3.0, 0.0], [0.0, 0.0])]
     state = start(4)
     for share in (0.25, 0.5, 0.75, 1.0):
@@ -44,16 +44,16 @@ def test_the_pull_eases_from_all_the_way_to_none():
 
 def test_a_higher_power_lets_go_later():
     replies = [reply("a", [1.0, 0.0], [0.0, 0.0]), reply("b", [3.0, 0.0], [0.0, 0.0])]
-    half = [Eased(mean_by_cases, power)(start(2), replies) for power in (1.0, 2.0, 6.0)]
+    half = [AnnealedMixing(mean_by_cases, power)(start(2), replies) for power in (1.0, 2.0, 6.0)]
     found = [state.for_site["a"][EARLY][0].item() for state in half]
     assert found == pytest.approx([1.5, 1.75, 2 - 2**-6])
     with pytest.raises(InputError, match="power"):
-        Eased(mean_by_cases, 0.0)
+        AnnealedMixing(mean_by_cases, 0.0)
 
 
 def test_without_a_known_end_every_site_is_led_all_the_way():
     replies = [reply("a", [1.0, 0.0], [4.0, 0.0]), reply("b", [3.0, 0.0], [0.0, 0.0])]
-    state = Eased(mean_by_cases)(start(0), replies)
+    state = AnnealedMixing(mean_by_cases)(start(0), replies)
     assert state.for_site["a"][EARLY].tolist() == state.shared[EARLY].tolist()
 
 
@@ -86,9 +86,9 @@ def test_a_site_that_was_not_asked_keeps_what_it_would_receive():
 
 def test_whole_numbers_stay_the_sites_own():
     own, other = {"n": torch.tensor(3)}, {"n": torch.tensor(9)}
-    assert between(own, other, 0.5)["n"].item() == 3
+    assert lerp(own, other, 0.5)["n"].item() == 3
 
 
 def test_only_the_first_two_stages_of_the_encoder_tell_scanners_apart():
     names = (EARLY, "encoder.1.blocks.1.conv.weight", LATE, "decoder.0.up.weight", "heads.0.weight")
-    assert [shows_the_scanner(name) for name in names] == [True, True, False, False, False]
+    assert [in_first_stages(name) for name in names] == [True, True, False, False, False]

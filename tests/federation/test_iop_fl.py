@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from fednnunet.errors import InputError
-from fednnunet.federation.messages import EvaluateInvite
-from fednnunet.federation.methods.iop_fl import Trail
+from fednnunet.federation.methods.iop_fl import EMA
+from fednnunet.federation.wire.messages import EvaluateInvite
 from fednnunet.training.initial import initial_tensors
 from tests.contracts.test_local_training import CONFIGURATION, ROUNDS, a_trainer, an_invite
 from tests.training.fakes import small_plan
@@ -19,14 +19,14 @@ from tests.training.fakes import small_plan
 def test_the_own_model_is_the_mean_of_the_formula():
     network = nn.BatchNorm1d(2)
     site = SimpleNamespace(state=SimpleNamespace(network=network, memory={}))
-    trail = Trail(kept=0.25)
+    trail = EMA(kept=0.25)
     wanted = None
     for value in (1.0, 5.0, -2.0):
         with torch.no_grad():
             network.weight.fill_(value)
             network.running_var.fill_(value + 3)
             network.num_batches_tracked += 1
-        trail.keep(site)
+        trail.update(site)
         wanted = value if wanted is None else 0.25 * wanted + 0.75 * value
     own = trail.model(network.state_dict(), site.state.memory)
     torch.testing.assert_close(own["weight"], torch.full((2,), wanted))
@@ -37,7 +37,7 @@ def test_the_own_model_is_the_mean_of_the_formula():
 def test_it_is_not_changed_by_training_that_follows():
     network = nn.Linear(2, 1)
     site = SimpleNamespace(state=SimpleNamespace(network=network, memory={}))
-    Trail().keep(site)
+    EMA().update(site)
     before = {name: tensor.clone() for name, tensor in site.state.memory.items()}
     with torch.no_grad():
         network.weight += 1
@@ -46,12 +46,12 @@ def test_it_is_not_changed_by_training_that_follows():
 
 def test_before_any_round_it_is_the_network():
     tensors = {"weight": torch.tensor(2.0)}
-    assert Trail().model(tensors, {}) == tensors
+    assert EMA().model(tensors, {}) == tensors
 
 
 def test_a_share_of_all_is_refused():
     with pytest.raises(InputError, match="kept is 1"):
-        Trail(kept=1)
+        EMA(kept=1)
 
 
 def test_the_personal_bundle_mixes_the_sites_rounds_and_not_what_was_merged(tmp_path):

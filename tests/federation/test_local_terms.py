@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from fednnunet.federation.methods.fedprox import Proximal
-from fednnunet.training.local import Given, Pass
+from fednnunet.training.local_rule import ForwardPass, RoundContext
 
 
 @pytest.fixture
@@ -22,17 +22,17 @@ def away(network: nn.Module) -> dict[str, torch.Tensor]:
     return {name: (t.detach() + 0.5).to(t.dtype) for name, t in network.state_dict().items()}
 
 
-def seen(network: nn.Module, received: dict[str, torch.Tensor]) -> Pass:
+def seen(network: nn.Module, received: dict[str, torch.Tensor]) -> ForwardPass:
     """A pass in which the term can look at the network and at what was received only."""
     nothing = torch.empty(0)
-    return Pass(
+    return ForwardPass(
         network=network,
         image=nothing,
         labels=nothing,
         logits=nothing,
         features=None,
         targets=None,  # type: ignore[arg-type]
-        given=Given(start=received, shared=frozenset(received)),
+        context=RoundContext(start=received, shared=frozenset(received)),
     )
 
 

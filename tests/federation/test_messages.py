@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from fednnunet.errors import FedNNUNetError, ReplyError
-from fednnunet.federation import ledger
-from fednnunet.federation.messages import (
+from fednnunet.federation.site import ledger
+from fednnunet.federation.wire.messages import (
     FingerprintReply,
     MeasureInvite,
     PrepareReply,
@@ -26,14 +26,14 @@ def test_fields_and_tensors_survive_the_way():
         method="fedavg",
         round=3,
         phase="joint",
-        after=2,
+        resume_round=2,
         iterations=5,
-        begin=15,
-        total=50,
+        schedule_start=15,
+        schedule_length=50,
     )
     back = unpack(pack(invite), sender="the coordinator")
     assert isinstance(back, TrainInvite)
-    assert (back.method, back.round, back.total) == ("fedavg", 3, 50)
+    assert (back.method, back.round, back.schedule_length) == ("fedavg", 3, 50)
     assert torch.equal(back.tensors["w"], invite.tensors["w"])
 
 

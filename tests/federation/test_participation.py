@@ -7,8 +7,9 @@ from collections import Counter
 import pytest
 
 from fednnunet.errors import InputError
-from fednnunet.federation.history import RoundRecord, SiteRound
-from fednnunet.federation.participation import Member, choose, present
+from fednnunet.federation.coordinator.history import RoundRecord, SiteRound
+from fednnunet.federation.coordinator.participation import choose
+from fednnunet.federation.membership import Member, present
 
 NAMES = tuple("abcdefg")
 
@@ -54,7 +55,9 @@ def test_turns_are_even_over_time(count):
     asked = go(dict.fromkeys(NAMES, Member()), 30, count=count)
     assert {len(sites) for sites in asked} == {count}
     for end in range(1, 31):
-        times = Counter(dict.fromkeys(NAMES, 0)) + Counter(n for s in asked[:end] for n in s)
+        times = Counter(dict.fromkeys(NAMES, 0)) + Counter(
+            n for s in asked[:end] for n in s
+        )
         assert max(times[n] for n in NAMES) - min(times[n] for n in NAMES) <= 1
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from fednnunet.federation.methods.catalogue import METHODS
-from fednnunet.federation.phases import Phases, leaving
+from fednnunet.federation.wire.phases import Phases
 
 PHASES = Phases(joint=3, personal=2, public=1)
 TENSORS = {"encoder.0.blocks.0.conv.weight": torch.ones(1), "heads.0.weight": torch.ones(1)}
@@ -32,7 +32,7 @@ def test_a_continued_schedule_runs_over_joint_and_personal_rounds():
 @pytest.mark.parametrize("name", METHODS)
 def test_nothing_leaves_in_the_personal_phase_and_everything_leaves_in_some_other(name):
     method = METHODS[name]
-    assert leaving(method, "personal", TENSORS) == {}
-    joint, public = (set(leaving(method, phase, TENSORS)) for phase in ("joint", "public"))
-    assert public == (set(TENSORS) if method.apart else set(TENSORS) - joint)
+    assert method.outgoing(TENSORS, "personal") == {}
+    joint, public = (set(method.outgoing(TENSORS, phase)) for phase in ("joint", "public"))
+    assert public == (set(TENSORS) if method.mean_needs_training else set(TENSORS) - joint)
     assert joint | public == set(TENSORS)

@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 
 from fednnunet.errors import InputError
-from fednnunet.federation.engines.local import LocalEngine
-from fednnunet.federation.messages import EvaluateInvite, TrainReply, pack, unpack
-from fednnunet.federation.pooled import NAME, pooled_engine, pooled_training
+from fednnunet.federation.engines.in_process import InProcessEngine
 from fednnunet.federation.spec import Training
+from fednnunet.federation.wire.messages import EvaluateInvite, TrainReply, pack, unpack
+from fednnunet.federation.workflows.pooled import NAME, pooled_engine, pooled_training
 from tests.contracts.test_local_training import CONFIGURATION, a_trainer, an_invite, initial_tensors
 
 
@@ -22,10 +22,10 @@ class Hospital:
         raise AssertionError("a pooled training asks no site")
 
 
-def an_engine(tmp_path, **changes) -> LocalEngine:
+def an_engine(tmp_path, **changes) -> InProcessEngine:
     trainers = {name: a_trainer(tmp_path, name) for name in ("one", "other")}
     trainers["other"] = replace(trainers["other"], **changes)
-    return LocalEngine({name: Hospital(trainer) for name, trainer in trainers.items()})
+    return InProcessEngine({name: Hospital(trainer) for name, trainer in trainers.items()})
 
 
 def test_one_site_trains_on_the_cases_of_all(tmp_path):

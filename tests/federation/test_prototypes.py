@@ -11,10 +11,9 @@ from fednnunet.federation.methods.fedproto import (
     NearPrototypes,
     class_sums,
 )
-from fednnunet.federation.methods.method import Reply, State, Trained
-from fednnunet.planning.cleanse import SitePolicy
+from fednnunet.federation.methods.method import Reply, State, TrainedSite
 from fednnunet.training.batches import Batch
-from fednnunet.training.local import Given, Pass
+from fednnunet.training.local_rule import ForwardPass, RoundContext
 from fednnunet.training.targets import make_targets
 from tests.training.fakes import CPU, small_task
 from tests.training.test_step import batch, state
@@ -29,15 +28,15 @@ def samples(seed=0):
     return features, labels
 
 
-def a_pass(features, labels, aside, targets=None):
-    return Pass(
+def a_pass(features, labels, extras, targets=None):
+    return ForwardPass(
         network=torch.nn.Identity(),
         image=features,
         labels=labels,
         logits=features,
         features=features,
         targets=targets or make_targets(small_task()),
-        given=Given(aside=aside),
+        context=RoundContext(extras=extras),
     )
 
 
@@ -113,12 +112,12 @@ def test_a_class_that_is_not_in_the_patch_does_not_pull():
 
 def trained(cases, least=1):
     """A site of the given cases, a batch of patches each, that tells of `least` cases or more."""
-    return Trained(
+    return TrainedSite(
         state=state(),
-        given=Given(),
+        context=RoundContext(),
         each_case=lambda patches: iter(cases),
         cases=len(cases),
-        policy=SitePolicy(min_cases=least),
+        min_cases=least,
         targets=make_targets(small_task()),
         execution=CPU,
     )
@@ -157,23 +156,23 @@ def test_a_reply_is_like_the_template():
 
 def a_reply(site, value, seen, cases):
     means = torch.full((2, 3), value) * torch.tensor(seen)[:, None]
-    aside = {"prototypes/mean": means, "prototypes/seen": torch.tensor(seen)}
-    return Reply(site=site, tensors={"w": torch.zeros(1)}, aside=aside, cases=cases, loss=0.0)
+    extras = {"prototypes/mean": means, "prototypes/seen": torch.tensor(seen)}
+    return Reply(site=site, tensors={"w": torch.zeros(1)}, extras=extras, cases=cases, loss=0.0)
 
 
 def test_the_coordinator_averages_over_the_sites_that_saw_a_class():
     before = State(round=0, shared={"w": torch.zeros(1)})
     replies = [a_reply("a", 1.0, [1.0, 1.0], 3), a_reply("b", 5.0, [1.0, 0.0], 1)]
     after = MergePrototypes()(before, replies)
-    assert after.aside["prototypes/mean"][:, 0].tolist() == [2.0, 1.0]
-    assert after.aside["prototypes/seen"].tolist() == [1, 1]
+    assert after.extras["prototypes/mean"][:, 0].tolist() == [2.0, 1.0]
+    assert after.extras["prototypes/seen"].tolist() == [1, 1]
 
 
 def test_a_class_that_nobody_saw_keeps_its_prototype():
     state = State(round=0, shared={"w": torch.zeros(1)})
     state = MergePrototypes()(state, [a_reply("a", 4.0, [1.0, 1.0], 3)])
     state = MergePrototypes()(state, [a_reply("a", 6.0, [1.0, 0.0], 3)])
-    assert state.aside["prototypes/mean"][:, 0].tolist() == [6.0, 4.0]
+    assert state.extras["prototypes/mean"][:, 0].tolist() == [6.0, 4.0]
     never = State(round=0, shared={"w": torch.zeros(1)})
     never = MergePrototypes()(never, [a_reply("a", 6.0, [1.0, 0.0], 3)])
-    assert never.aside["prototypes/seen"].tolist() == [1, 0]
+    assert never.extras["prototypes/seen"].tolist() == [1, 0]

@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 
 from fednnunet.errors import RefusalError
-from fednnunet.federation.messages import (
+from fednnunet.federation.methods.catalogue import METHODS
+from fednnunet.federation.site.site import Site
+from fednnunet.federation.spec import read_federation
+from fednnunet.federation.wire.messages import (
     EvaluateInvite,
     ModelInvite,
     PrepareInvite,
@@ -17,22 +20,26 @@ from fednnunet.federation.messages import (
     pack,
     unpack,
 )
-from fednnunet.federation.methods.catalogue import METHODS
-from fednnunet.federation.site import Site
-from fednnunet.federation.spec import read_federation
 from fednnunet.planning.plan import Plan, read_plan
 from fednnunet.training.initial import initial_tensors
 from tests.end_to_end.tiny import TOML, make_federation, make_planned
 
 INVITE = TrainInvite(
-    run="", method="fedbn_head", round=0, phase="joint", after=0, iterations=1, begin=0, total=1
+    run="",
+    method="fedbn_head",
+    round=0,
+    phase="joint",
+    resume_round=0,
+    iterations=1,
+    schedule_start=0,
+    schedule_length=1,
 )
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
     root = tmp_path_factory.mktemp("agreement")
-    path = make_federation(root, toml=TOML.replace("device", 'references = ["fedbn"]\ndevice'))
+    path = make_federation(root, toml=TOML.replace("device", 'baselines = ["fedbn"]\ndevice'))
     federation = read_federation(path)
     site = Site("north", federation, root / "run" / "sites" / "north")
     make_planned(path, root / "run")
@@ -43,7 +50,7 @@ def place(tmp_path_factory):
 
 def test_the_methods_of_the_federation_file_are_answered_and_send_their_part_only(place):
     site, tensors = place
-    for run, method in (("", "fedbn_head"), ("references/fedbn", "fedbn")):
+    for run, method in (("", "fedbn_head"), ("baselines/fedbn", "fedbn")):
         shared = METHODS[method].shared(tensors)
         invite = dataclasses.replace(INVITE, run=run, method=method, tensors=shared)
         reply = unpack(site.answer(pack(invite)), sender="north")
@@ -52,7 +59,7 @@ def test_the_methods_of_the_federation_file_are_answered_and_send_their_part_onl
 
 @pytest.mark.parametrize(
     ("run", "method"),
-    [("", "fedavg"), ("", "fedbn"), ("references/fedbn", "fedavg"), ("../../out", "fedbn_head")],
+    [("", "fedavg"), ("", "fedbn"), ("baselines/fedbn", "fedavg"), ("../../out", "fedbn_head")],
 )
 @pytest.mark.parametrize("kind", ["train", "probe", "evaluate", "model"])
 def test_any_other_is_refused_and_nothing_is_written(place, run, method, kind):

@@ -10,16 +10,15 @@ import pytest
 import torch
 
 from fednnunet.errors import DataError, FedNNUNetError, InputError
-from fednnunet.federation.beside import join, split
-from fednnunet.federation.engines.engine import Answer
-from fednnunet.federation.history import load_records
-from fednnunet.federation.messages import Message, TrainInvite, TrainReply
+from fednnunet.federation.coordinator.engine import Answer
+from fednnunet.federation.coordinator.history import load_records
+from fednnunet.federation.coordinator.rounds import run_rounds
+from fednnunet.federation.coordinator.run import Run
+from fednnunet.federation.membership import Member
 from fednnunet.federation.methods.catalogue import METHODS
-from fednnunet.federation.participation import Member
-from fednnunet.federation.phases import leaving
-from fednnunet.federation.rounds import run_rounds
-from fednnunet.federation.run import Run
 from fednnunet.federation.spec import Training
+from fednnunet.federation.wire.extras import join, split
+from fednnunet.federation.wire.messages import Message, TrainInvite, TrainReply
 from fednnunet.planning.plan import (
     Architecture,
     Configuration,
@@ -97,8 +96,8 @@ class PretendEngine:
 
     def reply(self, site: str, invite: TrainInvite) -> TrainReply:
         method = METHODS[invite.method]
-        tensors = leaving(method, invite.phase, split(invite.tensors)[0])
-        beside = method.aside_like(INITIAL) if invite.phase == "joint" else {}
+        tensors = method.outgoing(split(invite.tensors)[0], invite.phase)
+        beside = method.extras_like(INITIAL) if invite.phase == "joint" else {}
         number = invite.round - (self.as_if_without if invite.phase == "public" else 0)
         step = (SITES.index(site) + 1) * 0.1 * (number + 1)
         return TrainReply(
@@ -115,7 +114,7 @@ class PretendEngine:
 
 
 def a_run(folder: Path, method: str = "fedavg", **settings) -> Run:
-    training = replace(Training(method=method, rounds=4, closing_rounds=2), **settings)
+    training = replace(Training(method=method, rounds=4, public_rounds=2), **settings)
     return Run(name="", method_name=method, folder=folder, plan=a_plan(), training=training)
 
 
@@ -211,17 +210,17 @@ def test_the_personal_phase_sends_what_is_shared_once_and_nothing_comes_back(tmp
     go(run, engine)
     alone = [invite for invite in engine.asked if invite.phase == "personal"]
     assert [bool(invite.tensors) for invite in alone] == [True, False, False]
-    assert [invite.after for invite in alone] == [4, 5, 6]
+    assert [invite.resume_round for invite in alone] == [4, 5, 6]
     own = schedule == "own"
-    assert [invite.begin for invite in alone] == ([0, 25, 50] if own else [100, 125, 150])
-    assert {invite.total for invite in alone} == ({75} if own else {175})
+    assert [invite.schedule_start for invite in alone] == ([0, 25, 50] if own else [100, 125, 150])
+    assert {invite.schedule_length for invite in alone} == ({75} if own else {175})
     assert {r.shift for r in load_records(tmp_path / "rounds") if r.phase == "personal"} == {0.0}
 
 
 def test_a_site_goes_on_from_its_last_round_that_was_accepted(tmp_path):
     class Listening(PretendEngine):
         def reply(self, site, invite):
-            after.setdefault(site, []).append((invite.phase, invite.round, invite.after))
+            after.setdefault(site, []).append((invite.phase, invite.round, invite.resume_round))
             return super().reply(site, invite)
 
     after: dict = {}

@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import nn
 
-from fednnunet.federation.methods.method import Reply, State, Trained, mean_by_cases
+from fednnunet.federation.methods.method import Reply, State, TrainedSite, mean_by_cases
 from fednnunet.federation.methods.scaffold import ControlChange, Controlled, MergeControls
-from fednnunet.planning.cleanse import SitePolicy
-from fednnunet.training.local import Given
+from fednnunet.federation.site.policy import SitePolicy
+from fednnunet.training.local_rule import RoundContext
 from fednnunet.training.state import TrainingState
 from tests.training.fakes import CPU
 
@@ -45,25 +45,27 @@ class Quadratic:
             seed=0,
             memory=self.memory,
         )
-        given = Given(start=state.shared, shared=frozenset(state.shared), aside=state.aside)
+        context = RoundContext(
+            start=state.shared, shared=frozenset(state.shared), extras=state.extras
+        )
         for _ in range(ITERATIONS):
             network.w.grad = curvature * (network.w.detach() - optimum)
             if corrected:
-                Controlled()(here, given)
+                Controlled()(here, context)
             here.optimiser.step()
-        trained = Trained(
+        trained = TrainedSite(
             state=here,
-            given=given,
+            context=context,
             each_case=lambda patches: iter(()),
             cases=cases,
-            policy=SitePolicy(),
+            min_cases=SitePolicy().min_cases,
             targets=None,  # type: ignore[arg-type]
             execution=CPU,
         )
         return Reply(
             site=self.name,
             tensors={"w": network.w.detach().clone()},
-            aside=ControlChange().reply(trained) if corrected else {},
+            extras=ControlChange().reply(trained) if corrected else {},
             cases=cases,
             loss=0.0,
         )
@@ -101,20 +103,20 @@ def test_a_site_that_sits_out_keeps_its_say():
     own = {site.name: site.memory["control_own/w"] for site in sites}
     cases = {name: n for name, (_, _, n) in CURVES.items()}
     mean = sum(cases[name] * own[name] for name in own) / sum(cases.values())
-    torch.testing.assert_close(state.aside["control/w"], mean)
+    torch.testing.assert_close(state.extras["control/w"], mean)
 
 
 def test_with_plain_steps_the_control_variate_is_the_papers_option_two():
     sites, state = [Quadratic(name) for name in CURVES], start()
     for _ in range(3):
         old = [site.memory.get("control_own/w", torch.zeros(2)).clone() for site in sites]
-        common = state.aside.get("control/w", torch.zeros(2))
+        common = state.extras.get("control/w", torch.zeros(2))
         replies = [site.round(state, corrected=True) for site in sites]
         for site, before, reply in zip(sites, old, replies, strict=True):
             way = (state.shared["w"] - reply.tensors["w"]) / (ITERATIONS * RATE)
             torch.testing.assert_close(site.memory["control_own/w"], before - common + way)
             torch.testing.assert_close(
-                reply.aside["control/w"], site.memory["control_own/w"] - before
+                reply.extras["control/w"], site.memory["control_own/w"] - before
             )
         state = MergeControls()(state, replies)
 
@@ -128,7 +130,7 @@ def test_only_its_variate_stays_in_a_sites_memory():
 def test_alone_a_site_is_not_corrected():
     site, state = Quadratic("flat"), start()
     state = MergeControls()(state, [site.round(state, corrected=True)])
-    difference = state.aside["control/w"] - site.memory["control_own/w"]
+    difference = state.extras["control/w"] - site.memory["control_own/w"]
     assert float(difference.abs().max()) < 1e-15
 
 
@@ -142,8 +144,8 @@ def test_running_statistics_and_private_parameters_have_no_variate():
 def test_equal_variates_merge_to_themselves_bit_for_bit(cases):
     change = {"control/w": torch.rand(50)}
     replies = [
-        Reply(site=name, tensors={"w": torch.zeros(2)}, aside=change, cases=cases, loss=0.0)
+        Reply(site=name, tensors={"w": torch.zeros(2)}, extras=change, cases=cases, loss=0.0)
         for name in "abc"
     ]
     merged = MergeControls()(replace(start(), shared={"w": torch.zeros(2)}), replies)
-    assert torch.equal(merged.aside["control/w"], change["control/w"])
+    assert torch.equal(merged.extras["control/w"], change["control/w"])

@@ -46,11 +46,11 @@ def theirs(make) -> torch.Tensor:
     return weight.detach()
 
 
-@pytest.mark.parametrize(("rate", "momentum"), [(1.0, 0.9), (0.3, 0.5), (1.0, 0.0)])
-def test_fedavgm_is_torchs_sgd_with_momentum(rate, momentum):
+@pytest.mark.parametrize(("learning_rate", "momentum"), [(1.0, 0.9), (0.3, 0.5), (1.0, 0.0)])
+def test_fedavgm_is_torchs_sgd_with_momentum(learning_rate, momentum):
     torch.testing.assert_close(
-        ours(Momentum(rate=rate, momentum=momentum)),
-        theirs(lambda ws: torch.optim.SGD(ws, lr=rate, momentum=momentum)),
+        ours(Momentum(learning_rate=learning_rate, momentum=momentum)),
+        theirs(lambda ws: torch.optim.SGD(ws, lr=learning_rate, momentum=momentum)),
         rtol=1e-12,
         atol=1e-12,
     )
@@ -58,7 +58,7 @@ def test_fedavgm_is_torchs_sgd_with_momentum(rate, momentum):
 
 def test_fedadam_with_its_bias_corrected_is_torchs_adam():
     torch.testing.assert_close(
-        ours(Adam(rate=0.02, beta1=0.8, beta2=0.95, adaptivity=1e-3, correct_bias=True)),
+        ours(Adam(learning_rate=0.02, beta1=0.8, beta2=0.95, adaptivity=1e-3, correct_bias=True)),
         theirs(lambda ws: torch.optim.Adam(ws, lr=0.02, betas=(0.8, 0.95), eps=1e-3)),
         rtol=1e-11,
         atol=1e-12,
@@ -66,7 +66,7 @@ def test_fedadam_with_its_bias_corrected_is_torchs_adam():
 
 
 def test_fedadam_as_published_takes_its_formulas_first_step():
-    adam = Adam(rate=0.02, beta1=0.9, beta2=0.99, adaptivity=1e-3)
+    adam = Adam(learning_rate=0.02, beta1=0.9, beta2=0.99, adaptivity=1e-3)
     change = torch.tensor([0.5, -2.0, 0.0], dtype=torch.float64)
     zero = torch.zeros_like(change)
     update, moments = adam(change, {"first": zero, "second": zero}, 1)
@@ -77,7 +77,7 @@ def test_fedadam_as_published_takes_its_formulas_first_step():
 
 
 def test_without_momentum_and_at_rate_one_fedavgm_is_fedavg():
-    merge = ServerStep(Momentum(rate=1.0, momentum=0.0))
+    merge = ServerStep(Momentum(learning_rate=1.0, momentum=0.0))
     state = State(round=0, shared={"w": torch.linspace(-1, 1, 7)})
     replies = [
         Reply(site=r.site, tensors={"w": r.tensors["w"].float()}, cases=r.cases, loss=r.loss)
@@ -139,7 +139,9 @@ def test_moments_keep_at_least_single_precision():
 def test_a_server_step_takes_any_mean():
     replies = sent(0, torch.zeros(7, dtype=torch.float64))
     start = State(round=0, shared={"w": torch.zeros(7, dtype=torch.float64)})
-    stepped = ServerStep(Momentum(rate=1.0, momentum=0.0), mean=MeanBy(uniform))(start, replies)
+    stepped = ServerStep(Momentum(learning_rate=1.0, momentum=0.0), mean=MeanBy(uniform))(
+        start, replies
+    )
     expected = (replies[0].tensors["w"] + replies[1].tensors["w"]) / 2
     torch.testing.assert_close(stepped.shared["w"], expected)
 
@@ -148,11 +150,11 @@ def test_a_server_step_takes_any_mean():
     "make",
     [
         lambda: Momentum(momentum=1.0),
-        lambda: Momentum(rate=0.0),
+        lambda: Momentum(learning_rate=0.0),
         lambda: Adam(beta2=1.0),
         lambda: Adam(adaptivity=0.0),
     ],
 )
 def test_impossible_hyperparameters_are_refused(make):
-    with pytest.raises(InputError, match="rate is"):
+    with pytest.raises(InputError, match="learning_rate is"):
         make()

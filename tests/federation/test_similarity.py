@@ -10,7 +10,7 @@ import torch
 
 from fednnunet.errors import InputError
 from fednnunet.evaluation.site_graph import SiteGraph
-from fednnunet.federation.history import RoundRecord, load_last, save_round
+from fednnunet.federation.coordinator.history import RoundRecord, load_last, save_round
 from fednnunet.federation.methods.method import Reply, State
 from fednnunet.federation.methods.similarity import BySimilarity, similarity
 
@@ -51,11 +51,11 @@ def test_one_like_no_other_trains_alone():
 
 def test_an_update_is_what_a_site_changed_in_what_it_received():
     first = similarity.merge(START, sent(a=(1.0, 0.0), b=(-1.0, 0.0)))
-    moved = [
+    perturbed = [
         replace(reply, tensors={NAME: first.received(reply.site)[NAME] + torch.tensor([0.0, 1.0])})
         for reply in sent(a=(0.0, 0.0), b=(0.0, 0.0))
     ]
-    second = similarity.merge(first, moved)
+    second = similarity.merge(first, perturbed)
     # Opposite in the first round and the same in the second: halfway, by the decay of 0.5.
     assert float(second.memory["similarity/a/b"]) == pytest.approx(0.0)
 

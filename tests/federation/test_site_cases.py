@@ -5,7 +5,7 @@ import json
 import pytest
 
 from fednnunet.errors import DataError, FedNNUNetError, InputError
-from fednnunet.federation.site_cases import check_drawn, site_cases
+from fednnunet.federation.site.cases import check_annotated, site_cases
 from fednnunet.federation.spec import FOLDS, SiteSpec, Training
 from fednnunet.planning.fingerprint import CaseFingerprint
 from fednnunet.task import Task
@@ -111,9 +111,9 @@ def test_labels_that_a_site_says_it_does_not_draw_are_named(folder):
         )  # fmt: skip
 
     measured = [holding(9, 4, 0), holding(9, 0, 1234), holding(9, 1, 1)]
-    check_drawn(cases, measured, task, (0, 1, 2), site="s")
+    check_annotated(cases, measured, task, (0, 1, 2), site="s")
     with pytest.raises(FedNNUNetError, match="2 faults") as caught:
-        check_drawn(cases, measured, task, (0, 1), site="s")
+        check_annotated(cases, measured, task, (0, 1), site="s")
     said = str(caught.value)
     assert f"case {cases[1].name} has label 2 (b)" in said and "1,234 voxels" in said
     assert cases[0].name not in said

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fednnunet.federation.train_together import ModelScores, TrainingScores
+from fednnunet.federation.workflows.train import ModelScores, TrainingScores
 
 
 def model(name: str, *, personal: bool) -> ModelScores:

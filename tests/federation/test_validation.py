@@ -10,14 +10,14 @@ import torch
 
 from fednnunet.errors import DataError, InputError
 from fednnunet.evaluation.scores import MetricSum, SiteScores, TargetSums
-from fednnunet.federation.best import FOLDER, best_bundle
-from fednnunet.federation.engines.engine import Answer
-from fednnunet.federation.history import load_records
-from fednnunet.federation.messages import EvaluateInvite, EvaluateReply
-from fednnunet.federation.participation import Member
-from fednnunet.federation.rounds import run_rounds
+from fednnunet.federation.coordinator.engine import Answer
+from fednnunet.federation.coordinator.history import load_records
+from fednnunet.federation.coordinator.rounds import run_rounds
+from fednnunet.federation.coordinator.validation import Validation, mean_dice
+from fednnunet.federation.membership import Member
 from fednnunet.federation.spec import Training
-from fednnunet.federation.validation import Validation, mean_dice
+from fednnunet.federation.wire.messages import EvaluateInvite, EvaluateReply
+from fednnunet.inference.best_bundle import FOLDER, best_bundle
 from fednnunet.inference.bundle import read_bundle
 from fednnunet.training.initial import initial_tensors
 from tests.federation.test_rounds import SITES, PretendEngine, a_run
@@ -51,9 +51,9 @@ class Judging(PretendEngine):
 def go(folder, engine, method, **settings):
     run = a_run(folder, method, **{"validate_every": 1, **settings})
     initial = initial_tensors(run.plan, "3d_fullres", seed=0)
-    look = Validation(engine=engine, run=run, names=initial.keys(), sites=SITES)
+    validate = Validation(engine=engine, run=run, names=initial.keys(), sites=SITES)
     members = {site: Member() for site in SITES}
-    return run, run_rounds(engine, run, initial, members, lambda record: None, look)
+    return run, run_rounds(engine, run, initial, members, lambda record: None, validate)
 
 
 def test_the_best_merged_model_is_kept_and_is_whole(tmp_path):
@@ -80,13 +80,15 @@ def test_where_tensors_are_private_sites_judge_their_own_and_last_the_merged_mod
     go(tmp_path, engine, "fedbn_head", personal_rounds=1)
     asked = {invite.round: invite for _, invite in engine.judged}
     assert [asked[number].personal for number in range(1, 8)] == [True] * 5 + [False] * 2
-    assert asked[4].tensors and not asked[5].tensors  # round 5 is personal: nothing of ours
+    assert (
+        asked[4].tensors and not asked[5].tensors
+    )  # round 5 is personal: nothing of ours
     assert all(invite.brief for invite in asked.values())
 
 
 def test_a_site_with_a_mean_of_its_own_is_judged_with_that(tmp_path):
     engine = Judging(dict.fromkeys(range(1, 9), 0.5))
-    _, state = go(tmp_path, engine, "fedease", closing_rounds=0)
+    _, state = go(tmp_path, engine, "fedease", public_rounds=0)
     after_all = {site: invite.tensors for site, invite in engine.judged if invite.round == 4}
     for site in SITES:
         assert after_all[site].keys() == state.for_site[site].keys()

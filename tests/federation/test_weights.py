@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fednnunet.errors import ReplyError
-from fednnunet.federation.weights import check_like, difference, norm, weighted_mean
+from fednnunet.federation.wire.tensors import check_like, difference, norm, weighted_mean
 
 
 def test_the_mean_counts_cases():

@@ -18,7 +18,7 @@ from fednnunet.errors import InputError, ManyFaults
 from fednnunet.inference.bundle import Bundle, join_experts, read_bundle, write_bundle
 from fednnunet.inference.compute import Compute
 from fednnunet.inference.predict import ROUTES, predict_cases, predict_volume
-from fednnunet.inference.routing import Experts, Routing, route, unrest
+from fednnunet.inference.routing import Experts, Routing, prediction_inconsistency, route
 from fednnunet.io import read_label, read_volume, write_volume
 from fednnunet.planning.plan import Plan
 from fednnunet.task import Task
@@ -93,14 +93,18 @@ def test_the_terms_by_hand():
     second[..., 3:5, 2:4] = 1
     views = torch.cat([1 - first, first], 1), torch.cat([1 - second, second], 1)
     bare = Routing(certainty=0, shape=0)
-    assert float(unrest(views[0], views[0], bare, regions=False)) == pytest.approx(0, abs=1e-5)
-    assert float(unrest(*views, bare, regions=False)) == pytest.approx(1 - 2 * 2 / 8, abs=1e-5)
-    shaped = unrest(views[0], views[0], replace(bare, shape=1.0), regions=False)
+    assert float(
+        prediction_inconsistency(views[0], views[0], bare, regions=False)
+    ) == pytest.approx(0, abs=1e-5)
+    assert float(prediction_inconsistency(*views, bare, regions=False)) == pytest.approx(
+        1 - 2 * 2 / 8, abs=1e-5
+    )
+    shaped = prediction_inconsistency(views[0], views[0], replace(bare, shape=1.0), regions=False)
     assert float(shaped) == pytest.approx(16 / 4, abs=1e-4)  # within one voxel of its edge
     unsure = torch.full((1, 2, 6, 6), 0.5)
-    certain = unrest(unsure, unsure, replace(bare, certainty=1.0), regions=False)
+    certain = prediction_inconsistency(unsure, unsure, replace(bare, certainty=1.0), regions=False)
     assert float(certain) == pytest.approx(36 / 18, abs=1e-4)
-    halves = unrest(unsure, unsure, replace(bare, certainty=1.0), regions=True)
+    halves = prediction_inconsistency(unsure, unsure, replace(bare, certainty=1.0), regions=True)
     assert float(halves) == pytest.approx(72 / 36, abs=1e-4)
 
 

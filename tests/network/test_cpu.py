@@ -84,11 +84,11 @@ def test_a_normalisation_whose_input_needs_no_gradient_is_trained_in_bfloat16():
 
 def test_they_are_used_for_channels_last_on_a_cpu_alone():
     x = maps(3)
-    assert cpu.suits(x)
-    assert cpu.suits(x.bfloat16())
-    assert not cpu.suits(x.half())
-    assert not cpu.suits(x.contiguous())
-    assert not cpu.suits(x.to("meta"))
+    assert cpu.is_supported(x)
+    assert cpu.is_supported(x.bfloat16())
+    assert not cpu.is_supported(x.half())
+    assert not cpu.is_supported(x.contiguous())
+    assert not cpu.is_supported(x.to("meta"))
 
 
 def test_results_stay_channels_last():

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from fednnunet.network.cpu import LAST
-from fednnunet.network.merged import pays, upsample_convolve
+from fednnunet.network.merged import is_worthwhile, upsample_convolve
 
 
 def apart(below, skip, up, up_bias, weight, bias):
@@ -63,8 +63,8 @@ def test_it_is_used_where_it_saves_work():
         up = torch.empty(inputs, features, *stride)
         return below, up, torch.empty(features, 2 * features, *kernel)
 
-    assert pays(*layer((20, 28, 20), 64, 32))
-    assert not pays(*layer((5, 7, 5), 256, 128))  # composing costs more than it saves
-    assert not pays(*layer((20, 28, 20), 64, 32, kernel=(1, 3, 3)))  # no such composition
+    assert is_worthwhile(*layer((20, 28, 20), 64, 32))
+    assert not is_worthwhile(*layer((5, 7, 5), 256, 128))  # composing costs more than it saves
+    assert not is_worthwhile(*layer((20, 28, 20), 64, 32, kernel=(1, 3, 3)))  # no such composition
     below, *rest = layer((20, 28, 20), 64, 32)
-    assert not pays(below.contiguous(), *rest)
+    assert not is_worthwhile(below.contiguous(), *rest)

@@ -7,7 +7,8 @@ import pytest
 from cases import TASK, exchanges, make_cases
 
 from fednnunet.errors import InputError, RefusalError
-from fednnunet.planning.cleanse import SitePolicy, cleanse, cleanse_shapes
+from fednnunet.federation.site.policy import SitePolicy
+from fednnunet.planning.cleanse import check_cases, cleanse, cleanse_shapes
 from fednnunet.planning.fingerprint import AXES, Fingerprint
 from fednnunet.planning.intensity import merged_intensity
 from fednnunet.planning.planner import make_plan
@@ -20,23 +21,25 @@ WHOLE, SHAPES = exchanges(make_cases(30))
 
 
 def test_a_site_with_few_cases_keeps_silent() -> None:
-    small, shapes = exchanges(make_cases(4))
+    least = SitePolicy().required_cases
     with pytest.raises(RefusalError, match="4 cases are fewer than the 5") as caught:
-        cleanse(small, SitePolicy(), site="berlin")
+        check_cases(4, least, site="berlin")
     assert "site berlin" in str(caught.value)
-    with pytest.raises(RefusalError):
-        cleanse_shapes(shapes, SitePolicy())
-    assert cleanse(small, SitePolicy(min_cases=4)).cases == 4
+    check_cases(4, SitePolicy(min_cases=4).required_cases)
+    assert SitePolicy(min_bin_count=7).required_cases == 7
 
 
 def test_the_default_policy_changes_no_sum() -> None:
-    assert cleanse(WHOLE, SitePolicy()).vector.tobytes() == WHOLE.vector.tobytes()
+    assert (
+        cleanse(WHOLE, min_bin_count=SitePolicy().min_bin_count).vector.tobytes()
+        == WHOLE.vector.tobytes()
+    )
 
 
 @pytest.mark.parametrize("least", [2, 3, 7, 29, 30])
 def test_no_bin_counts_fewer_cases_than_the_policy_asks(least: int) -> None:
-    policy = SitePolicy(min_bin_count=least)
-    clean, shapes = cleanse(WHOLE, policy), cleanse_shapes(SHAPES, policy)
+    clean = cleanse(WHOLE, min_bin_count=least)
+    shapes = cleanse_shapes(SHAPES, min_bin_count=least)
     validate(clean, site="berlin")
     validate_shapes(shapes, site="berlin", cases=30)
     counts = [clean.block(f"spacing_{a}")[0] for a in AXES] + [clean.block("crop_ratio")[0]]
@@ -47,7 +50,7 @@ def test_no_bin_counts_fewer_cases_than_the_policy_asks(least: int) -> None:
 
 
 def test_moments_and_totals_survive() -> None:
-    clean = cleanse(WHOLE, SitePolicy(min_bin_count=4))
+    clean = cleanse(WHOLE, min_bin_count=4)
     for channel in range(len(TASK.channels)):
         before, after = WHOLE.block(f"foreground_{channel}"), clean.block(f"foreground_{channel}")
         assert after[1].sum() == pytest.approx(before[1].sum(), abs=1e-9)
@@ -55,8 +58,7 @@ def test_moments_and_totals_survive() -> None:
 
 
 def test_a_small_minimum_hardly_moves_the_plan() -> None:
-    policy = SitePolicy(min_bin_count=3)
-    clean = cleanse(WHOLE, policy)
+    clean = cleanse(WHOLE, min_bin_count=3)
     assert target_spacing(clean) == pytest.approx(target_spacing(WHOLE), rel=0.05)
     before, after = merged_intensity(WHOLE)[0], merged_intensity(clean)[0]
     assert after.percentile_99_5 == pytest.approx(before.percentile_99_5, rel=0.05)
@@ -64,7 +66,7 @@ def test_a_small_minimum_hardly_moves_the_plan() -> None:
 
 
 def test_labels_of_too_few_cases_are_not_told() -> None:
-    clean = cleanse(WHOLE, SitePolicy(min_bin_count=16))
+    clean = cleanse(WHOLE, min_bin_count=16)
     assert clean.label_cases() == {"background": 30, "organ": 30, "tumour": 0}
     assert clean.block("voxels_per_label")[2] == 0
 
@@ -73,7 +75,7 @@ def test_too_few_annotated_cases_tell_no_intensity() -> None:
     none = ForegroundSketch.of_voxels(np.zeros(0))
     bare = [dataclasses.replace(case, foreground=(none, none)) for case in make_cases(4)]
     mixed = Fingerprint.of(TASK, [*make_cases(3), *bare])
-    clean = cleanse(mixed, SitePolicy(min_bin_count=5))
+    clean = cleanse(mixed, min_bin_count=5)
     assert not clean.block("foreground_0").any() and not clean.block("cases_with_foreground").any()
     assert clean.block("spacing_z")[0].sum() == 7
     validate(clean, site="berlin")

@@ -107,8 +107,8 @@ def test_image_and_labels_move_together():
     labels = np.zeros(size, np.int16)
     labels[size[0] // 2 :, : size[1] // 2] = 1
     for seed in range(5):
-        image, moved = augmenter(reader(labels[None].astype(np.float32), labels), seed)
-        agree = ((image[0] > 0.5) == (moved == 1)).float().mean()
+        image, perturbed = augmenter(reader(labels[None].astype(np.float32), labels), seed)
+        agree = ((image[0] > 0.5) == (perturbed == 1)).float().mean()
         assert agree > 0.97
 
 

@@ -35,7 +35,7 @@ load(state, folder)
 while state.step < {STEPS}:
     train(
         state, store, store.names, plan=plan, configuration=configuration,
-        recipe=RECIPES["fast"], execution=CPU, iterations=1, total_iterations={STEPS},
+        recipe=RECIPES["fast"], execution=CPU, iterations=1, schedule_length={STEPS},
     )
     save(state, folder)
 """

@@ -7,10 +7,10 @@ import torch
 from torch import nn
 
 from fednnunet.errors import InputError
-from fednnunet.training.features import watching
-from fednnunet.training.local import Given, Local, Turn, lay_out
+from fednnunet.training.features import capture_features
+from fednnunet.training.local_rule import LocalRule, RoundContext, TrainingPhase, phase_lengths
 from fednnunet.training.loop import train
-from fednnunet.training.moves import gradients, moved, norm
+from fednnunet.training.perturbation import gradients, norm, perturbed
 from fednnunet.training.recipe import RECIPES
 from fednnunet.training.state import load, new_state, save
 from tests.training.fakes import CPU, blobs, small_plan
@@ -26,27 +26,30 @@ def even(name):
 
 
 def test_two_halves_are_joined_in_order():
-    one, other = Local(terms=(len,), features=True), Local(terms=(abs,), detours=(min,))
+    one, other = (
+        LocalRule(terms=(len,), features=True),
+        LocalRule(terms=(abs,), gradient_rules=(min,)),
+    )
     both = one + other
-    assert (both.terms, both.detours, both.features) == ((len, abs), (min,), True)
-    assert Local() + one == one + Local() == one
+    assert (both.terms, both.gradient_rules, both.features) == ((len, abs), (min,), True)
+    assert LocalRule() + one == one + LocalRule() == one
 
 
 def test_turns_that_do_not_fill_a_round_are_refused():
     with pytest.raises(InputError, match=r"sum to 0\.5"):
-        Local(turns=(Turn(trains=odd, share=0.5),))
-    whole = Local(turns=(Turn(trains=odd, share=1.0),))
+        LocalRule(phases=(TrainingPhase(trains=odd, share=0.5),))
+    whole = LocalRule(phases=(TrainingPhase(trains=odd, share=1.0),))
     with pytest.raises(InputError, match="both rules divide"):
         _ = whole + whole
 
 
 @pytest.mark.parametrize("iterations", [0, 1, 2, 5, 25])
 def test_turns_share_out_every_iteration(iterations):
-    turns = (Turn(trains=odd, share=0.5), Turn(trains=even, share=0.5))
-    (first, resting), (second, others) = lay_out(turns, iterations, ("a.weight", "a.bias"))
+    phases = (TrainingPhase(trains=odd, share=0.5), TrainingPhase(trains=even, share=0.5))
+    (first, resting), (second, others) = phase_lengths(phases, iterations, ("a.weight", "a.bias"))
     assert first + second == iterations and abs(first - second) <= 1
     assert (resting, others) == ({"a.bias"}, {"a.weight"})
-    assert lay_out((), iterations, ("a",)) == ((iterations, frozenset()),)
+    assert phase_lengths((), iterations, ("a",)) == ((iterations, frozenset()),)
 
 
 def a_stretch(here, plan, configuration, iterations, **changes):
@@ -60,7 +63,7 @@ def a_stretch(here, plan, configuration, iterations, **changes):
         recipe=RECIPES["fast"],
         execution=CPU,
         iterations=iterations,
-        total_iterations=4,
+        schedule_length=4,
         **changes,
     )
 
@@ -71,8 +74,8 @@ def test_turns_are_stretches_one_after_the_other():
         new_state(plan, configuration, RECIPES["fast"], CPU, seed=1),
         new_state(plan, configuration, RECIPES["fast"], CPU, seed=1),
     )
-    turns = (Turn(trains=odd, share=0.5), Turn(trains=even, share=0.5))
-    a_stretch(one, plan, configuration, 4, local=Local(turns=turns))
+    phases = (TrainingPhase(trains=odd, share=0.5), TrainingPhase(trains=even, share=0.5))
+    a_stretch(one, plan, configuration, 4, local_rule=LocalRule(phases=phases))
     a_stretch(two, plan, configuration, 2, trains=odd)
     a_stretch(two, plan, configuration, 2, trains=even)
     for p, q in zip(one.network.parameters(), two.network.parameters(), strict=True):
@@ -80,11 +83,11 @@ def test_turns_are_stretches_one_after_the_other():
 
 
 def test_a_detour_that_only_asks_for_the_gradient_changes_nothing():
-    def straight(state, batch, gradient, given):
+    def straight(state, batch, gradient, context):
         return gradient(batch)
 
     here, there = state(), state()
-    got = stepper(local=Local(detours=(straight, straight)))(here, batch())
+    got = stepper(local_rule=LocalRule(gradient_rules=(straight, straight)))(here, batch())
     want = stepper()(there, batch())
     assert torch.equal(got[0], want[0]) and torch.equal(got[1], want[1])
     for p, q in zip(here.network.parameters(), there.network.parameters(), strict=True):
@@ -92,11 +95,11 @@ def test_a_detour_that_only_asks_for_the_gradient_changes_nothing():
 
 
 def test_a_detour_over_a_part_takes_the_mean_over_that_part():
-    def first_half(state, batch, gradient, given):
+    def first_half(state, batch, gradient, context):
         return gradient(batch.part(0, 2))
 
     here, there = state(), state()
-    got = stepper(local=Local(detours=(first_half,)), micro_batch=1)(here, batch())
+    got = stepper(local_rule=LocalRule(gradient_rules=(first_half,)), micro_batch=1)(here, batch())
     want = stepper(batch=2)(there, batch().part(0, 2))
     torch.testing.assert_close(got[0], want[0])
     for p, q in zip(here.network.parameters(), there.network.parameters(), strict=True):
@@ -107,36 +110,36 @@ def test_the_first_detour_is_the_outermost():
     order = []
 
     def named(name):
-        def detour(state, batch, gradient, given):
+        def rule(state, batch, gradient, context):
             order.append(name)
             return gradient(batch)
 
-        return detour
+        return rule
 
-    stepper(local=Local(detours=(named("outer"), named("inner"))))(state(), batch())
+    stepper(local_rule=LocalRule(gradient_rules=(named("outer"), named("inner"))))(state(), batch())
     assert order == ["outer", "inner"]
 
 
 def test_a_correction_comes_before_clipping():
-    def enlarge(state, given):
+    def enlarge(state, context):
         for parameter in state.network.parameters():
             if parameter.grad is not None:
                 parameter.grad.mul_(1e6)
 
     here = state()
-    stepper(local=Local(corrections=(enlarge,)), clip=0.5)(here, batch())
+    stepper(local_rule=LocalRule(corrections=(enlarge,)), clip=0.5)(here, batch())
     assert float(norm(gradients(here))) == pytest.approx(0.5, rel=1e-4)
 
 
 def test_a_term_sees_what_the_finest_head_reads():
     seen = []
 
-    def look(found):
+    def validate(found):
         seen.append(found)
         return found.features.sum() * 0
 
     here = state()
-    stepper(local=Local(terms=(look,), features=True), micro_batch=2)(here, batch())
+    stepper(local_rule=LocalRule(terms=(validate,), features=True), micro_batch=2)(here, batch())
     head = here.network.heads[0]
     before = state().network
     torch.testing.assert_close(
@@ -148,7 +151,7 @@ def test_a_term_sees_what_the_finest_head_reads():
 
 def test_watching_ends():
     network = state().network
-    with watching(network) as features:
+    with capture_features(network) as features:
         network(batch().image)
     network(batch().image)
     assert len(features) == 1
@@ -160,7 +163,7 @@ def test_moved_parameters_come_home_to_the_last_bit(fails):
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     steps = {name: torch.rand_like(p) for name, p in network.named_parameters()}
     try:
-        with moved(network, steps):
+        with perturbed(network, steps):
             network(torch.rand(5, 3))
             for name, parameter in network.named_parameters():
                 assert torch.equal(parameter, before[name] + steps[name])
@@ -194,8 +197,8 @@ def test_memory_is_saved_and_loaded(tmp_path):
 
 
 def test_given_tells_received_from_own():
-    given = Given(
-        start={"a": torch.ones(1), "b": torch.zeros(1)}, shared=frozenset({"a"}), aside={}
+    context = RoundContext(
+        start={"a": torch.ones(1), "b": torch.zeros(1)}, shared=frozenset({"a"}), extras={}
     )
-    assert given.received.keys() == {"a"}
-    assert given.on(torch.device("meta")).start["b"].device.type == "meta"
+    assert context.received.keys() == {"a"}
+    assert context.on(torch.device("meta")).start["b"].device.type == "meta"

@@ -10,10 +10,10 @@ from fednnunet.device import Device
 from fednnunet.errors import FedNNUNetError
 from fednnunet.network.roles import role
 from fednnunet.training.counts import DiceCounts, as_counts, count_dice
+from fednnunet.training.local_job import samples_at_once
 from fednnunet.training.loop import train, validate_patches
 from fednnunet.training.recipe import RECIPES
 from fednnunet.training.state import new_state
-from fednnunet.training.stretch import samples_at_once
 from fednnunet.training.targets import make_targets
 from tests.training.fakes import CPU, blobs, small_plan, small_task
 
@@ -31,7 +31,7 @@ def run(iterations=3, *, recipe="fast", store=None, seed=1, options=None, **chan
         recipe=RECIPES[recipe],
         execution=CPU,
         iterations=iterations,
-        total_iterations=iterations,
+        schedule_length=iterations,
         **(options or {}),
     )
     return state, summary, plan, configuration, store
@@ -82,8 +82,8 @@ def test_only_what_may_change_changes():
 
 def test_partial_labels_train_and_count_only_what_is_annotated():
     _, summary, *_ = run(2, options={"labels_here": (0, 2)})
-    assert summary.dice.hit[0] == summary.dice.extra[0] == summary.dice.missed[0] == 0
-    assert summary.dice.missed[1] + summary.dice.hit[1] > 0
+    assert summary.dice.tp[0] == summary.dice.fp[0] == summary.dice.fn[0] == 0
+    assert summary.dice.fn[1] + summary.dice.tp[1] > 0
 
 
 def test_progress_tells_of_every_iteration():
@@ -135,8 +135,8 @@ def test_counts_add_up_and_give_dice():
     found = torch.tensor([[[0, 1, 2, 2, 1, 0]]])
     logits = torch.nn.functional.one_hot(found, 3).movedim(-1, 1).float()
     counts = as_counts(count_dice(logits, labels, make_targets(task)), task.targets)
-    assert counts == DiceCounts(names=("outer", "inner"), hit=(1, 1), extra=(0, 1), missed=(1, 0))
+    assert counts == DiceCounts(names=("outer", "inner"), tp=(1, 1), fp=(0, 1), fn=(1, 0))
     assert counts.dice == pytest.approx({"outer": 2 / 3, "inner": 2 / 3})
     assert counts + DiceCounts.empty(task.targets) == counts
-    assert (counts + counts).hit == (2, 2)
+    assert (counts + counts).tp == (2, 2)
     assert DiceCounts.empty(task.targets).mean is None

@@ -9,15 +9,15 @@ from fednnunet.device import Device
 from fednnunet.errors import FedNNUNetError, InputError
 from fednnunet.federation.methods.fedgkd import Distillation
 from fednnunet.federation.methods.fedproto import NearPrototypes
-from fednnunet.federation.methods.fedsam import Uphill
+from fednnunet.federation.methods.fedsam import SAMGradient
 from fednnunet.federation.methods.scaffold import Controlled
 from fednnunet.training.device import Execution
-from fednnunet.training.local import Given, Local, Turn
+from fednnunet.training.local_job import LocalJob
+from fednnunet.training.local_rule import LocalRule, RoundContext, TrainingPhase
 from fednnunet.training.loop import train
 from fednnunet.training.parallel import rank_execution, unlike_one_device
 from fednnunet.training.recipe import RECIPES
 from fednnunet.training.state import new_state
-from fednnunet.training.stretch import Stretch
 from tests.training.fakes import CPU, blobs, small_plan, small_task
 
 
@@ -29,9 +29,12 @@ def is_decoder(name):
     return not is_encoder(name)
 
 
-EVERYTHING = Local(
-    turns=(Turn(trains=is_encoder, share=0.6), Turn(trains=is_decoder, share=0.4)),
-    detours=(Uphill(rho=0.1),),
+EVERYTHING = LocalRule(
+    phases=(
+        TrainingPhase(trains=is_encoder, share=0.6),
+        TrainingPhase(trains=is_decoder, share=0.4),
+    ),
+    gradient_rules=(SAMGradient(rho=0.1),),
     corrections=(Controlled(),),
     terms=(Distillation(), NearPrototypes()),
     features=True,
@@ -57,9 +60,9 @@ def run(execution, local=EVERYTHING, store=None):
         recipe=recipe,
         execution=execution,
         iterations=3,
-        total_iterations=4,
-        local=local + Local(terms=(pull,)),
-        given=Given(start=weights, shared=frozenset(weights), aside=PROTOTYPES),
+        schedule_length=4,
+        local_rule=local + LocalRule(terms=(pull,)),
+        context=RoundContext(start=weights, shared=frozenset(weights), extras=PROTOTYPES),
         trains=lambda name: not name.startswith("heads"),
     )
     return state, summary
@@ -70,7 +73,7 @@ def test_two_processes_train_like_one():
     two, shared = run(replace(CPU, devices=2, backend="gloo"))
     assert two.step == one.step == 3
     assert shared.loss == pytest.approx(alone.loss, rel=1e-4)
-    assert shared.dice.hit == pytest.approx(alone.dice.hit, abs=5)
+    assert shared.dice.tp == pytest.approx(alone.dice.tp, abs=5)
     assert one.memory.keys() == two.memory.keys()
     for name, tensor in one.memory.items():
         torch.testing.assert_close(tensor, two.memory[name], rtol=1e-3, atol=1e-5)
@@ -108,17 +111,17 @@ def test_a_mistake_in_a_process_is_told_with_its_cause():
 def test_what_devices_compute_otherwise_than_one_is_noted():
     def note(**changes):
         plan, configuration = small_plan(**changes)
-        stretch = Stretch(
+        local_job = LocalJob(
             store=blobs(),
             names=("case0",),
             plan=plan,
             configuration=configuration,
             recipe=RECIPES["nnunet"],
             iterations=1,
-            total_iterations=1,
-            begin=0,
+            schedule_length=1,
+            schedule_start=0,
         )
-        return " ".join(unlike_one_device(stretch))
+        return " ".join(unlike_one_device(local_job))
 
     assert note() == ""
     assert "takes Dice over" in note(batch_dice=True)

@@ -35,7 +35,7 @@ def go_on(state, iterations, *, recipe="fast", execution=CPU, trains=None, **cha
         recipe=RECIPES[recipe],
         execution=execution,
         iterations=iterations,
-        total_iterations=8,
+        schedule_length=8,
         trains=trains,
     )
 

@@ -7,10 +7,10 @@ import torch
 
 from fednnunet.device import Device
 from fednnunet.errors import FedNNUNetError
-from fednnunet.federation.methods.fedsam import Uphill
+from fednnunet.federation.methods.fedsam import SAMGradient
 from fednnunet.training.batches import Batch
 from fednnunet.training.device import Execution, Machine, choose_execution
-from fednnunet.training.local import Local
+from fednnunet.training.local_rule import LocalRule
 from fednnunet.training.losses import Loss
 from fednnunet.training.recipe import RECIPES
 from fednnunet.training.state import new_state
@@ -144,12 +144,12 @@ def test_the_maps_of_a_failed_pass_are_gone_when_memory_is_cleared(monkeypatch):
 
     clear = here.optimiser.zero_grad
 
-    def look(set_to_none=True):
+    def validate(set_to_none=True):
         held.append([ref() is not None for ref in maps])
         clear(set_to_none=set_to_none)
 
     here.runner = runner
-    monkeypatch.setattr(here.optimiser, "zero_grad", look)
+    monkeypatch.setattr(here.optimiser, "zero_grad", validate)
     step_with_fallback(stepper(), here, batch())
     assert held[:2] == [[], [False]]
 
@@ -158,9 +158,9 @@ def test_a_detour_is_repeated_in_smaller_parts_where_it_stands():
     """Its second gradient fails: the first, and what the detour made of it, stay."""
     easy, hard = state(), state()
     hard.runner = TooSmall(hard.network, 1, spared=2)
-    local = Local(detours=(Uphill(rho=0.1),))
-    step, _ = step_with_fallback(stepper(micro_batch=2, local=local), hard, batch())
-    stepper(micro_batch=1, local=local)(easy, batch())
+    local = LocalRule(gradient_rules=(SAMGradient(rho=0.1),))
+    step, _ = step_with_fallback(stepper(micro_batch=2, local_rule=local), hard, batch())
+    stepper(micro_batch=1, local_rule=local)(easy, batch())
     assert step.micro_batch == 1
     for p, q in zip(easy.network.parameters(), hard.network.parameters(), strict=True):
         torch.testing.assert_close(p, q, rtol=1e-4, atol=1e-6)
@@ -196,15 +196,15 @@ def test_a_local_term_is_added_once():
         return sum(p.square().sum() for p in seen.network.parameters())
 
     whole, parts = state(), state()
-    stepper(local=Local(terms=(pull,)))(whole, batch())
-    stepper(local=Local(terms=(pull,)), micro_batch=1)(parts, batch())
+    stepper(local_rule=LocalRule(terms=(pull,)))(whole, batch())
+    stepper(local_rule=LocalRule(terms=(pull,)), micro_batch=1)(parts, batch())
     plain = state()
     stepper()(plain, batch())
     pairs = list(zip(whole.network.parameters(), parts.network.parameters(), strict=True))
     for p, q in pairs:
         torch.testing.assert_close(p, q, rtol=1e-4, atol=1e-6)
-    moved = zip(whole.network.parameters(), plain.network.parameters(), strict=True)
-    assert any(not torch.allclose(p, q) for p, q in moved)
+    perturbed = zip(whole.network.parameters(), plain.network.parameters(), strict=True)
+    assert any(not torch.allclose(p, q) for p, q in perturbed)
 
 
 def test_the_gradient_is_clipped():

@@ -32,13 +32,13 @@ from torch import Tensor, nn
 
 from fednnunet.errors import InputError
 from fednnunet.federation.methods.fedavg import fedavg
-from fednnunet.federation.methods.method import Tensors, Trained
+from fednnunet.federation.methods.method import Tensors, TrainedSite
 from fednnunet.training.batches import Batch
-from fednnunet.training.local import Given, Gradient, Local, Measured
-from fednnunet.training.moves import gradients, moved
+from fednnunet.training.local_rule import Gradient, LocalRule, Measured, RoundContext
+from fednnunet.training.perturbation import gradients, perturbed
 from fednnunet.training.recipe import recipe_named
 from fednnunet.training.state import TrainingState, make_optimiser
-from fednnunet.training.step import set_rate
+from fednnunet.training.step import set_learning_rate
 
 _ALPHA, _OWN, _MOMENTS = "apfl/alpha", "apfl/own/", "apfl/moments/"
 
@@ -57,24 +57,24 @@ class Mixing:
             raise InputError(f"alpha is {self.alpha}", mend="choose above 0, at most 1")
 
     def __call__(
-        self, state: TrainingState, batch: Batch, gradient: Gradient, given: Given, /
+        self, state: TrainingState, batch: Batch, gradient: Gradient, context: RoundContext, /
     ) -> Measured:
         """Loss and counts are those of w; nothing is kept where `gradient` raises."""
         parameters = state.parameters
         own = {n: _own_of(state.memory, n, parameter) for n, parameter in parameters.items()}
         alpha = state.memory.get(_ALPHA, torch.tensor(self.alpha)).to(next(iter(own.values())))
         apart = {name: own[name] - parameter.detach() for name, parameter in parameters.items()}
-        with moved(state.network, {name: alpha * tensor for name, tensor in apart.items()}):
+        with perturbed(state.network, {name: alpha * tensor for name, tensor in apart.items()}):
             gradient(batch)
             slope = gradients(state)
         measured = gradient(batch)
         if state.scaler.is_enabled() and not any(bool(g.any()) for g in slope.values()):
             return measured  # float16 has overflowed
         along = torch.stack([(apart[name] * g).sum() for name, g in slope.items()]).sum()
-        rate = state.optimiser.param_groups[0]["lr"]
-        _train_own(state, own, {name: alpha * g for name, g in slope.items()}, rate)
+        learning_rate = state.optimiser.param_groups[0]["lr"]
+        _train_own(state, own, {name: alpha * g for name, g in slope.items()}, learning_rate)
         state.memory |= {_OWN + name: tensor for name, tensor in own.items()}
-        state.memory[_ALPHA] = (alpha - rate * along).clamp(0, 1)
+        state.memory[_ALPHA] = (alpha - learning_rate * along).clamp(0, 1)
         return measured
 
 
@@ -82,7 +82,7 @@ class Mixing:
 class Mixed:
     """A site's own model: the mixture, which a site that never trained has not."""
 
-    def keep(self, site: Trained, /) -> None:
+    def update(self, site: TrainedSite, /) -> None:
         """Nothing: v and alpha are trained in every iteration."""
 
     def model(self, tensors: Tensors, memory: Tensors, /) -> dict[str, Tensor]:
@@ -103,13 +103,13 @@ def _own_of(memory: Tensors, name: str, parameter: nn.Parameter) -> Tensor:
     return tensor.clone(memory_format=torch.contiguous_format)
 
 
-def _train_own(state: TrainingState, own: Tensors, slope: Tensors, rate: float) -> None:
+def _train_own(state: TrainingState, own: Tensors, slope: Tensors, learning_rate: float) -> None:
     """One step of the recipe's optimiser on v in place, with its moments in the site's memory."""
     recipe = recipe_named(state.recipe)
     held = nn.ParameterList([nn.Parameter(tensor) for tensor in own.values()])
     fused = bool(state.optimiser.param_groups[0].get("fused"))
     optimiser = make_optimiser(held, recipe, fused=fused)
-    set_rate(optimiser, rate)
+    set_learning_rate(optimiser, learning_rate)
     moments = _moments(state.memory)
     parameters = dict(zip(own, held, strict=True))
     for name, parameter in parameters.items():
@@ -139,6 +139,6 @@ def _moments(memory: Tensors) -> dict[str, dict[str, Tensor]]:
 apfl = replace(
     fedavg,
     about="each site learns a model beside the shared one and how to mix them (APFL, Deng 2020)",
-    local=Local(detours=(Mixing(),)),
-    own=Mixed(),
+    local_rule=LocalRule(gradient_rules=(Mixing(),)),
+    personal_model=Mixed(),
 )

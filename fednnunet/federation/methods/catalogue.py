@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from fednnunet.federation.methods.alternating import head_alternating
 from fednnunet.federation.methods.apfl import apfl
 from fednnunet.federation.methods.decoder import decoder
 from fednnunet.federation.methods.fedadam import fedadam
@@ -22,13 +21,14 @@ from fednnunet.federation.methods.fedproto import fedproto
 from fednnunet.federation.methods.fedprox import fedprox, fedprox_bn_head
 from fednnunet.federation.methods.fedsam import fedsam, fedsam_bn_head
 from fednnunet.federation.methods.head import fedbn_head, head
+from fednnunet.federation.methods.head_alternating import head_alternating
 from fednnunet.federation.methods.iop_fl import iop_fl
 from fednnunet.federation.methods.local import local
 from fednnunet.federation.methods.method import Method
 from fednnunet.federation.methods.per_fedavg import per_fedavg
 from fednnunet.federation.methods.pooled import pooled
+from fednnunet.federation.methods.qfedavg_dice import qfedavg_dice
 from fednnunet.federation.methods.scaffold import scaffold, scaffold_bn_head
-from fednnunet.federation.methods.shortfall import qfedavg_dice
 from fednnunet.federation.methods.similarity import similarity
 from fednnunet.federation.methods.weighting import fedavg_uniform, propfair, qfedavg
 

@@ -17,5 +17,5 @@ def _in_encoder(name: str) -> bool:
 
 decoder = Method(
     about="decoder and segmentation heads stay at the site (FedPer, Arivazhagan 2019)",
-    leaves=_in_encoder,
+    is_shared=_in_encoder,
 )

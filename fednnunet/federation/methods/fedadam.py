@@ -35,7 +35,7 @@ class Adam:
 
     moments: ClassVar[tuple[str, ...]] = ("first", "second")
 
-    rate: float = 0.003
+    learning_rate: float = 0.003
     beta1: float = 0.9
     beta2: float = 0.99
     adaptivity: float = 1e-3
@@ -43,9 +43,9 @@ class Adam:
 
     def __post_init__(self) -> None:
         betas = 0 <= self.beta1 < 1 and 0 <= self.beta2 < 1
-        if not (self.rate > 0 and self.adaptivity > 0 and betas):
+        if not (self.learning_rate > 0 and self.adaptivity > 0 and betas):
             raise InputError(
-                f"rate is {self.rate}, beta1 {self.beta1}, beta2 {self.beta2} "
+                f"learning_rate is {self.learning_rate}, beta1 {self.beta1}, beta2 {self.beta2} "
                 f"and adaptivity {self.adaptivity}",
                 mend="choose rate and adaptivity above 0, betas from 0 to below 1",
             )
@@ -59,7 +59,7 @@ class Adam:
         of_first = 1 - self.beta1**step if self.correct_bias else 1.0
         of_second = 1 - self.beta2**step if self.correct_bias else 1.0
         size = (second / of_second).sqrt() + self.adaptivity
-        return self.rate * (first / of_first) / size, {"first": first, "second": second}
+        return self.learning_rate * (first / of_first) / size, {"first": first, "second": second}
 
 
 fedadam = replace(

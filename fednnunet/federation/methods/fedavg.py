@@ -15,5 +15,5 @@ def _any(name: str) -> bool:
 
 fedavg = Method(
     about="every tensor is averaged, weighted by training cases (McMahan 2017)",
-    leaves=_any,
+    is_shared=_any,
 )

@@ -34,13 +34,13 @@ class Momentum:
 
     moments: ClassVar[tuple[str, ...]] = ("velocity",)
 
-    rate: float = 0.5
+    learning_rate: float = 0.5
     momentum: float = 0.5
 
     def __post_init__(self) -> None:
-        if not (self.rate > 0 and 0 <= self.momentum < 1):
+        if not (self.learning_rate > 0 and 0 <= self.momentum < 1):
             raise InputError(
-                f"rate is {self.rate} and momentum {self.momentum}",
+                f"learning_rate is {self.learning_rate} and momentum {self.momentum}",
                 mend="choose a rate above 0 and a momentum from 0 to below 1",
             )
 
@@ -49,7 +49,7 @@ class Momentum:
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """What to add to the tensor, and its new velocity."""
         velocity = self.momentum * moments["velocity"] + change
-        return self.rate * velocity, {"velocity": velocity}
+        return self.learning_rate * velocity, {"velocity": velocity}
 
 
 fedavgm = replace(

@@ -17,5 +17,5 @@ def _no_norm(name: str) -> bool:
 
 fedbn = Method(
     about="normalisation layers stay at the site (Li 2021)",
-    leaves=_no_norm,
+    is_shared=_no_norm,
 )

@@ -36,19 +36,19 @@ from fednnunet.federation.methods.method import (
     Reply,
     State,
     Tensors,
-    Trained,
+    TrainedSite,
     mean_by_cases,
 )
 from fednnunet.planning.cleanse import check_cases
 from fednnunet.training.amplitude import Exchange, amplitude_shape, mean_amplitude
-from fednnunet.training.local import Given, Local
+from fednnunet.training.local_rule import LocalRule, RoundContext
 
 _OWN, _BANK = "amplitude", "amplitude/"
 _FIRST = "encoder.0.blocks.0.conv.weight"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Borrow:
+class BorrowAmplitude:
     """The change of patches: with `chance`, towards one of the other sites' amplitudes.
 
     A site's own is not borrowed: it is known by what the site keeps in its memory.
@@ -60,10 +60,10 @@ class Borrow:
         if not 0 < self.chance <= 1:
             raise InputError(f"the chance is {self.chance}", mend="choose above 0, at most 1")
 
-    def __call__(self, memory: Tensors, given: Given, /) -> Exchange | None:
+    def __call__(self, memory: Tensors, context: RoundContext, /) -> Exchange | None:
         """The exchange, or None where no other site has told its amplitude."""
         own = memory[_OWN].cpu() if _OWN in memory else None
-        bank = [t.cpu() for name, t in sorted(given.aside.items()) if name.startswith(_BANK)]
+        bank = [t.cpu() for name, t in sorted(context.extras.items()) if name.startswith(_BANK)]
         others = [t for t in bank if own is None or not torch.equal(t, own)]
         return Exchange(amplitudes=tuple(others), chance=self.chance) if others else None
 
@@ -91,9 +91,9 @@ class MeanAmplitude:
         weight = tensors[_FIRST]
         return {_OWN: torch.zeros(amplitude_shape(weight.shape[1], weight.ndim - 2, self.waves))}
 
-    def reply(self, site: Trained, /) -> dict[str, Tensor]:
+    def reply(self, site: TrainedSite, /) -> dict[str, Tensor]:
         """Measured once, then remembered; raises RefusalError where the site has too few cases."""
-        check_cases(site.cases, site.policy)
+        check_cases(site.cases, site.min_cases)
         if _OWN not in site.state.memory:
             patches = (batch.image for batch in site.each_case(self.patches))
             site.state.memory[_OWN] = mean_amplitude(patches, self.waves)
@@ -109,14 +109,14 @@ class GatherAmplitudes:
     def __call__(self, state: State, replies: Sequence[Reply], /) -> State:
         """The state after the round, with each site's amplitude in its aside."""
         new = self.mean(state, replies)
-        told = {_BANK + reply.site: reply.aside[_OWN] for reply in replies}
-        return replace(new, aside={**new.aside, **dict(sorted(told.items()))})
+        told = {_BANK + reply.site: reply.extras[_OWN] for reply in replies}
+        return replace(new, extras={**new.extras, **dict(sorted(told.items()))})
 
 
 feddg = replace(
     fedavg,
     about="patches take on other sites' mean low-frequency amplitude (FedDG, Liu 2021)",
-    local=Local(changes=(Borrow(),)),
-    asides=(MeanAmplitude(),),
+    local_rule=LocalRule(augmentations=(BorrowAmplitude(),)),
+    extras=(MeanAmplitude(),),
     merge=GatherAmplitudes(),
 )

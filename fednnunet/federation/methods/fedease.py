@@ -17,7 +17,7 @@ which have far more weights, are nearly orthogonal by chance alone, and every si
 
 The global model begins as the mean over all sites by cases. As the sites have drifted apart by
 then, the public rounds train it whole, as FedAvg does, and not its private part alone: give them
-(`closing_rounds`) about as many iterations as the joint rounds where hospitals outside need it.
+(`public_rounds`) about as many iterations as the joint rounds where hospitals outside need it.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ from fednnunet.network.roles import encoder_stage
 
 
 @dataclass(frozen=True, slots=True)
-class Eased:
+class AnnealedMixing:
     """A merge that leads each site to what `mean` would send it, less far after each round.
 
     The higher the `power`, the later sites are let go. It needs `State.rounds`; where that is 0,
@@ -68,11 +68,11 @@ class Eased:
             mean = merged.for_site.get(reply.site)
             if mean is None or mean is state.for_site.get(reply.site):  # one mean for all sites
                 mean = merged.shared
-            led[reply.site] = between(reply.tensors, mean, pull)
+            led[reply.site] = lerp(reply.tensors, mean, pull)
         return replace(merged, for_site={**merged.for_site, **led})
 
 
-def between(own: Tensors, other: Tensors, way: float) -> Tensors:
+def lerp(own: Tensors, other: Tensors, way: float) -> Tensors:
     """Tensors that lie at the share `way` from `own` to `other`; whole numbers are `own`'s."""
     return {
         name: torch.lerp(tensor.double(), other[name].double(), way).to(tensor.dtype)
@@ -82,31 +82,31 @@ def between(own: Tensors, other: Tensors, way: float) -> Tensors:
     }
 
 
-def shows_the_scanner(name: str) -> bool:
+def in_first_stages(name: str) -> bool:
     """Whether a tensor belongs to the first two stages of the encoder."""
     return encoder_stage(name) in (0, 1)
 
 
 def site_graph(method: Method, state: State) -> nx.Graph | None:
     """The graph of sites that a method has drawn, if it draws one."""
-    merge = method.merge.mean if isinstance(method.merge, Eased) else method.merge
+    merge = method.merge.mean if isinstance(method.merge, AnnealedMixing) else method.merge
     return merge.graph(state) if isinstance(merge, BySimilarity) else None
 
 
-likes = BySimilarity(over=shows_the_scanner)
+likes = BySimilarity(over=in_first_stages)
 
 fedease = replace(
     fedbn_head,
     about="sites are led to a mean, in the first stages their neighbours', and let go in the end; "
     "norm layers and heads stay (after L2GD, Hanzely and Richtárik 2020, and pFedGraph, Ye 2023)",
-    merge=Eased(likes),
-    apart=True,
+    merge=AnnealedMixing(likes),
+    mean_needs_training=True,
 )
 
 fedease_all = replace(
     fedease,
     about="fedease without a graph: every site is led to the mean of all",
-    merge=Eased(mean_by_cases),
+    merge=AnnealedMixing(mean_by_cases),
 )
 
 fedease_firm = replace(
@@ -118,6 +118,6 @@ fedease_firm = replace(
 fedease_open = replace(
     fedavg,
     about="fedease with norm layers and heads shared too",
-    merge=Eased(likes),
-    apart=True,
+    merge=AnnealedMixing(likes),
+    mean_needs_training=True,
 )

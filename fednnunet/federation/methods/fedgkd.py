@@ -26,7 +26,7 @@ from torch.func import functional_call
 from fednnunet.errors import InputError
 from fednnunet.federation.methods.fedavg import fedavg
 from fednnunet.federation.methods.head import fedbn_head
-from fednnunet.training.local import Local, Pass
+from fednnunet.training.local_rule import ForwardPass, LocalRule
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +39,7 @@ class Distillation:
         if not self.gamma > 0:
             raise InputError(f"gamma is {self.gamma}", mend="choose a gamma above 0, e.g. 0.2")
 
-    def __call__(self, seen: Pass, /) -> Tensor:
+    def __call__(self, seen: ForwardPass, /) -> Tensor:
         """The term as a scalar, zero where the network computes what it did when received."""
         voxels = divergence(
             seen.logits.float(), _as_received(seen).float(), regions=seen.targets.regions
@@ -62,26 +62,26 @@ def divergence(logits: Tensor, teacher: Tensor, *, regions: bool) -> Tensor:
 
 
 @torch.no_grad()
-def _as_received(seen: Pass) -> Tensor:
+def _as_received(seen: ForwardPass) -> Tensor:
     """The finest logits of the network as it was when the round began."""
     was_training = seen.network.training
     seen.network.eval()
     try:
-        return cast(Tensor, functional_call(seen.network, dict(seen.given.start), (seen.image,)))
+        return cast(Tensor, functional_call(seen.network, dict(seen.context.start), (seen.image,)))
     finally:
         seen.network.train(was_training)
 
 
-like_what_was_received = Local(terms=(Distillation(),))
+distillation_rule = LocalRule(terms=(Distillation(),))
 
 fedgkd = replace(
     fedavg,
     about="FedAvg, and outputs are held near the received model's, gamma 0.2 (FedGKD, Yao 2024)",
-    local=like_what_was_received,
+    local_rule=distillation_rule,
 )
 
 fedgkd_bn_head = replace(
     fedbn_head,
     about="fedbn_head, and outputs are held near the received body's (FedGKD, Yao 2024)",
-    local=like_what_was_received,
+    local_rule=distillation_rule,
 )

@@ -34,12 +34,12 @@ from fednnunet.federation.methods.method import (
     Reply,
     State,
     Tensors,
-    Trained,
+    TrainedSite,
     mean_by_cases,
 )
 from fednnunet.training.batches import Batch
-from fednnunet.training.features import watching
-from fednnunet.training.local import Local, Pass
+from fednnunet.training.features import capture_features
+from fednnunet.training.local_rule import ForwardPass, LocalRule
 from fednnunet.training.targets import Targets
 
 _MEAN, _SEEN = "prototypes/mean", "prototypes/seen"
@@ -56,11 +56,11 @@ class NearPrototypes:
         if not self.weight > 0:
             raise InputError(f"weight is {self.weight}", mend="choose a weight above 0, e.g. 1")
 
-    def __call__(self, seen: Pass, /) -> Tensor:
+    def __call__(self, seen: ForwardPass, /) -> Tensor:
         """The term as a scalar: classes that a patch or the federation lacks do not count in it."""
-        if _MEAN not in seen.given.aside or seen.features is None:
+        if _MEAN not in seen.context.extras or seen.features is None:
             return seen.logits.new_zeros((), dtype=torch.float32)
-        prototypes, told = seen.given.aside[_MEAN], seen.given.aside[_SEEN]
+        prototypes, told = seen.context.extras[_MEAN], seen.context.extras[_SEEN]
         sums, voxels = class_sums(seen.features, seen.labels, seen.targets, len(prototypes))
         both = told * (voxels > 0)  # (b, rows)
         distances = (sums / voxels.clamp_min(1)[..., None] - prototypes).square().mean(2)
@@ -112,19 +112,19 @@ class ClassMeans:
         outputs, features = tensors[_HEAD].shape[:2]
         return {_MEAN: torch.zeros(outputs, features), _SEEN: torch.zeros(outputs)}
 
-    def reply(self, site: Trained, /) -> dict[str, Tensor]:
+    def reply(self, site: TrainedSite, /) -> dict[str, Tensor]:
         """Computed with the weights that the site sends; zeros for a class seen too rarely."""
         found = [
             _of_case(site, patches) for patches in islice(site.each_case(self.patches), self.cases)
         ]
         sums, voxels = (torch.stack(parts).double() for parts in zip(*found, strict=True))
-        seen = (voxels > 0).sum(0) >= site.policy.min_cases
+        seen = (voxels > 0).sum(0) >= site.min_cases
         means = sums.sum(0) / voxels.sum(0).clamp_min(1)[:, None] * seen[:, None]
         return {_MEAN: means.float().cpu(), _SEEN: seen.float().cpu()}
 
 
 @torch.no_grad()
-def _of_case(site: Trained, patches: Batch) -> tuple[Tensor, Tensor]:
+def _of_case(site: TrainedSite, patches: Batch) -> tuple[Tensor, Tensor]:
     """Sums of features (k, f) and voxels (k,) of each class over one case's patches."""
     network, execution = site.state.network, site.execution
     rows = len(site.state.parameters[_HEAD])
@@ -132,7 +132,7 @@ def _of_case(site: Trained, patches: Batch) -> tuple[Tensor, Tensor]:
     memory_format = execution.device.memory_format(patches.labels.ndim - 1)
     was_training = network.training
     network.eval()
-    with execution.device.autocast(), watching(network) as features:
+    with execution.device.autocast(), capture_features(network) as features:
         network(patches.image.to(memory_format=memory_format))
     network.train(was_training)
     sums, voxels = class_sums(features[-1], patches.labels, site.targets, rows)
@@ -153,25 +153,25 @@ class MergePrototypes:
         """The state after the round, with the prototypes in its aside."""
         new = self.mean(state, replies)
         ordered = sorted(replies, key=lambda reply: reply.site)
-        like = ordered[0].aside[_MEAN]
+        like = ordered[0].extras[_MEAN]
         total = torch.zeros(like.shape, dtype=torch.float64)
         weight = torch.zeros(len(like), dtype=torch.float64)
         for reply in ordered:
-            counts = reply.cases * reply.aside[_SEEN].double()
-            total += counts[:, None] * reply.aside[_MEAN].double()
+            counts = reply.cases * reply.extras[_SEEN].double()
+            total += counts[:, None] * reply.extras[_MEAN].double()
             weight += counts
         now = weight > 0
         means = (total / weight.where(now, torch.ones_like(weight))[:, None]).to(like.dtype)
-        old = state.aside.get(_MEAN, torch.zeros_like(like))
-        told = state.aside.get(_SEEN, torch.zeros(len(like)))
-        aside = {_MEAN: means.where(now[:, None], old), _SEEN: torch.maximum(told, now.float())}
-        return replace(new, aside={**new.aside, **aside})
+        old = state.extras.get(_MEAN, torch.zeros_like(like))
+        told = state.extras.get(_SEEN, torch.zeros(len(like)))
+        extras = {_MEAN: means.where(now[:, None], old), _SEEN: torch.maximum(told, now.float())}
+        return replace(new, extras={**new.extras, **extras})
 
 
 fedproto = replace(
     fedavg,
     about="FedAvg, and classes have like features at all sites (FedProto's term, Tan 2022)",
-    local=Local(terms=(NearPrototypes(),), features=True),
-    asides=(ClassMeans(),),
+    local_rule=LocalRule(terms=(NearPrototypes(),), features=True),
+    extras=(ClassMeans(),),
     merge=MergePrototypes(),
 )

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from fednnunet.federation.methods.fedavg import fedavg
 from fednnunet.federation.methods.head import fedbn_head
-from fednnunet.training.local import Local, Pass
+from fednnunet.training.local_rule import ForwardPass, LocalRule
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,9 +31,9 @@ class Proximal:
 
     mu: float
 
-    def __call__(self, seen: Pass, /) -> Tensor:
+    def __call__(self, seen: ForwardPass, /) -> Tensor:
         """The term as a scalar, zero when no parameter of the network was received."""
-        received = seen.given.received
+        received = seen.context.received
         squares = [
             (parameter - received[name].to(parameter)).square().sum()
             for name, parameter in seen.network.named_parameters()
@@ -42,16 +42,16 @@ class Proximal:
         return self.mu / 2 * torch.stack(squares).sum() if squares else seen.image.new_zeros(())
 
 
-near_what_was_received = Local(terms=(Proximal(mu=0.01),))
+proximal_rule = LocalRule(terms=(Proximal(mu=0.01),))
 
 fedprox = replace(
     fedavg,
     about="FedAvg, and each site is held near what it received, mu 0.01 (FedProx, Li 2020)",
-    local=near_what_was_received,
+    local_rule=proximal_rule,
 )
 
 fedprox_bn_head = replace(
     fedbn_head,
     about="fedbn_head, and the shared body is held near what was received (FedProx, Li 2020)",
-    local=near_what_was_received,
+    local_rule=proximal_rule,
 )

@@ -21,13 +21,13 @@ from fednnunet.errors import InputError
 from fednnunet.federation.methods.fedavg import fedavg
 from fednnunet.federation.methods.head import fedbn_head
 from fednnunet.training.batches import Batch
-from fednnunet.training.local import Given, Gradient, Local, Measured
-from fednnunet.training.moves import gradients, moved, norm
+from fednnunet.training.local_rule import Gradient, LocalRule, Measured, RoundContext
+from fednnunet.training.perturbation import gradients, norm, perturbed
 from fednnunet.training.state import TrainingState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Uphill:
+class SAMGradient:
     """The detour: the gradient is taken `rho` uphill of where the network stands."""
 
     rho: float = 0.05
@@ -37,27 +37,27 @@ class Uphill:
             raise InputError(f"rho is {self.rho}", mend="choose a rho above 0, e.g. 0.05")
 
     def __call__(
-        self, state: TrainingState, batch: Batch, gradient: Gradient, given: Given, /
+        self, state: TrainingState, batch: Batch, gradient: Gradient, context: RoundContext, /
     ) -> Measured:
         """Loss and counts are those of the network where it stands."""
         measured = gradient(batch)
         slope = gradients(state)
         length = self.rho / (norm(slope) + 1e-12)
-        with moved(state.network, {name: length * g for name, g in slope.items()}):
+        with perturbed(state.network, {name: length * g for name, g in slope.items()}):
             gradient(batch)
         return measured
 
 
-towards_flat_minima = Local(detours=(Uphill(),))
+sam_rule = LocalRule(gradient_rules=(SAMGradient(),))
 
 fedsam = replace(
     fedavg,
     about="FedAvg of sites that look for flat minima, rho 0.05 (SAM, Foret 2021; Qu 2022)",
-    local=towards_flat_minima,
+    local_rule=sam_rule,
 )
 
 fedsam_bn_head = replace(
     fedbn_head,
     about="fedbn_head of sites that look for flat minima, rho 0.05 (SAM, Foret 2021; Qu 2022)",
-    local=towards_flat_minima,
+    local_rule=sam_rule,
 )

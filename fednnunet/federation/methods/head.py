@@ -20,10 +20,10 @@ def _no_norm_no_head(name: str) -> bool:
 
 head = Method(
     about="segmentation heads stay at the site (FedRep 2021, FLOP 2021)",
-    leaves=_no_head,
+    is_shared=_no_head,
 )
 
 fedbn_head = Method(
     about="normalisation layers and segmentation heads stay at the site",
-    leaves=_no_norm_no_head,
+    is_shared=_no_norm_no_head,
 )

@@ -26,13 +26,13 @@ from torch import Tensor
 
 from fednnunet.errors import InputError
 from fednnunet.federation.methods.fedavg import fedavg
-from fednnunet.federation.methods.method import Tensors, Trained
+from fednnunet.federation.methods.method import Tensors, TrainedSite
 
 _OWN = "iop_fl/own/"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Trail:
+class EMA:
     """A site's own model: a mean of the models after each of its rounds, the latest most."""
 
     kept: float = 0.1
@@ -41,7 +41,7 @@ class Trail:
         if not 0 <= self.kept < 1:
             raise InputError(f"kept is {self.kept}", mend="choose 0 to below 1")
 
-    def keep(self, site: Trained, /) -> None:
+    def update(self, site: TrainedSite, /) -> None:
         """Move p; counters are the latest."""
         memory = site.state.memory
         for name, tensor in site.state.network.state_dict().items():
@@ -59,5 +59,5 @@ class Trail:
 iop_fl = replace(
     fedavg,
     about="FedAvg; each site's own model follows its training from round to round (IOP-FL 2023)",
-    own=Trail(),
+    personal_model=EMA(),
 )

@@ -18,6 +18,6 @@ def _count_the_round(state: State, replies: Sequence[Reply]) -> State:
 
 local = Method(
     about="nothing is shared; every site trains alone",
-    leaves=_none,
+    is_shared=_none,
     merge=_count_the_round,
 )

@@ -8,11 +8,11 @@ from typing import Protocol
 
 from torch import Tensor
 
-from fednnunet.federation.weights import weighted_mean
-from fednnunet.planning.cleanse import SitePolicy
+from fednnunet.federation.wire.phases import Phase
+from fednnunet.federation.wire.tensors import weighted_mean
 from fednnunet.training.batches import Batch
 from fednnunet.training.device import Execution
-from fednnunet.training.local import Given, Local
+from fednnunet.training.local_rule import LocalRule, RoundContext
 from fednnunet.training.state import TrainingState
 from fednnunet.training.targets import Targets
 
@@ -30,7 +30,7 @@ class Reply:
     tensors: Tensors
     cases: int
     loss: float
-    aside: Tensors = field(default_factory=dict)
+    extras: Tensors = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +46,7 @@ class State:
     round: int
     shared: Tensors
     rounds: int = 0
-    aside: Tensors = field(default_factory=dict)
+    extras: Tensors = field(default_factory=dict)
     memory: Tensors = field(default_factory=dict)
     for_site: Mapping[str, Tensors] = field(default_factory=dict)
 
@@ -64,7 +64,7 @@ class Merge(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Trained:
+class TrainedSite:
     """A site at the end of a round of the joint phase: what an aside is made of.
 
     `state` holds the network after local training, and the site's memory, which may be changed.
@@ -74,15 +74,15 @@ class Trained:
     """
 
     state: TrainingState
-    given: Given
+    context: RoundContext
     each_case: Callable[[int], Iterator[Batch]]
     cases: int
-    policy: SitePolicy
+    min_cases: int
     targets: Targets
     execution: Execution
 
 
-class Aside(Protocol):
+class Extra(Protocol):
     """What is exchanged beside the network's tensors: control variates, prototypes, spectra.
 
     Its names are its own (`control/...`). What the coordinator makes of the replies is the
@@ -101,15 +101,15 @@ class Aside(Protocol):
         """
         ...
 
-    def reply(self, site: Trained, /) -> Tensors:
+    def reply(self, site: TrainedSite, /) -> Tensors:
         """What the site sends: sums and means over it as a whole, never of one case."""
         ...
 
 
-class Own(Protocol):
+class PersonalModel(Protocol):
     """A site's own model, where it is more than its network with what is shared in it."""
 
-    def keep(self, site: Trained, /) -> None:
+    def update(self, site: TrainedSite, /) -> None:
         """At the end of a joint round: change the site's memory, if need be."""
         ...
 
@@ -152,7 +152,7 @@ mean_by_cases = MeanBy(by_cases)
 class Method:
     """A way to train together.
 
-    `leaves(tensor_name)` says which tensors are shared; all others stay on the site's disk.
+    `is_shared(tensor_name)` says which tensors are shared; all others stay on the site's disk.
     `local` is what changes in the sites' training, `asides` what they exchange beside weights, and
     `merge` makes the next state. `own` builds the sites' own models where these are more than the
     network. `pools` marks the reference whose cases lie in one place, `apart` a method at whose
@@ -160,34 +160,44 @@ class Method:
     """
 
     about: str
-    leaves: Callable[[str], bool]
-    local: Local = field(default_factory=Local)
-    asides: tuple[Aside, ...] = ()
-    own: Own | None = None
+    is_shared: Callable[[str], bool]
+    local_rule: LocalRule = field(default_factory=LocalRule)
+    extras: tuple[Extra, ...] = ()
+    personal_model: PersonalModel | None = None
     merge: Merge = mean_by_cases
     pools: bool = False
-    apart: bool = False
+    mean_needs_training: bool = False
 
     def shared(self, tensors: Tensors) -> dict[str, Tensor]:
         """The part of `tensors` that leaves a site."""
-        return {name: tensor for name, tensor in tensors.items() if self.leaves(name)}
+        return {name: tensor for name, tensor in tensors.items() if self.is_shared(name)}
 
     def private(self, tensors: Tensors) -> dict[str, Tensor]:
         """The part of `tensors` that stays."""
-        return {name: tensor for name, tensor in tensors.items() if not self.leaves(name)}
+        return {name: tensor for name, tensor in tensors.items() if not self.is_shared(name)}
 
-    def aside_like(self, tensors: Tensors) -> dict[str, Tensor]:
+    def outgoing(self, tensors: Tensors, phase: Phase) -> dict[str, Tensor]:
+        """The part of a network's tensors that sites train together in `phase` and send back."""
+        match phase:
+            case "joint":
+                return self.shared(tensors)
+            case "personal":
+                return {}
+            case "public":
+                return dict(tensors) if self.mean_needs_training else self.private(tensors)
+
+    def extras_like(self, tensors: Tensors) -> dict[str, Tensor]:
         """What a reply holds beside the weights, from all of a network's tensors."""
         shared = self.shared(tensors).keys()
-        parts = [aside.like(tensors, shared) for aside in self.asides]
+        parts = [extras.like(tensors, shared) for extras in self.extras]
         return {name: tensor for part in parts for name, tensor in part.items()}
 
     @property
-    def aside_words(self) -> str:
+    def extras_words(self) -> str:
         """What leaves a site beside the weights, for its ledger; empty if nothing does."""
-        return "; ".join(aside.words for aside in self.asides)
+        return "; ".join(extras.words for extras in self.extras)
 
-    def aside_of(self, site: Trained) -> dict[str, Tensor]:
+    def make_extras(self, site: TrainedSite) -> dict[str, Tensor]:
         """What a site sends beside its weights."""
-        parts = [aside.reply(site) for aside in self.asides]
+        parts = [extras.reply(site) for extras in self.extras]
         return {name: tensor for part in parts for name, tensor in part.items()}

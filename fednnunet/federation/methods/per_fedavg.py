@@ -21,8 +21,8 @@ from dataclasses import dataclass, replace
 from fednnunet.errors import InputError
 from fednnunet.federation.methods.fedavg import fedavg
 from fednnunet.training.batches import Batch
-from fednnunet.training.local import Given, Gradient, Local, Measured
-from fednnunet.training.moves import gradients, moved
+from fednnunet.training.local_rule import Gradient, LocalRule, Measured, RoundContext
+from fednnunet.training.perturbation import gradients, perturbed
 from fednnunet.training.state import TrainingState
 
 
@@ -37,7 +37,7 @@ class AfterOneStep:
             raise InputError(f"alpha is {self.alpha}", mend="choose an alpha above 0, e.g. 0.01")
 
     def __call__(
-        self, state: TrainingState, batch: Batch, gradient: Gradient, given: Given, /
+        self, state: TrainingState, batch: Batch, gradient: Gradient, context: RoundContext, /
     ) -> Measured:
         """Loss and counts are those of the first half, where the network stands.
 
@@ -51,7 +51,7 @@ class AfterOneStep:
             )
         measured = gradient(batch.part(0, half))
         slope = gradients(state)
-        with moved(state.network, {name: -self.alpha * g for name, g in slope.items()}):
+        with perturbed(state.network, {name: -self.alpha * g for name, g in slope.items()}):
             gradient(batch.part(half, len(batch)))
         return measured
 
@@ -59,5 +59,5 @@ class AfterOneStep:
 per_fedavg = replace(
     fedavg,
     about="a shared start for own models, first order, alpha 0.01 (Per-FedAvg, Fallah 2020)",
-    local=Local(detours=(AfterOneStep(),)),
+    local_rule=LocalRule(gradient_rules=(AfterOneStep(),)),
 )

@@ -39,11 +39,11 @@ from fednnunet.federation.methods.method import (
     Reply,
     State,
     Tensors,
-    Trained,
+    TrainedSite,
     mean_by_cases,
 )
 from fednnunet.network.roles import is_trained
-from fednnunet.training.local import Given, Local
+from fednnunet.training.local_rule import LocalRule, RoundContext
 from fednnunet.training.state import TrainingState
 
 _CONTROL, _CASES = "control/", "control_cases/"
@@ -59,12 +59,12 @@ class Controlled:
     is left out, as the optimiser leaves it out.
     """
 
-    def __call__(self, state: TrainingState, given: Given, /) -> None:
+    def __call__(self, state: TrainingState, context: RoundContext, /) -> None:
         """Correct the gradients of the shared parameters."""
         found = {
             name: parameter.grad
             for name, parameter in state.parameters.items()
-            if name in given.shared and parameter.grad is not None
+            if name in context.shared and parameter.grad is not None
         }
         if state.scaler.is_enabled() and not all(torch.isfinite(g).all() for g in found.values()):
             return
@@ -75,7 +75,7 @@ class Controlled:
                 memory[_SUM + name].add_(gradient)
             else:
                 memory[_SUM + name] = gradient.clone()
-            common, own = given.aside.get(_CONTROL + name), memory.get(_OWN + name)
+            common, own = context.extras.get(_CONTROL + name), memory.get(_OWN + name)
             if common is not None:
                 gradient.add_(common if own is None else common - own)
 
@@ -90,13 +90,13 @@ class ControlChange:
         """One tensor a shared parameter."""
         return {_CONTROL + n: tensors[n] for n in shared if is_trained(n, tensors[n])}
 
-    def reply(self, site: Trained, /) -> dict[str, Tensor]:
+    def reply(self, site: TrainedSite, /) -> dict[str, Tensor]:
         """The changes; c_k is renewed in the site's memory and the round's sums are dropped."""
         memory, changes = site.state.memory, {}
         count = int(memory.pop(_COUNT, torch.ones(())))
         for name, parameter in site.state.parameters.items():
             total = memory.pop(_SUM + name, None)
-            if name not in site.given.shared:
+            if name not in site.context.shared:
                 continue
             old = memory.get(_OWN + name, torch.zeros_like(parameter.detach()))
             new = torch.zeros_like(old) if total is None else total / count
@@ -119,31 +119,31 @@ class MergeControls:
         """The state after the round, with c as `control/<parameter>` in its aside."""
         new = self.mean(state, replies)
         ordered = sorted(replies, key=lambda reply: reply.site)
-        memory, aside = dict(new.memory), dict(new.aside)
+        memory, extras = dict(new.memory), dict(new.extras)
         for reply in ordered:
             memory[_CASES + reply.site] = torch.tensor(reply.cases)
         cases = sum(int(t) for name, t in memory.items() if name.startswith(_CASES))
-        for name, like in ordered[0].aside.items():
+        for name, like in ordered[0].extras.items():
             if not name.startswith(_CONTROL):
                 continue
             total = memory.get(name, torch.zeros(like.shape, dtype=torch.float64))
             for reply in ordered:
-                total = total + reply.cases * reply.aside[name].to(torch.float64)
+                total = total + reply.cases * reply.extras[name].to(torch.float64)
             memory[name] = total
-            aside[name] = (total / cases).to(like.dtype)
-        return replace(new, memory=memory, aside=aside)
+            extras[name] = (total / cases).to(like.dtype)
+        return replace(new, memory=memory, extras=extras)
 
 
 scaffold = replace(
     fedavg,
     about="gradients are corrected towards all sites' mean (SCAFFOLD, Karimireddy 2020)",
-    local=Local(corrections=(Controlled(),)),
-    asides=(ControlChange(),),
+    local_rule=LocalRule(corrections=(Controlled(),)),
+    extras=(ControlChange(),),
     merge=MergeControls(),
 )
 
 scaffold_bn_head = replace(
     scaffold,
     about="fedbn_head whose shared body is trained by SCAFFOLD (Karimireddy 2020)",
-    leaves=fedbn_head.leaves,
+    is_shared=fedbn_head.is_shared,
 )

@@ -30,7 +30,7 @@ from fednnunet.errors import InputError
 from fednnunet.federation.methods.fedavg import fedavg
 from fednnunet.federation.methods.method import Reply, State, Tensors, mean_by_cases
 from fednnunet.federation.methods.updates import Pulls
-from fednnunet.federation.weights import weighted_mean
+from fednnunet.federation.wire.tensors import weighted_mean
 
 _PAIR = "similarity/"  # in memory, `similarity/<site>/<site>`, the names sorted
 

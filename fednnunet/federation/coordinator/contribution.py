@@ -1,0 +1,60 @@
+"""Measures what each site contributes: from its replies, and from a model made without it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from torch import Tensor
+
+from fednnunet import records
+from fednnunet.evaluation.contribution import CONTRIBUTION, estimate
+from fednnunet.federation.coordinator.engine import Engine
+from fednnunet.federation.coordinator.exchange import ask
+from fednnunet.federation.coordinator.history import RoundRecord
+from fednnunet.federation.methods.method import Reply, State, by_cases
+from fednnunet.federation.methods.updates import Pulls
+from fednnunet.federation.wire.messages import ProbeInvite, ProbeReply
+from fednnunet.federation.wire.tensors import weighted_mean
+
+
+def divergence(state: State, replies: Sequence[Reply]) -> dict[str, float]:
+    """For each site 1 - cosine between its change and the mean change of the others, by cases."""
+    pulls, cases = Pulls.of(state, replies), by_cases(replies)
+    found = {}
+    for site in pulls.sites:
+        others = {name: count for name, count in cases.items() if name != site}
+        found[site] = 1 - pulls.cosine({site: 1.0}, others)
+    return found
+
+
+def without(replies: Sequence[Reply], site: str) -> dict[str, Tensor]:
+    """The mean of all replies but a site's own, by cases."""
+    ordered = sorted(replies, key=lambda reply: reply.site)
+    return weighted_mean([(r.tensors, float(r.cases)) for r in ordered if r.site != site])
+
+
+def ask_leave_one_out(
+    engine: Engine, invite: ProbeInvite, replies: Sequence[Reply]
+) -> dict[str, float]:
+    """What the model made without a site is missing there, of each site that answers.
+
+    Each is sent `invite` with the tensors of that model.
+    """
+    invites = {
+        reply.site: replace(invite, tensors=without(replies, reply.site)) for reply in replies
+    }
+    answers = ask(engine, invites, ProbeReply).replies
+    return {
+        site: answer.reply.dice_loss
+        for site, answer in answers.items()
+        if isinstance(answer.reply, ProbeReply)
+    }
+
+
+def write_contribution(history: Sequence[RoundRecord], folder: Path) -> None:
+    """Write `contribution.json` into `folder`, if anything was measured."""
+    found = estimate(record.contribution for record in history)
+    if found.sites:
+        records.write(found, folder / CONTRIBUTION)

@@ -1,0 +1,62 @@
+"""Whom a round asks, and what each site is sent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from fednnunet.federation.coordinator.history import RoundRecord, rounds_of
+from fednnunet.federation.coordinator.participation import choose
+from fednnunet.federation.coordinator.run import Run
+from fednnunet.federation.membership import Member, present
+from fednnunet.federation.methods.method import State, Tensors
+from fednnunet.federation.wire.extras import join
+from fednnunet.federation.wire.messages import TrainInvite
+from fednnunet.federation.wire.phases import Phase, Phases
+
+
+def sites_of_round(
+    run: Run,
+    phases: Phases,
+    number: int,
+    history: Sequence[RoundRecord],
+    members: Mapping[str, Member],
+) -> tuple[str, ...]:
+    """The sites of round `number` (from 0): a part of the members in a joint one, else all."""
+    if phases.of(number) != "joint":
+        return present(members, number)
+    return choose(
+        members,
+        number,
+        history,
+        count=run.training.sites_per_round,
+        selection=run.training.selection,
+        seed=run.training.seed,
+    )
+
+
+def invite(
+    run: Run, phases: Phases, state: State, history: Sequence[RoundRecord], site: str
+) -> TrainInvite:
+    """What one site is sent: in the personal phase only its first round needs what is shared."""
+    phase = phases.of(state.round)
+    place, rounds = phases.schedule(state.round)
+    resume_round = rounds_of(history, site, public=phase == "public")
+    alone = phase == "personal" and resume_round > phases.joint
+    return TrainInvite(
+        tensors={} if alone else _sent(state, phase, site),
+        run=run.name,
+        method=run.method_name,
+        round=state.round,
+        phase=phase,
+        resume_round=resume_round,
+        iterations=run.training.iterations_per_round,
+        schedule_start=place * run.training.iterations_per_round,
+        schedule_length=rounds * run.training.iterations_per_round,
+    )
+
+
+def _sent(state: State, phase: Phase, site: str) -> Tensors:
+    """What goes to a site that begins a round from it."""
+    if phase == "public":
+        return state.shared
+    return join(state.received(site), state.extras if phase == "joint" else {})

@@ -1,0 +1,62 @@
+"""One training by one method: what it consists of, and what it is known by."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from fednnunet import records
+from fednnunet.federation.methods.catalogue import METHODS
+from fednnunet.federation.methods.constants import constants
+from fednnunet.federation.methods.method import Method, Tensors
+from fednnunet.federation.spec import Training
+from fednnunet.federation.wire.phases import Phases
+from fednnunet.planning.plan import Plan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """One training by one method: the main one (`name` "") or a reference beside it."""
+
+    name: str
+    method_name: str
+    folder: Path
+    plan: Plan
+    training: Training
+
+    @property
+    def method(self) -> Method:
+        """The method's both halves."""
+        return METHODS[self.method_name]
+
+    def phases(self, tensors: Tensors) -> Phases:
+        """The rounds of each phase; none public where what is shared is the whole model."""
+        training, method = self.training, self.method
+        two_parts = bool(method.shared(tensors)) and bool(method.private(tensors))
+        return Phases(
+            joint=training.rounds,
+            personal=training.personal_rounds,
+            public=training.public_rounds if two_parts or method.mean_needs_training else 0,
+            continued=training.personal_schedule == "continued",
+        )
+
+    @property
+    def key(self) -> str:
+        """A checksum of all that the rounds depend on, the method's own constants among it."""
+        training = replace(
+            self.training,
+            method=self.method_name,
+            baselines=(),
+            routed=False,
+            contribution=False,
+            device="",
+            compile=False,
+            validate_every=0,
+            quorum=0,
+            keep="last",
+        )
+        parts = [records.encode(self.plan), records.encode(training), constants(self.method)]
+        content = json.dumps(parts, sort_keys=True)
+        return hashlib.sha256(content.encode()).hexdigest()[:16]

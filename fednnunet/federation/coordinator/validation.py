@@ -1,0 +1,99 @@
+"""Scores on held-out cases while the rounds go on, and which model they are of."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+from torch import Tensor
+
+from fednnunet.evaluation.scores import SiteScores
+from fednnunet.federation.coordinator.engine import Engine
+from fednnunet.federation.coordinator.exchange import ask
+from fednnunet.federation.coordinator.history import RoundRecord
+from fednnunet.federation.coordinator.rounds import Run
+from fednnunet.federation.methods.method import State
+from fednnunet.federation.wire.messages import EvaluateInvite, EvaluateReply
+from fednnunet.inference.best_bundle import FOLDER, offer
+from fednnunet.inference.bundle import write_bundle
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Validation:
+    """Asks `sites` for scores after every `Training.validate_every` rounds; 0 is never.
+
+    `names` are those of all tensors of the network. Where all are shared, the merged model is
+    judged, and the best one kept by the coordinator; else each site that took part judges the model
+    of its own and keeps its best. A site that does not answer is left out.
+    """
+
+    engine: Engine
+    run: Run
+    names: Collection[str]
+    sites: Sequence[str]
+
+    def __call__(self, state: State, history: Sequence[RoundRecord]) -> dict[str, SiteScores]:
+        """Sums of scores of each site after the last round of `history`, if it is to be judged."""
+        every = self.run.training.validate_every
+        if not every or state.round % every:
+            return {}
+        merged = history[-1].phase != "personal" and state.shared.keys() == set(self.names)
+        if merged:
+            invites = dict.fromkeys(self.sites, global_invite(self.run, state.shared, state.round))
+        else:
+            alone = history[-1].phase == "personal"
+            invites = {
+                site: personal_invite(self.run, state, site, state.round, alone=alone)
+                for site in history[-1].sites
+            }
+        brief = {site: replace(invite, brief=True) for site, invite in invites.items()}
+        answers = ask(self.engine, brief, EvaluateReply)
+        scores = {
+            site: answer.reply.scores
+            for site, answer in answers.replies.items()
+            if isinstance(answer.reply, EvaluateReply)
+        }
+        if merged:
+            write = partial(
+                write_bundle,
+                plan=self.run.plan,
+                configuration=self.run.training.configuration,
+                weights=state.shared,
+                mirrored=self.run.training.mirrored,
+                note={"method": self.run.method_name, "rounds": str(state.round)},
+            )
+            offer(self.run.folder / FOLDER, state.round, mean_dice(scores), write)
+        return scores
+
+
+def mean_dice(scores: Mapping[str, SiteScores]) -> float:
+    """Mean over sites of their mean Dice; NaN where no site has any."""
+    values = [site.mean() for site in scores.values()]
+    defined = [value for value in values if value == value]
+    return statistics.fmean(defined) if defined else float("nan")
+
+
+def global_invite(run: Run, tensors: Mapping[str, Tensor], rounds: int) -> EvaluateInvite:
+    """Asks for scores of one model for all."""
+    return EvaluateInvite(
+        tensors=tensors, run=run.name, method=run.method_name, round=rounds, personal=False
+    )
+
+
+def personal_invite(
+    run: Run, state: State, site: str, after: int, *, alone: bool, best: bool = False
+) -> EvaluateInvite:
+    """Asks a site for scores of its own model after so many rounds, or of the best it has kept.
+
+    A model that was last trained `alone` needs nothing of what is shared.
+    """
+    return EvaluateInvite(
+        tensors={} if alone else run.method.shared(state.received(site)),
+        run=run.name,
+        method=run.method_name,
+        round=after,
+        personal=True,
+        best=best,
+    )

@@ -1,0 +1,58 @@
+"""The embedded engine: all sites in this process, one after another.
+
+Every message is packed to bytes and read again, so what crosses a site's wall here is exactly what
+would cross a network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Protocol
+
+from fednnunet.errors import FedNNUNetError
+from fednnunet.federation.coordinator.engine import Answer
+from fednnunet.federation.site.trainer import SiteTrainer
+from fednnunet.federation.wire.messages import Message, pack, unpack
+
+
+class InProcessSite(Protocol):
+    """A site in this process."""
+
+    @property
+    def trainer(self) -> SiteTrainer:
+        """What trains there, once it is prepared."""
+        ...
+
+    def answer(self, data: bytes) -> bytes:
+        """Take an invite as bytes and return the reply as bytes."""
+        ...
+
+
+class InProcessEngine:
+    """Runs sites in this process."""
+
+    def __init__(self, sites: Mapping[str, InProcessSite]) -> None:
+        self._sites = dict(sorted(sites.items()))
+
+    @property
+    def sites(self) -> tuple[str, ...]:
+        """Names of the sites, sorted."""
+        return tuple(self._sites)
+
+    def local(self, name: str) -> InProcessSite:
+        """One of the sites itself, for what is done on this machine only."""
+        return self._sites[name]
+
+    def ask(self, invites: Mapping[str, Message]) -> Iterator[Answer]:
+        """Ask the sites in the order of their names."""
+        for name in sorted(invites):
+            data = pack(invites[name])
+            try:
+                answer = self._sites[name].answer(data)
+                reply = unpack(answer, sender=f"site {name}")
+            except FedNNUNetError as error:
+                yield Answer(site=name, error=error, bytes_to_site=len(data))
+                continue
+            yield Answer(
+                site=name, reply=reply, bytes_to_site=len(data), bytes_from_site=len(answer)
+            )

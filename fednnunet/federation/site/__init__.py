@@ -1,0 +1,1 @@
+"""A site's side: what it can be asked, its policy and its ledger."""

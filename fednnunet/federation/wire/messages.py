@@ -1,0 +1,261 @@
+"""Everything that may cross a site's wall, in either direction. Nothing else does.
+
+A message is a frozen dataclass: plain fields travel as JSON, the field `tensors` as safetensors,
+both in one byte string. There is no pickle and no code in it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar
+
+import torch
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from torch import Tensor
+
+from fednnunet import records
+from fednnunet.errors import ReplyError
+from fednnunet.evaluation.scores import SiteScores
+from fednnunet.federation.wire.phases import Phase
+from fednnunet.planning.fingerprint import WORDS
+from fednnunet.planning.plan import Plan
+from fednnunet.task import Task
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """Base of all messages. `tensors` maps names to values; most messages have none."""
+
+    words: ClassVar[str] = ""
+    tensors: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeasureInvite(Message):
+    """Asks a site to measure its cases."""
+
+    words: ClassVar[str] = "request: additive statistics of your cases"
+    task: Task
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FingerprintReply(Message):
+    """First exchange: the site's fingerprint as one vector of sums, `tensors["sums"]`."""
+
+    words: ClassVar[str] = WORDS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShapesInvite(Message):
+    """Asks for the histogram of shapes at the federation's target spacing (z, y, x)."""
+
+    words: ClassVar[str] = "request: histogram of resampled shapes"
+    spacing_mm: tuple[float, float, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShapesReply(Message):
+    """Second exchange: the histogram of resampled shapes, `tensors["sums"]`."""
+
+    words: ClassVar[str] = "histogram over cases of the shapes after resampling"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrepareInvite(Message):
+    """Hands a site the plan and asks it to prepare its cases for one configuration."""
+
+    words: ClassVar[str] = "the common plan"
+    plan: Plan
+    configuration: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrepareReply(Message):
+    """How many cases the site will train on, and how many it keeps for evaluation."""
+
+    words: ClassVar[str] = "the numbers of cases for training and for evaluation"
+    training_cases: int
+    held_out_cases: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainInvite(Message):
+    """One round: the tensors to train from, and for how long.
+
+    `run` is "" for the main training or names a baseline, `round` counts from 0. `resume_round` is
+    the number of rounds after which the site's own state is to be taken up: its last round that was
+    accepted, 0 where it begins. The learning rate follows from `schedule_start`, the number of
+    iterations of the schedule before this round, and `schedule_length`, the number of all of them.
+    """
+
+    words: ClassVar[str] = "the federation's shared weights"
+    run: str
+    method: str
+    round: int
+    phase: Phase
+    resume_round: int
+    iterations: int
+    schedule_start: int
+    schedule_length: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainReply(Message):
+    """What leaves after local training: tensors, and figures of the site as a whole.
+
+    `overlap` counts voxels (tp, fp, fn) of each target over all training patches,
+    `held_out` over a few fixed patches of the held-out cases. `notes` are words for the log.
+    """
+
+    words: ClassVar[str] = (
+        "updated shared weights, number of training cases, mean loss, overlap on patches, timings"
+    )
+    round: int
+    cases: int
+    loss: float
+    seconds: float
+    wait_share: float
+    overlap: tuple[tuple[int, int, int], ...] = ()
+    held_out: tuple[tuple[int, int, int], ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeInvite(Message):
+    """Asks what a model is missing on the site's training cases.
+
+    The model is the site's own after `round` rounds, with the tensors sent along in it.
+    """
+
+    words: ClassVar[str] = "request: how far a model falls short on your training cases"
+    run: str
+    method: str
+    round: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeReply(Message):
+    """1 - mean Dice over patches of all training cases together."""
+
+    words: ClassVar[str] = "how far a model falls short on the training cases together: one number"
+    dice_loss: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluateInvite(Message):
+    """Asks for scores on held-out cases: of the personal model, or of the tensors sent along.
+
+    The personal model is the site's state after `round` rounds, with the tensors sent along in it;
+    or the `best` that the site has kept, if it has kept one. A `brief` request is for figures
+    without pictures. With `routed` the tensors are those of several experts, which are mixed for
+    each case.
+    """
+
+    words: ClassVar[str] = "request: scores on held-out cases"
+    run: str
+    method: str
+    round: int
+    personal: bool
+    best: bool = False
+    brief: bool = False
+    routed: bool = False
+
+    @property
+    def model(self) -> str:
+        """Which model is meant: personal, routed or global."""
+        return "personal" if self.personal else "routed" if self.routed else "global"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluateReply(Message):
+    """Sums of scores over the site's held-out cases, of the model after `round` rounds."""
+
+    words: ClassVar[str] = "sums over held-out cases of Dice, IoU, HD95 and ASSD"
+    scores: SiteScores
+    round: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelInvite(Message):
+    """Asks a site to give its own model away, named by `round` and `best` as to be evaluated."""
+
+    words: ClassVar[str] = "request: your own model, for hospitals outside the federation"
+    run: str
+    method: str
+    round: int
+    best: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelReply(Message):
+    """All tensors of the site's own model."""
+
+    words: ClassVar[str] = (
+        "the site's own model, whole, for a bundle that hospitals outside the federation use"
+    )
+
+
+KINDS: dict[str, type[Message]] = {
+    kind.__name__: kind
+    for kind in (
+        MeasureInvite,
+        FingerprintReply,
+        ShapesInvite,
+        ShapesReply,
+        PrepareInvite,
+        PrepareReply,
+        TrainInvite,
+        TrainReply,
+        ProbeInvite,
+        ProbeReply,
+        EvaluateInvite,
+        EvaluateReply,
+        ModelInvite,
+        ModelReply,
+    )
+}
+
+
+def pack(message: Message) -> bytes:
+    """The message as the bytes that travel: a safetensors file with the fields in its header."""
+    bare = replace(message, tensors={})
+    header: dict[str, Any] = {"schema": SCHEMA, "kind": type(message).__name__}
+    fields = records.encode(bare)
+    del fields["tensors"]
+    metadata = {"message": json.dumps(header | {"fields": fields}, allow_nan=False)}
+    tensors = {name: t.detach().cpu().contiguous() for name, t in message.tensors.items()}
+    return save_tensors(tensors, metadata=metadata)
+
+
+def unpack(data: bytes, *, sender: str) -> Message:
+    """Read a message; anything that is not exactly one of `KINDS` is a ReplyError."""
+    try:
+        length = int.from_bytes(data[:8], "little")
+        header = json.loads(data[8 : 8 + length])["__metadata__"]["message"]
+        content = json.loads(header)
+        tensors = load_tensors(data)
+        kind = KINDS[content["kind"]]
+        fields, schema = content["fields"], content["schema"]
+    except Exception as error:  # noqa: BLE001 - whatever is wrong with foreign bytes, refuse them
+        raise ReplyError(
+            f"a message cannot be read: {type(error).__name__}",
+            where=f"message of {sender}",
+            mend="both sides must run the same version",
+        ) from None
+    if schema != SCHEMA:
+        raise ReplyError(
+            f"a message has schema {schema}, this program speaks {SCHEMA}",
+            where=f"message of {sender}",
+            mend="both sides must run the same version",
+        )
+    return replace(records.decode(kind, fields, source=f"message of {sender}"), tensors=tensors)
+
+
+def sums(vector: Any) -> dict[str, Tensor]:
+    """A flat vector of sums as a message's tensors."""
+    return {"sums": torch.as_tensor(vector, dtype=torch.float64)}

@@ -1,0 +1,59 @@
+"""The phases of a training, and which of them a round belongs to.
+
+    joint     sites train from what is shared, and what they share is merged
+    personal  every site goes on alone with all its tensors; nothing but figures leaves it
+    public    sites train a public copy of the private tensors on the frozen, shared body; of all
+              tensors where the method has led the sites' bodies apart
+
+The personal models are what the sites hold after the personal phase. The public phase begins from
+what was shared when the joint phase ended, so the global model does not depend on the personal
+phase.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Phase = Literal["joint", "personal", "public"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Phases:
+    """The number of rounds of each phase, in their order.
+
+    `continued` says that the learning rate of the personal phase goes on where the joint phase's
+    ended, on one schedule over both; else each phase has a whole schedule of its own.
+    """
+
+    joint: int
+    personal: int = 0
+    public: int = 0
+    continued: bool = False
+
+    @property
+    def own(self) -> int:
+        """Rounds after which the sites hold their personal models."""
+        return self.joint + self.personal
+
+    @property
+    def total(self) -> int:
+        """Rounds of all phases."""
+        return self.own + self.public
+
+    def of(self, number: int) -> Phase:
+        """The phase of round `number`, counted from 0."""
+        if number < self.joint:
+            return "joint"
+        return "personal" if number < self.own else "public"
+
+    def schedule(self, number: int) -> tuple[int, int]:
+        """Where round `number` (from 0) lies in its learning-rate schedule: (place, rounds)."""
+        phase = self.of(number)
+        if phase == "public":
+            return number - self.own, self.public
+        if self.continued:
+            return number, self.own
+        if phase == "personal":
+            return number - self.joint, self.personal
+        return number, self.joint

@@ -1,0 +1,1 @@
+"""From a federation file to a plan, and from a plan to models and scores."""

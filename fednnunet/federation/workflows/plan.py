@@ -1,0 +1,113 @@
+"""The two exchanges that lead to a plan."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from fednnunet.errors import ReplyError
+from fednnunet.federation.coordinator.engine import Engine
+from fednnunet.federation.coordinator.exchange import Progress, ask_all
+from fednnunet.federation.spec import Federation
+from fednnunet.federation.wire.messages import (
+    FingerprintReply,
+    MeasureInvite,
+    Message,
+    ShapesInvite,
+    ShapesReply,
+)
+from fednnunet.planning.fingerprint import Fingerprint
+from fednnunet.planning.plan import Plan
+from fednnunet.planning.planner import make_plan
+from fednnunet.planning.shapes import ShapeSketch, Spacing
+from fednnunet.planning.spacing import target_spacing
+from fednnunet.planning.validate import validate, validate_shapes
+from fednnunet.task import Task
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Planned:
+    """The merged statistics and the plan made of them."""
+
+    fingerprint: Fingerprint
+    shapes: ShapeSketch
+    plan: Plan
+
+
+def plan_together(
+    engine: Engine, federation: Federation, *, progress: Progress | None = None
+) -> Planned:
+    """Merge the sites' fingerprints, then their resampled shapes, and make the plan.
+
+    Faults of all sites are raised together. Neither exchange holds a value of a single case.
+    """
+    task = federation.task
+    fingerprints = _fingerprints(engine, task, progress)
+    fingerprint = sum(fingerprints.values(), start=Fingerprint.empty(task))
+    shapes = _merge_shapes(engine, fingerprints, target_spacing(fingerprint), progress)
+    plan = make_plan(
+        fingerprint,
+        shapes,
+        planner=federation.budget.planner,
+        memory_gib=_memory(federation),
+        site_labels=_labels(federation),
+    )
+    return Planned(fingerprint=fingerprint, shapes=shapes, plan=plan)
+
+
+def _fingerprints(engine: Engine, task: Task, progress: Progress | None) -> dict[str, Fingerprint]:
+    found: dict[str, Fingerprint] = {}
+
+    def accept(site: str, reply: Message) -> None:
+        found[site] = Fingerprint.from_vector(task, _vector(reply, site), site=site)
+        validate(found[site], site=site)
+
+    what = "the federation cannot be planned"
+    invite = MeasureInvite(task=task)
+    ask_all(engine, invite, FingerprintReply, what=what, check=accept, progress=progress)
+    return dict(sorted(found.items()))
+
+
+def _merge_shapes(
+    engine: Engine,
+    fingerprints: Mapping[str, Fingerprint],
+    spacing_mm: Spacing,
+    progress: Progress | None,
+) -> ShapeSketch:
+    found: dict[str, ShapeSketch] = {}
+
+    def accept(site: str, reply: Message) -> None:
+        found[site] = ShapeSketch.from_vector(spacing_mm, _vector(reply, site), site=site)
+        validate_shapes(found[site], site=site, cases=fingerprints[site].cases)
+
+    invite = ShapesInvite(spacing_mm=spacing_mm)
+    what = "the shapes of the federation cannot be merged"
+    ask_all(engine, invite, ShapesReply, what=what, check=accept, progress=progress)
+    return sum((found[site] for site in sorted(found)), start=ShapeSketch.empty(spacing_mm))
+
+
+def _vector(reply: Message, site: str) -> np.ndarray:
+    if set(reply.tensors) != {"sums"}:
+        raise ReplyError(
+            f"a reply of sums holds the tensors {sorted(reply.tensors)}, not only its sums",
+            where=f"site {site}",
+            mend="give every site the same version of the program",
+        )
+    return reply.tensors["sums"].numpy()
+
+
+def _memory(federation: Federation) -> tuple[float, ...] | float | None:
+    common = federation.budget.memory_gib
+    own = [site.memory_gib for site in federation.sites.values() if site.memory_gib]
+    if not own:
+        return common
+    return tuple(
+        site.memory_gib or common or max(own) for site in federation.sites.values() if site.trains
+    )
+
+
+def _labels(federation: Federation) -> dict[str, tuple[str, ...]]:
+    labels = federation.task.labels[1:]
+    return {name: site.annotated or labels for name, site in sorted(federation.sites.items())}

@@ -1,0 +1,107 @@
+"""The reference of pooling: all training cases of an embedded federation in one place.
+
+It tells what a federation gives away by not sharing its cases. It is for comparison on one's own
+machine only: nothing here speaks over a network, and a federation that does is refused.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from fednnunet.errors import InputError
+from fednnunet.federation.coordinator.engine import Engine
+from fednnunet.federation.engines.in_process import InProcessEngine
+from fednnunet.federation.site.trainer import SiteTrainer
+from fednnunet.federation.spec import Training
+from fednnunet.federation.wire.messages import TrainInvite, pack, unpack
+from fednnunet.training.patches import PatchCase, PatchStore
+
+NAME = "pooled"
+
+
+@dataclass(frozen=True, slots=True)
+class PooledStore:
+    """The prepared cases of several sites as one store; a case is named `site/case`."""
+
+    stores: Mapping[str, PatchStore]
+
+    def case(self, name: str) -> PatchCase:
+        """One site's case."""
+        site, _, case = name.partition("/")
+        return self.stores[site].case(case)
+
+
+@dataclass(frozen=True, slots=True)
+class PooledSite:
+    """Trains on all sites' cases, by the same messages as a site."""
+
+    trainer: SiteTrainer
+
+    def answer(self, data: bytes) -> bytes:
+        """Take an invite to train as bytes and return the reply as bytes."""
+        invite = unpack(data, sender="the coordinator")
+        if not isinstance(invite, TrainInvite):
+            raise InputError("pooled cases are only trained on", mend="ask the sites themselves")
+        return pack(self.trainer.train(invite))
+
+
+def pooled_engine(engine: Engine, base: Path) -> InProcessEngine:
+    """An engine of one site, `pooled`, that holds the training cases of all prepared sites.
+
+    Raises InputError where the sites are not folders on this machine, or draw different labels.
+    """
+    if not isinstance(engine, InProcessEngine):
+        raise InputError(
+            "cases can be pooled only where all sites are folders on this machine",
+            where="method pooled",
+            mend="take it out of training.method or training.baselines",
+        )
+    trainers = {name: engine.local(name).trainer for name in engine.sites}
+    return InProcessEngine(
+        {NAME: PooledSite(_pool({n: t for n, t in trainers.items() if t.cases}, base))}
+    )
+
+
+def _pool(trainers: Mapping[str, SiteTrainer], base: Path) -> SiteTrainer:
+    if len({trainer.annotated for trainer in trainers.values()}) > 1:
+        raise InputError(
+            "the sites draw different labels, and pooled cases are trained with one loss",
+            where="method pooled",
+            mend="leave it out, or compare sites that annotate the same",
+        )
+    limits = [trainer.memory_gib for trainer in trainers.values() if trainer.memory_gib]
+    return replace(
+        next(iter(trainers.values())),
+        name=NAME,
+        base=base,
+        store=PooledStore({name: trainer.store for name, trainer in trainers.items()}),
+        cases=tuple(f"{name}/{case}" for name, t in trainers.items() for case in t.cases),
+        memory_gib=min(limits, default=None),
+        held_out=None,
+        held_out_cases=(),
+    )
+
+
+def pooled_training(training: Training, sites: int) -> Training:
+    """How pooled cases are trained beside a federation of `sites` that train.
+
+    By `training.pooled` with as many samples as all sites see together, or with as many iterations
+    as one site that takes part in every round; all in one phase, on one schedule.
+    """
+    rounds = training.rounds + training.personal_rounds
+    iterations = training.iterations_per_round
+    if training.pooled == "samples":
+        taking_part = min(training.sites_per_round or sites, sites)
+        together = taking_part * training.rounds + sites * training.personal_rounds
+        iterations = math.ceil(iterations * together / rounds)
+    return replace(
+        training,
+        rounds=rounds,
+        iterations_per_round=iterations,
+        personal_rounds=0,
+        sites_per_round=0,
+        quorum=0,
+    )

@@ -1,0 +1,51 @@
+"""A federation whose sites are folders on this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from pathlib import Path
+
+from fednnunet.errors import FedNNUNetError, InputError, name_site, raise_all
+from fednnunet.federation.engines.in_process import InProcessEngine
+from fednnunet.federation.site.site import Site
+from fednnunet.federation.spec import Federation
+
+SITES = "sites"
+
+
+def simulation_engine(
+    federation: Federation,
+    folder: Path,
+    *,
+    without: Collection[str] = (),
+    prepared: Path | None = None,
+    progress: Callable[[str, int, int, str], None] | None = None,
+) -> InProcessEngine:
+    """An engine over all sites but those in `without`; each works in `folder/sites/NAME`.
+
+    With `prepared` the cases are prepared in `prepared/NAME`, for several runs of one plan to use.
+    """
+    unknown = set(without) - set(federation.sites)
+    if unknown:
+        raise InputError(
+            f"there is no site {', '.join(sorted(unknown))}",
+            mend=f"choose from {', '.join(federation.sites)}",
+        )
+    faults: list[FedNNUNetError] = []
+    sites = {}
+    for name in federation.sites:
+        if name in without:
+            continue
+        try:
+            sites[name] = Site(
+                name,
+                federation,
+                folder / SITES / name,
+                prepared=prepared / name if prepared else None,
+                progress=progress,
+            )
+        except FedNNUNetError as error:
+            name_site(error, name, federation.sites[name].folder)
+            faults.append(error)
+    raise_all("not all sites can be opened", faults)
+    return InProcessEngine(sites)

@@ -1,0 +1,295 @@
+"""From a plan to models and their scores: prepare, train, close, evaluate; baselines beside."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+from fednnunet import records
+from fednnunet.errors import PlanError, raise_all
+from fednnunet.evaluation.scores import SiteScores
+from fednnunet.evaluation.site_graph import GRAPH, SiteGraph
+from fednnunet.federation.coordinator.contribution import write_contribution
+from fednnunet.federation.coordinator.engine import Engine
+from fednnunet.federation.coordinator.exchange import Progress, ask, ask_all
+from fednnunet.federation.coordinator.history import RoundRecord, check_key, load_records, rounds_of
+from fednnunet.federation.coordinator.rounds import run_rounds
+from fednnunet.federation.coordinator.run import Run
+from fednnunet.federation.coordinator.validation import Validation, global_invite, personal_invite
+from fednnunet.federation.membership import Member
+from fednnunet.federation.methods.catalogue import METHODS
+from fednnunet.federation.methods.fedease import site_graph
+from fednnunet.federation.methods.method import State, Tensors
+from fednnunet.federation.spec import Federation
+from fednnunet.federation.wire.messages import (
+    EvaluateInvite,
+    EvaluateReply,
+    PrepareInvite,
+    PrepareReply,
+)
+from fednnunet.federation.workflows.experts import write_routed
+from fednnunet.federation.workflows.pooled import pooled_engine, pooled_training
+from fednnunet.inference.best_bundle import FOLDER, best_bundle
+from fednnunet.inference.bundle import read_bundle, write_bundle
+from fednnunet.planning.plan import Plan
+from fednnunet.training.initial import initial_tensors
+
+SCORES = "scores.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelScores:
+    """Sums of scores on held-out cases: of which model, at which sites.
+
+    `model` is "personal", "global", "routed" (experts mixed for each case), or for a reference its
+    method's name. `personal` says whether every site used a model of its own, and `rounds` after
+    how many rounds the model of each was so: the `last`, or the `best` on these very cases. A site
+    that kept no best, as it never judged its model, uses its last.
+    """
+
+    model: str
+    method: str
+    personal: bool
+    sites: dict[str, SiteScores]
+    rounds: dict[str, int] = field(default_factory=dict)
+    keep: Literal["last", "best"] = "last"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingScores:
+    """All models of one run folder, compared on the same held-out cases."""
+
+    training_cases: dict[str, int]
+    models: tuple[ModelScores, ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def outside(self) -> frozenset[str]:
+        """The sites that did not train."""
+        return frozenset(site for site, cases in self.training_cases.items() if not cases)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """A name for each of `models`; a reference that gave two has its global one named so."""
+        own = {model.model for model in self.models if model.personal}
+        return tuple(
+            f"{model.model}, global" if model.model in own and not model.personal else model.model
+            for model in self.models
+        )
+
+
+Observer = Callable[[Run, RoundRecord], None]
+
+
+def train_together(
+    engine: Engine,
+    federation: Federation,
+    plan: Plan,
+    folder: Path,
+    *,
+    observer: Observer,
+    progress: Progress | None = None,
+) -> TrainingScores:
+    """Train the main method and its baselines; write bundles, history and `scores.json`.
+
+    Goes on from the last checkpoint of each. Sites write their personal bundles themselves.
+    """
+    training = federation.training
+    invite = PrepareInvite(plan=plan, configuration=training.configuration)
+    _check_configuration(plan, training.configuration)
+    runs = _runs(federation, plan, folder)
+    initial = initial_tensors(plan, training.configuration, seed=training.seed)
+    for run in runs:  # before any site prepares its cases anew
+        check_key(run.folder / "rounds", key=run.key)
+        if not run.method.pools:
+            federation.check_rounds(run.phases(initial).total)
+    ready = ask_all(
+        engine, invite, PrepareReply, what="not all sites can prepare", progress=progress
+    )
+    models: list[ModelScores] = []
+    notes: tuple[str, ...] = ()
+    for run in runs:
+        members = _members(federation, ready)
+        if run.method.pools:
+            pooled = pooled_engine(engine, folder)
+            alone = {site: Member() for site in pooled.sites}
+            state = _train(pooled, run, initial, alone, observer)
+        else:
+            state = _train(engine, run, initial, members, observer)
+        models += _evaluate(engine, run, initial, state, ready, members, progress)
+        if training.routed and not run.name:
+            routed, notes = _route(engine, run, initial, state, ready, members, progress)
+            models += routed
+    scores = TrainingScores(
+        training_cases={site: reply.training_cases for site, reply in ready.items()},
+        models=tuple(models),
+        notes=notes,
+    )
+    records.write(scores, folder / SCORES)
+    return scores
+
+
+def _check_configuration(plan: Plan, name: str) -> None:
+    if plan.configuration(name).previous:
+        raise PlanError(
+            f"{name} needs the predictions of another configuration and cannot be trained yet",
+            mend="train 3d_fullres, 3d_lowres or 2d",
+        )
+
+
+def _runs(federation: Federation, plan: Plan, folder: Path) -> tuple[Run, ...]:
+    training = federation.training
+    sites = sum(site.trains for site in federation.sites.values())
+    return tuple(
+        Run(
+            name=name,
+            method_name=method,
+            folder=folder / name,
+            plan=plan,
+            training=pooled_training(training, sites) if METHODS[method].pools else training,
+        )
+        for name, method in training.runs.items()
+    )
+
+
+def _members(federation: Federation, ready: Mapping[str, PrepareReply]) -> dict[str, Member]:
+    """The sites that train, and when."""
+    found = {site: (federation.sites[site], reply.training_cases) for site, reply in ready.items()}
+    return {
+        site: Member(cases=cases, joins=spec.joins, leaves=spec.leaves)
+        for site, (spec, cases) in found.items()
+        if cases
+    }
+
+
+def _train(
+    engine: Engine, run: Run, initial: Tensors, members: Mapping[str, Member], observer: Observer
+) -> State:
+    training = run.training
+    validate = Validation(engine=engine, run=run, names=initial.keys(), sites=tuple(members))
+    state = run_rounds(
+        engine,
+        run,
+        initial,
+        members,
+        lambda record: observer(run, record),
+        None if run.method.pools else validate,
+    )
+    write_contribution(load_records(run.folder / "rounds"), run.folder)
+    if graph := site_graph(run.method, state):
+        records.write(SiteGraph.of(graph, round=state.round), run.folder / GRAPH)
+    if state.shared.keys() == initial.keys():  # without closing rounds some may be missing
+        rounds, weights, _ = _chosen(run, state)
+        note = {"method": run.method_name, "rounds": str(rounds), "sites": ", ".join(members)}
+        write_bundle(
+            run.folder / "global",
+            plan=run.plan,
+            configuration=training.configuration,
+            weights=dict(weights),
+            mirrored=training.mirrored,
+            note=note,
+        )
+    return state
+
+
+def _chosen(run: Run, state: State) -> tuple[int, Tensors, bool]:
+    """The global model that is given out: after how many rounds, and if these were the best."""
+    best = best_bundle(run.folder / FOLDER) if run.training.keep == "best" else None
+    if best is None:
+        return state.round, state.shared, False
+    return best[0], read_bundle(best[1]).weights, True
+
+
+def _evaluate(
+    engine: Engine,
+    run: Run,
+    initial: Tensors,
+    state: State,
+    ready: Mapping[str, PrepareReply],
+    members: Mapping[str, Member],
+    progress: Progress | None,
+) -> list[ModelScores]:
+    """Scores of the global model at all sites, and of personal models where sites have them."""
+    models = []
+    if state.shared.keys() == initial.keys():
+        sites = tuple(site for site, reply in ready.items() if reply.held_out_cases)
+        rounds, weights, best = _chosen(run, state)
+        asked = dict.fromkeys(sites, global_invite(run, weights, rounds))
+        models.append(_scores(engine, run, asked, progress, best=best))
+    own = _own_models(run, initial, state, members)
+    if own:
+        best = any(invite.best for invite in own.values())
+        models.append(_scores(engine, run, own, progress, best=best))
+    return models
+
+
+def _own_models(
+    run: Run, initial: Tensors, state: State, members: Mapping[str, Member]
+) -> dict[str, EvaluateInvite]:
+    """What asks each site for its own model; empty where the sites end with none."""
+    personal = run.method.personal_model or run.method.private(initial) or state.for_site
+    if not (personal or run.training.personal_rounds):
+        return {}
+    history = load_records(run.folder / "rounds")
+    return {
+        site: _personal(run, initial, state, site, rounds_of(history, site), member)
+        for site, member in members.items()
+        if rounds_of(history, site)
+    }
+
+
+def _route(
+    engine: Engine,
+    run: Run,
+    initial: Tensors,
+    state: State,
+    ready: Mapping[str, PrepareReply],
+    members: Mapping[str, Member],
+    progress: Progress | None,
+) -> tuple[list[ModelScores], tuple[str, ...]]:
+    """Write a bundle of experts, and its scores at the sites that did not train."""
+    rounds, weights, best = _chosen(run, state)
+    common = weights if weights.keys() == initial.keys() else {}
+    own = _own_models(run, initial, state, members)
+    routed = write_routed(engine, run, own, common, initial, progress=progress)
+    outside = [s for s, reply in ready.items() if reply.held_out_cases and s not in members]
+    if routed.bundle is None or not outside:
+        return [], routed.notes
+    invite = replace(global_invite(run, routed.bundle.weights, rounds), routed=True)
+    asked = dict.fromkeys(outside, invite)
+    return [_scores(engine, run, asked, progress, best=best)], routed.notes
+
+
+def _personal(
+    run: Run, initial: Tensors, state: State, site: str, after: int, member: Member
+) -> EvaluateInvite:
+    """Asks a site for its own model; one that trained alone, or has left, needs nothing of ours."""
+    alone = after > run.training.rounds or member.has_left(run.training.rounds - 1)
+    # A method that shares all tensors has its merged model judged on the way (`Validation`).
+    judged = run.training.personal_rounds > 0 or bool(run.method.private(initial))
+    best = run.training.keep == "best" and judged
+    return personal_invite(run, state, site, after, alone=alone, best=best)
+
+
+def _scores(
+    engine: Engine,
+    run: Run,
+    invites: Mapping[str, EvaluateInvite],
+    progress: Progress | None,
+    *,
+    best: bool,
+) -> ModelScores:
+    answers = ask(engine, invites, EvaluateReply, progress=progress)
+    raise_all("not all sites can be evaluated", answers.errors.values())
+    kind = next((invite.model for invite in invites.values()), "global")
+    replies = {s: a.reply for s, a in answers.replies.items() if isinstance(a.reply, EvaluateReply)}
+    return ModelScores(
+        model=run.method_name if run.name else kind,
+        method=run.method_name,
+        personal=kind == "personal",
+        sites={site: reply.scores for site, reply in replies.items()},
+        rounds={site: reply.round for site, reply in replies.items()},
+        keep="best" if best else "last",
+    )
