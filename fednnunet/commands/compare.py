@@ -1,4 +1,7 @@
-"""fednnunet_compare: methods side by side on one plan, the same cases and as many iterations."""
+"""fednnunet_compare: methods side by side on one plan, the same cases and as many iterations.
+
+A tool for one machine: it reads the scores of single cases in the folders of all sites.
+"""
 
 from __future__ import annotations
 
@@ -26,6 +29,7 @@ from fednnunet.commands.plan import write_planned
 from fednnunet.commands.plan_federation import plan_federation
 from fednnunet.commands.progress import bars
 from fednnunet.commands.round_lines import RoundLines
+from fednnunet.commands.site_faults import show_fault
 from fednnunet.errors import FedNNUNetError, InputError, raise_all
 from fednnunet.evaluation.compare_page import comparison, verdicts_in_words, write_comparison
 from fednnunet.evaluation.compare_tables import markdown, write_rows
@@ -183,7 +187,9 @@ def _train(
 
 def _prepare(job: RunJob, out: Path, progress: Progress) -> None:
     """Prepare the cases of the run's split once; it and others of its split find them whole."""
-    engine = simulation_engine(job.federation, out, prepared=job.prepared, progress=progress)
+    engine = simulation_engine(
+        job.federation, out, prepared=job.prepared, progress=progress, on_fault=show_fault
+    )
     invite = PrepareInvite(plan=job.plan, configuration=job.federation.training.configuration)
     ready = ask_all(engine, invite, PrepareReply, what="not all sites can prepare")
     if not any(reply.held_out_cases for reply in ready.values()):

@@ -21,7 +21,8 @@ import torch
 
 from fednnunet import records
 from fednnunet.commands.report_run import REPORT, report_run
-from fednnunet.errors import FedNNUNetError, InputError, leaves
+from fednnunet.commands.site_faults import show_fault
+from fednnunet.errors import FedNNUNetError, InputError, single_faults
 from fednnunet.evaluation.tables import read_cases_csv
 from fednnunet.evaluation.trials import Trial, over_folds
 from fednnunet.federation.coordinator.history import RoundRecord, load_records
@@ -129,7 +130,11 @@ def train_run(
         records.write(job.plan, job.folder / "plan.json")
         records.write(job.federation, job.folder / "federation.json")
         engine = simulation_engine(
-            job.federation, job.folder, prepared=job.prepared, progress=progress
+            job.federation,
+            job.folder,
+            prepared=job.prepared,
+            progress=progress,
+            on_fault=show_fault,
         )
         observe = observer or (lambda run, record: None)
         train_together(engine, job.federation, job.plan, job.folder, observer=observe)
@@ -238,7 +243,9 @@ def _trials(job: RunJob) -> tuple[Trial, ...]:
 
 def _that_matters(federation: Federation) -> Federation:
     """The federation without what may change while it trains."""
-    training = dataclasses.replace(federation.training, device="", compile=False, quorum=0)
+    training = dataclasses.replace(
+        federation.training, device="", compile=False, quorum=0, deadline_s=0.0, grace_s=0.0
+    )
     budget = dataclasses.replace(federation.budget, workers=1)
     return dataclasses.replace(federation, training=training, budget=budget)
 
@@ -249,9 +256,9 @@ def _attempt(
     try:
         train_run(job, observer=observer, progress=progress)
     except FedNNUNetError as error:
-        for fault in leaves(error):
+        for fault in single_faults(error):
             fault.where = f"run {job.name}, {fault.where}" if fault.where else f"run {job.name}"
-        return leaves(error)
+        return single_faults(error)
     return ()
 
 

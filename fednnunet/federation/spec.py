@@ -105,10 +105,12 @@ class Training:
     keeps tensors private: the sites train a public copy of those on the frozen shared body, for
     hospitals outside. `baselines` are methods trained beside `method` with the same cases and
     iterations, for comparison. Fewer than `quorum` replies end a round with an error (0: all that
-    were asked must reply); it may be changed while the federation trains. `sites_per_round` of the
-    sites take part in a joint round (0: all), by `selection`: drawn evenly over time, or those with
-    a high loss. The reference "pooled" sees as many "samples" as all sites together, or takes as
-    many "iterations" as one.
+    were asked must reply). A round waits `deadline_s` seconds at most (0: without end), and once
+    `quorum` replies are there, `grace_s` seconds more for the others (0: until the deadline); a
+    late reply is not merged. These three may be changed while the federation trains.
+    `sites_per_round` of the sites take part in a joint round (0: all), by `selection`: drawn evenly
+    over time, or those with a high loss. The reference "pooled" sees as many "samples" as all sites
+    together, or takes as many "iterations" as one.
     `contribution` asks each site, after the last joint round, what a model made without it lacks
     there, for an estimate of what it gives the others. With `routed` the sites are asked for their
     own models after `method`'s training, for a bundle that hospitals outside mix for each case;
@@ -133,6 +135,8 @@ class Training:
     baselines: tuple[str, ...] = ()
     routed: bool = False
     quorum: int = 0
+    deadline_s: float = 0.0
+    grace_s: float = 0.0
     sites_per_round: int = 0
     selection: Selection = "random"
     pooled: Literal["samples", "iterations"] = "samples"
@@ -160,6 +164,16 @@ class Training:
             raise InputError("no phase has fewer than 0 rounds", mend="raise it")
         if self.sites_per_round < 0 or self.quorum < 0:
             raise InputError("sites_per_round and quorum count sites", mend="give 0 or more")
+        if self.deadline_s < 0 or self.grace_s < 0:
+            raise InputError(
+                f"deadline_s is {self.deadline_s} and grace_s {self.grace_s}",
+                mend="give seconds, or 0 to wait for all sites",
+            )
+        if self.grace_s and not self.quorum:
+            raise InputError(
+                f"grace_s is {self.grace_s} without a quorum",
+                mend="set quorum to the number of replies after which the others have that long",
+            )
         if self.max_cases < 0:
             raise InputError(f"max_cases is {self.max_cases}", mend="give 0 (all) or more")
         if not 0 <= self.held_out < 1:

@@ -22,7 +22,7 @@ import torch.multiprocessing as mp
 from torch.nn.parallel import DistributedDataParallel
 
 from fednnunet import records
-from fednnunet.errors import FedNNUNetError, InputError, leaves, raise_all
+from fednnunet.errors import FedNNUNetError, InputError, raise_all, single_faults
 from fednnunet.training.device import Execution
 from fednnunet.training.local_job import LocalJob, run_local_job
 from fednnunet.training.state import TrainingState, load, new_state, save
@@ -137,7 +137,7 @@ def _run_rank(rank: int, job: Job) -> None:
     except Exception as error:  # noqa: BLE001 - whatever it is, the parent tells it
         traceback.print_exc()
         failed = _failed(job.execution.devices, f"{type(error).__name__}: {error}")
-        found = leaves(error) if isinstance(error, FedNNUNetError) else (failed,)
+        found = single_faults(error) if isinstance(error, FedNNUNetError) else (failed,)
         faults = Faults(faults=tuple(Fault(what=e.what, where=e.where, mend=e.mend) for e in found))
         records.write(faults, job.folder / f"faults_{rank}.json")
         code = 1

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from fednnunet.errors import FedNNUNetError
+from fednnunet.errors import OutOfMemoryError
 from fednnunet.training.batches import Batch
 from fednnunet.training.counts import count_dice
 from fednnunet.training.device import Execution
@@ -136,8 +136,8 @@ def step_with_fallback(
 ) -> tuple[Stepper, Measured]:
     """Run one iteration; a gradient that runs out of the GPU's memory is taken in smaller parts.
 
-    Returns the stepper to go on with. Raises FedNNUNetError, before the optimiser's step, where one
-    sample does not fit. The optimiser's own lack of memory is not caught.
+    Returns the stepper to go on with. Raises OutOfMemoryError, before the optimiser's step, where
+    one sample does not fit. The optimiser's own lack of memory is not caught.
     """
     fitting = _Fitting(step)
     measured = step(state, batch, fitting)
@@ -167,15 +167,15 @@ class _Fitting:
             self.step = replace(self.step, micro_batch=size // 2)
 
 
-def _does_not_fit(step: Stepper, size: int) -> FedNNUNetError:
+def _does_not_fit(step: Stepper, size: int) -> OutOfMemoryError:
     where = f"device {step.execution.device.name}"
     if size > 1:
-        return FedNNUNetError(
+        return OutOfMemoryError(
             f"{size} patches at once do not fit into the memory of each GPU",
             where=where,
             mend="set a lower sites.NAME.memory_gib for it: fewer then go through at once",
         )
-    return FedNNUNetError(
+    return OutOfMemoryError(
         "one patch alone does not fit into the GPU's memory: there is no smaller part",
         where=where,
         mend='end what else uses the GPU, train with device = "cpu", or lower '

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from fednnunet.federation.coordinator.contribution import divergence, without, write_contribution
-from fednnunet.federation.coordinator.engine import Answer
+from fednnunet.federation.coordinator.engine import Answer, Deadline
 from fednnunet.federation.coordinator.history import load_records
 from fednnunet.federation.methods.catalogue import METHODS
 from fednnunet.federation.methods.method import Reply, State
@@ -29,7 +29,7 @@ class Probed(PretendEngine):
         self.silent = silent
         self.probes: list[tuple[str, ProbeInvite]] = []
 
-    def ask(self, invites: Mapping[str, Message]) -> Iterator[Answer]:
+    def ask(self, invites: Mapping[str, Message], deadline: Deadline) -> Iterator[Answer]:
         probes = {s: i for s, i in invites.items() if isinstance(i, ProbeInvite)}
         for site, invite in probes.items():
             self.probes.append((site, invite))
@@ -37,7 +37,7 @@ class Probed(PretendEngine):
                 dice_loss = float(invite.tensors[NAME].flatten()[0])
                 yield Answer(site=site, reply=ProbeReply(dice_loss=dice_loss))
         if not probes:
-            yield from super().ask(invites)
+            yield from super().ask(invites, deadline)
 
 
 def sent(*changes: tuple[float, float]) -> list[Reply]:
@@ -70,9 +70,7 @@ def test_the_last_joint_round_asks_each_site_for_what_is_missing_without_it(tmp_
     shared = set(run.method.shared(INITIAL))
     assert all(invite.tensors.keys() == shared for _, invite in engine.probes)
     records = load_records(tmp_path / "rounds")
-    asked = [
-        any(c.dice_loss is not None for c in r.contribution.values()) for r in records
-    ]
+    asked = [any(c.dice_loss is not None for c in r.contribution.values()) for r in records]
     assert asked == [False, False, True, False, False]
     assert [bool(r.contribution) for r in records] == [True, True, True, False, False]
     write_contribution(records, tmp_path)
@@ -83,6 +81,7 @@ def test_a_site_that_does_not_answer_has_no_second_part(tmp_path):
     go(a_run(tmp_path, rounds=1, contribution=True), Probed(silent="b"))
     (record,) = load_records(tmp_path / "rounds")
     assert {s for s, c in record.contribution.items() if c.dice_loss is None} == {"b"}
+    assert record.faults == {"b": "no leave-one-out Dice loss: site b gave no answer"}
 
 
 @pytest.mark.parametrize(("method", "sites"), [("local", 3), ("fedavg", 1)])

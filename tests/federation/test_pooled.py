@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from fednnunet.errors import InputError
+from fednnunet.federation.coordinator.engine import Deadline
 from fednnunet.federation.engines.in_process import InProcessEngine
 from fednnunet.federation.spec import Training
 from fednnunet.federation.wire.messages import EvaluateInvite, TrainReply, pack, unpack
@@ -38,7 +39,7 @@ def test_one_site_trains_on_the_cases_of_all(tmp_path):
         site, case = name.split("/")
         assert trainer.store.case(name) is engine.local(site).trainer.store.case(case)
     first = initial_tensors(trainer.plan, CONFIGURATION, seed=0)
-    (answer,) = pooled.ask({NAME: an_invite("pooled", first, 0)})
+    (answer,) = pooled.ask({NAME: an_invite("pooled", first, 0)}, Deadline())
     assert isinstance(answer.reply, TrainReply)
     assert answer.reply.cases == len(trainer.cases)
     assert (tmp_path / "state" / "round_0001").is_dir()

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from fednnunet.errors import DataError, FedNNUNetError, InputError
-from fednnunet.federation.coordinator.engine import Answer
+from fednnunet.federation.coordinator.engine import Answer, Deadline
 from fednnunet.federation.coordinator.history import load_records
 from fednnunet.federation.coordinator.rounds import run_rounds
 from fednnunet.federation.coordinator.run import Run
@@ -82,7 +82,7 @@ class PretendEngine:
         self.fail = fail or {}
         self.asked: list[TrainInvite] = []
 
-    def ask(self, invites: Mapping[str, Message]) -> Iterator[Answer]:
+    def ask(self, invites: Mapping[str, Message], deadline: Deadline) -> Iterator[Answer]:
         names = sorted(invites, reverse=self.backwards)
         for place, site in enumerate(names):
             invite = invites[site]

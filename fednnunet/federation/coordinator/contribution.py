@@ -37,20 +37,18 @@ def without(replies: Sequence[Reply], site: str) -> dict[str, Tensor]:
 
 def ask_leave_one_out(
     engine: Engine, invite: ProbeInvite, replies: Sequence[Reply]
-) -> dict[str, float]:
-    """What the model made without a site is missing there, of each site that answers.
+) -> tuple[dict[str, float], dict[str, str]]:
+    """The Dice loss at each site of the model made without it, and what sites failed in words.
 
-    Each is sent `invite` with the tensors of that model.
+    Each site is sent `invite` with the tensors of that model.
     """
     invites = {
         reply.site: replace(invite, tensors=without(replies, reply.site)) for reply in replies
     }
-    answers = ask(engine, invites, ProbeReply).replies
-    return {
-        site: answer.reply.dice_loss
-        for site, answer in answers.items()
-        if isinstance(answer.reply, ProbeReply)
-    }
+    answers = ask(engine, invites, ProbeReply)
+    losses = {site: answer.reply.dice_loss for site, answer in answers.replies.items()}
+    faults = {s: f"no leave-one-out Dice loss: {e.what}" for s, e in answers.errors.items()}
+    return losses, faults
 
 
 def write_contribution(history: Sequence[RoundRecord], folder: Path) -> None:

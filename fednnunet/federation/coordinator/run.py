@@ -55,6 +55,8 @@ class Run:
             compile=False,
             validate_every=0,
             quorum=0,
+            deadline_s=0.0,
+            grace_s=0.0,
             keep="last",
         )
         parts = [records.encode(self.plan), records.encode(training), constants(self.method)]

@@ -19,10 +19,12 @@ from fednnunet.errors import InputError
 from fednnunet.federation.methods.catalogue import METHODS
 from fednnunet.federation.methods.method import Method, Tensors, TrainedSite
 from fednnunet.federation.methods.qfedavg_dice import measure
+from fednnunet.federation.site.notes import training_notes
 from fednnunet.federation.site.policy import SitePolicy
 from fednnunet.federation.spec import Training
 from fednnunet.federation.wire.extras import join, split
 from fednnunet.federation.wire.messages import EvaluateInvite, ProbeInvite, TrainInvite, TrainReply
+from fednnunet.federation.wire.notes import Note
 from fednnunet.federation.wire.phases import Phase
 from fednnunet.inference.best_bundle import FOLDER as BEST
 from fednnunet.inference.best_bundle import best_bundle, offer
@@ -62,6 +64,7 @@ class SiteTrainer:
     held_out: PatchStore | None = None
     held_out_cases: tuple[str, ...] = ()
     policy: SitePolicy = field(default_factory=SitePolicy)
+    log: Callable[[str], None] = lambda text: None
 
     @property
     def configuration(self) -> Configuration:
@@ -85,9 +88,15 @@ class SiteTrainer:
         self._forget(invite)
         reply = method.outgoing(_tensors(state.network), invite.phase)
         held_out = self._on_held_out_patches(state)
-        if not invite.resume_round:
-            summary = replace(summary, notes=(*self._execution().reasons, *summary.notes))
-        return _reply(join(reply, sent), invite, summary, held_out, len(self.cases))
+        notes = self._notes(summary, first=not invite.resume_round)
+        return _reply(join(reply, sent), invite, summary, held_out, len(self.cases), notes)
+
+    def _notes(self, summary: TrainSummary, *, first: bool) -> tuple[Note, ...]:
+        """What the reply says of the training, in codes; the reasons in words go to the log."""
+        execution = self._execution()
+        for text in (*(execution.reasons if first else ()), *summary.notes):
+            self.log(text)
+        return training_notes(summary, execution, self.plan, self.configuration, first=first)
 
     def bundle(self, invite: EvaluateInvite) -> Bundle:
         """Write and return the model to evaluate: as received, or with the site's own tensors."""
@@ -233,6 +242,7 @@ class SiteTrainer:
                 f"the site holds no state of {folder.name}",
                 where=f"site {self.name}, {folder}",
                 mend="restore the site's folder, or train in a new run folder",
+                advice="restore_state",
             )
 
     def _state(self, *, seed: int) -> TrainingState:
@@ -292,7 +302,8 @@ def _load_part(network: nn.Module, tensors: Tensors) -> None:
     if unknown:
         raise InputError(
             f"{len(unknown)} tensors do not belong to the plan's network, e.g. {unknown[0]}",
-            mend="coordinator and site must hold the same plan",
+            mend="give coordinator and site the same plan",
+            advice="same_plan",
         )
 
 
@@ -302,6 +313,7 @@ def _reply(
     summary: TrainSummary,
     held_out: DiceCounts | None,
     cases: int,
+    notes: tuple[Note, ...],
 ) -> TrainReply:
     return TrainReply(
         tensors=tensors,
@@ -312,5 +324,5 @@ def _reply(
         wait_share=summary.wait_share,
         overlap=summary.dice.rows,
         held_out=held_out.rows if held_out else (),
-        notes=summary.notes,
+        notes=notes,
     )

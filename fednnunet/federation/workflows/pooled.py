@@ -104,4 +104,6 @@ def pooled_training(training: Training, sites: int) -> Training:
         personal_rounds=0,
         sites_per_round=0,
         quorum=0,
+        deadline_s=0.0,
+        grace_s=0.0,
     )

@@ -284,7 +284,7 @@ def _scores(
     answers = ask(engine, invites, EvaluateReply, progress=progress)
     raise_all("not all sites can be evaluated", answers.errors.values())
     kind = next((invite.model for invite in invites.values()), "global")
-    replies = {s: a.reply for s, a in answers.replies.items() if isinstance(a.reply, EvaluateReply)}
+    replies = {site: answer.reply for site, answer in answers.replies.items()}
     return ModelScores(
         model=run.method_name if run.name else kind,
         method=run.method_name,
