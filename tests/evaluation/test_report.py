@@ -121,7 +121,7 @@ def test_the_report_stands_alone_and_says_everything(tmp_path: Path) -> None:
 
 def test_gains_contributions_and_the_graph_are_shown_where_they_are_known(tmp_path: Path) -> None:
     measured = {
-        "north": RoundContribution(divergence=0.2, missing=0.1),
+        "north": RoundContribution(divergence=0.2, dice_loss=0.1),
         "south": RoundContribution(divergence=0.6),
     }
     report = Report(
