@@ -19,7 +19,7 @@ from fednnunet.errors import (
     name_site,
     raise_all,
 )
-from fednnunet.federation.methods.catalogue import METHODS
+from fednnunet.federation.methods.catalogue import label
 from fednnunet.federation.site import ledger
 from fednnunet.federation.site.cases import SiteCases, check_annotated, site_cases, training_folder
 from fednnunet.federation.site.evaluation import evaluate_at_site
@@ -102,7 +102,7 @@ class Site:
             kind=type(reply).__name__,
             words=reply.words,
             data=out,
-            detail=_beside(invite),
+            detail=self._beside(invite),
         )
         return out
 
@@ -130,11 +130,12 @@ class Site:
         )
 
     def _check_agreed(self, run: str, method: str) -> None:
-        """Refuse a training that the site's own federation file does not name.
+        """Refuse a training that the site's own federation file does not name, settings included.
 
         The method decides which tensors leave, so the coordinator must not choose another.
         """
-        if self._training.runs.get(run) != method:
+        agreed = self._training.runs.get(run)
+        if agreed is None or label(agreed) != method:
             raise RefusalError(
                 f"the site did not agree to train {method!r} as the run {run!r}",
                 mend="give coordinator and sites the same federation file",
@@ -258,16 +259,15 @@ class Site:
             )
         return self._ready
 
+    def _beside(self, invite: Message) -> str:
+        """What auxiliary tensors the reply to `invite` holds, in words."""
+        if not isinstance(invite, TrainInvite) or invite.phase != "joint":
+            return ""
+        return self._training.method_labelled(invite.method).extras_words
+
     def _tell(self, done: int, total: int, what: str) -> None:
         if self._progress:
             self._progress(self.name, done, total, what)
-
-
-def _beside(invite: Message) -> str:
-    """What the reply to `invite` holds beside the network's weights, in words."""
-    if not isinstance(invite, TrainInvite) or invite.phase != "joint":
-        return ""
-    return METHODS[invite.method].extras_words
 
 
 class _Ready:

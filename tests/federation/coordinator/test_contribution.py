@@ -15,8 +15,9 @@ from fednnunet.federation.methods.catalogue import METHODS
 from fednnunet.federation.methods.method import Reply, State
 from fednnunet.federation.wire.messages import Message, ProbeInvite, ProbeReply
 from fednnunet.training.initial import initial_tensors
-from tests.contracts.test_local_training import CONFIGURATION, a_trainer, an_invite
-from tests.federation.test_rounds import INITIAL, MEMBERS, PretendEngine, a_run, go
+from tests.contracts.helpers import an_invite
+from tests.federation.fakes import INITIAL, MEMBERS, PretendEngine, a_run, go
+from tests.federation.site_fakes import CONFIGURATION, a_trainer
 
 NAME = "encoder.0.blocks.0.conv.weight"
 
@@ -70,9 +71,7 @@ def test_the_last_joint_round_asks_each_site_for_what_is_missing_without_it(tmp_
     shared = set(run.method.shared(INITIAL))
     assert all(invite.tensors.keys() == shared for _, invite in engine.probes)
     records = load_records(tmp_path / "rounds")
-    asked = [
-        any(c.dice_loss is not None for c in r.contribution.values()) for r in records
-    ]
+    asked = [any(c.dice_loss is not None for c in r.contribution.values()) for r in records]
     assert asked == [False, False, True, False, False]
     assert [bool(r.contribution) for r in records] == [True, True, True, False, False]
     write_contribution(records, tmp_path)
