@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from fednnunet.errors import InputError
@@ -12,7 +10,9 @@ from fednnunet.federation.engines.in_process import InProcessEngine
 from fednnunet.federation.spec import Training
 from fednnunet.federation.wire.messages import EvaluateInvite, TrainReply, pack, unpack
 from fednnunet.federation.workflows.pooled import NAME, pooled_engine, pooled_training
-from tests.contracts.test_local_training import CONFIGURATION, a_trainer, an_invite, initial_tensors
+from fednnunet.training.initial import initial_tensors
+from tests.contracts.helpers import an_invite
+from tests.federation.site_fakes import CONFIGURATION, a_trainer
 
 
 class Hospital:
@@ -24,8 +24,10 @@ class Hospital:
 
 
 def an_engine(tmp_path, **changes) -> InProcessEngine:
-    trainers = {name: a_trainer(tmp_path, name) for name in ("one", "other")}
-    trainers["other"] = replace(trainers["other"], **changes)
+    trainers = {
+        "one": a_trainer(tmp_path, "one").trainer,
+        "other": a_trainer(tmp_path, "other", **changes).trainer,
+    }
     return InProcessEngine({name: Hospital(trainer) for name, trainer in trainers.items()})
 
 

@@ -14,7 +14,7 @@ from fednnunet.training.perturbation import gradients, norm, perturbed
 from fednnunet.training.recipe import RECIPES
 from fednnunet.training.state import load, new_state, save
 from tests.training.fakes import CPU, blobs, small_plan
-from tests.training.test_step import batch, state, stepper
+from tests.training.steps import batch, state, stepper
 
 
 def odd(name):

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from fednnunet.dataset import scan_dataset
 from fednnunet.errors import FedNNUNetError, InputError, RefusalError, ReplyError, raise_all
-from fednnunet.federation.methods.catalogue import METHODS
+from fednnunet.federation.methods.catalogue import label
 from fednnunet.federation.site.cases import SiteCases, check_annotated, site_cases, training_folder
 from fednnunet.federation.site.evaluation import evaluate_at_site
 from fednnunet.federation.site.policy import read_policy
@@ -83,7 +83,9 @@ class Site:
 
     def answer(self, data: bytes) -> bytes:
         """Take an invite as bytes and return the reply as bytes, a `FaultReply` for every fault."""
-        return self._wall.answer(data, lambda invite: (self._work(invite), _extras_words(invite)))
+        return self._wall.answer(
+            data, lambda invite: (self._work(invite), self._extras_words(invite))
+        )
 
     def _work(self, invite: Message) -> Message:
         if isinstance(invite, (TrainInvite, ProbeInvite, EvaluateInvite, ModelInvite)):
@@ -109,11 +111,12 @@ class Site:
         )
 
     def _check_agreed(self, run: str, method: str) -> None:
-        """Refuse a training that the site's own federation file does not name.
+        """Refuse a training that the site's own federation file does not name, settings included.
 
         The method decides which tensors leave, so the coordinator must not choose another.
         """
-        if self._training.runs.get(run) != method:
+        agreed = self._training.runs.get(run)
+        if agreed is None or label(agreed) != method:
             raise RefusalError(
                 f"the site did not agree to train {method!r} as the run {run!r}",
                 mend="give coordinator and sites the same federation file",
@@ -264,16 +267,15 @@ class Site:
             )
         return self._ready
 
+    def _extras_words(self, invite: Message) -> str:
+        """What auxiliary tensors the reply to `invite` holds, in words."""
+        if not isinstance(invite, TrainInvite) or invite.phase != "joint":
+            return ""
+        return self._training.method_labelled(invite.method).extras_words
+
     def _tell(self, done: int, total: int, what: str) -> None:
         if self._progress:
             self._progress(self.name, done, total, what)
-
-
-def _extras_words(invite: Message) -> str:
-    """What the reply to `invite` holds in addition to the network's weights, in words."""
-    if not isinstance(invite, TrainInvite) or invite.phase != "joint":
-        return ""
-    return METHODS[invite.method].extras_words
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

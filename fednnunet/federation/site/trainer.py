@@ -16,7 +16,6 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from fednnunet.errors import InputError
-from fednnunet.federation.methods.catalogue import METHODS
 from fednnunet.federation.methods.method import Method, Tensors, TrainedSite
 from fednnunet.federation.methods.qfedavg_dice import measure
 from fednnunet.federation.site.notes import training_notes
@@ -73,7 +72,7 @@ class SiteTrainer:
 
     def train(self, invite: TrainInvite, *, progress: Progress | None = None) -> TrainReply:
         """One round from the site's own state with the tensors of `invite` in it."""
-        method = METHODS[invite.method]
+        method = self.training.method_labelled(invite.method)
         state = self._begin(invite)
         received, extras = split(invite.tensors)
         _load_part(state.network, received)
@@ -110,7 +109,8 @@ class SiteTrainer:
             self._load(state, self._folder(invite.run, "joint", invite.round))
             _load_part(state.network, tensors)
             joint = invite.round <= self.training.rounds
-            tensors = _own_model(METHODS[invite.method] if joint else None, state)
+            method = self.training.method_labelled(invite.method) if joint else None
+            tensors = _own_model(method, state)
         note = {"method": invite.method, "rounds": str(self.reached(invite)), "site": self.name}
         return write_bundle(
             folder,

@@ -15,7 +15,8 @@ from fednnunet.training import recipe
 from fednnunet.training.initial import initial_tensors
 from fednnunet.training.local_rule import RoundContext
 from fednnunet.training.state import TrainingState
-from tests.contracts.test_local_training import CONFIGURATION, ROUNDS, a_trainer, an_invite
+from tests.contracts.helpers import an_invite
+from tests.federation.site_fakes import CONFIGURATION, ROUNDS, a_trainer
 from tests.training.fakes import small_plan
 
 RATE, START = 0.1, 0.3
@@ -103,7 +104,7 @@ def test_nothing_is_kept_of_an_iteration_that_fails(plain):
         return torch.tensor(0.0), torch.zeros(3, 1)
 
     with pytest.raises(torch.OutOfMemoryError):
-        Mixing()(state, None, gradient, RoundContext())
+        Mixing(alpha=0.5)(state, None, gradient, RoundContext())
     assert state.memory == {}
     assert torch.equal(state.network.weight.detach(), torch.ones(1, 2))
 
@@ -138,9 +139,7 @@ def test_the_personal_bundle_is_the_mixture_with_what_was_merged_last(tmp_path):
     merged = initial_tensors(small_plan()[0], CONFIGURATION, seed=5)
     invite = EvaluateInvite(tensors=merged, run="", method="apfl", round=ROUNDS, personal=True)
     bundle = trainer.bundle(invite)
-    state = trainer._state(seed=0)
-    trainer._load(state, trainer._folder("", "joint", ROUNDS))
-    wanted = Mixed().model(merged, state.memory)
+    wanted = Mixed().model(merged, trainer.state_after(ROUNDS).memory)
     assert all(torch.equal(tensor, wanted[name]) for name, tensor in bundle.weights.items())
     assert any(not torch.equal(tensor, merged[name]) for name, tensor in bundle.weights.items())
 

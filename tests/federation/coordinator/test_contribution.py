@@ -15,8 +15,9 @@ from fednnunet.federation.methods.catalogue import METHODS
 from fednnunet.federation.methods.method import Reply, State
 from fednnunet.federation.wire.messages import Message, ProbeInvite, ProbeReply
 from fednnunet.training.initial import initial_tensors
-from tests.contracts.test_local_training import CONFIGURATION, a_trainer, an_invite
-from tests.federation.test_rounds import INITIAL, MEMBERS, PretendEngine, a_run, go
+from tests.contracts.helpers import an_invite
+from tests.federation.fakes import INITIAL, MEMBERS, PretendEngine, a_run, go
+from tests.federation.site_fakes import CONFIGURATION, a_trainer
 
 NAME = "encoder.0.blocks.0.conv.weight"
 

@@ -12,23 +12,24 @@ from fednnunet.errors import InputError
 from fednnunet.federation.methods.iop_fl import EMA
 from fednnunet.federation.wire.messages import EvaluateInvite
 from fednnunet.training.initial import initial_tensors
-from tests.contracts.test_local_training import CONFIGURATION, ROUNDS, a_trainer, an_invite
+from tests.contracts.helpers import an_invite
+from tests.federation.site_fakes import CONFIGURATION, ROUNDS, a_trainer
 from tests.training.fakes import small_plan
 
 
-def test_the_own_model_is_the_mean_of_the_formula():
+def test_the_personal_model_is_the_mean_of_the_formula():
     network = nn.BatchNorm1d(2)
     site = SimpleNamespace(state=SimpleNamespace(network=network, memory={}))
-    trail = EMA(kept=0.25)
+    average = EMA(decay=0.25)
     wanted = None
     for value in (1.0, 5.0, -2.0):
         with torch.no_grad():
             network.weight.fill_(value)
             network.running_var.fill_(value + 3)
             network.num_batches_tracked += 1
-        trail.update(site)
+        average.update(site)
         wanted = value if wanted is None else 0.25 * wanted + 0.75 * value
-    own = trail.model(network.state_dict(), site.state.memory)
+    own = average.model(network.state_dict(), site.state.memory)
     torch.testing.assert_close(own["weight"], torch.full((2,), wanted))
     torch.testing.assert_close(own["running_var"], torch.full((2,), wanted + 3))
     assert own["num_batches_tracked"] == 3
@@ -37,7 +38,7 @@ def test_the_own_model_is_the_mean_of_the_formula():
 def test_it_is_not_changed_by_training_that_follows():
     network = nn.Linear(2, 1)
     site = SimpleNamespace(state=SimpleNamespace(network=network, memory={}))
-    EMA().update(site)
+    EMA(decay=0.1).update(site)
     before = {name: tensor.clone() for name, tensor in site.state.memory.items()}
     with torch.no_grad():
         network.weight += 1
@@ -46,12 +47,12 @@ def test_it_is_not_changed_by_training_that_follows():
 
 def test_before_any_round_it_is_the_network():
     tensors = {"weight": torch.tensor(2.0)}
-    assert EMA().model(tensors, {}) == tensors
+    assert EMA(decay=0.1).model(tensors, {}) == tensors
 
 
 def test_a_share_of_all_is_refused():
-    with pytest.raises(InputError, match="kept is 1"):
-        EMA(kept=1)
+    with pytest.raises(InputError, match="decay is 1"):
+        EMA(decay=1)
 
 
 def test_the_personal_bundle_mixes_the_sites_rounds_and_not_what_was_merged(tmp_path):

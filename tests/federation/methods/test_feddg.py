@@ -18,7 +18,8 @@ from fednnunet.training.amplitude import mean_amplitude
 from fednnunet.training.batches import Batch
 from fednnunet.training.initial import initial_tensors
 from fednnunet.training.local_rule import RoundContext
-from tests.contracts.test_local_training import CONFIGURATION, a_trainer, an_invite
+from tests.contracts.helpers import an_invite, merged
+from tests.federation.site_fakes import CONFIGURATION, a_trainer
 from tests.training.fakes import small_plan
 
 INITIAL = initial_tensors(small_plan()[0], CONFIGURATION, seed=0)
@@ -49,7 +50,7 @@ def context(**bank):
 def test_a_site_sends_the_mean_over_its_cases_and_measures_once():
     batches = [a_stack(0), a_stack(1), a_stack(2)]
     site, asked = a_site(batches)
-    extras = MeanAmplitude()
+    extras = MeanAmplitude(waves=2, patches=4)
     first, second = extras.reply(site), extras.reply(site)
     assert asked == [4]
     assert first.keys() == second.keys() == {"amplitude"}
@@ -62,20 +63,20 @@ def test_a_site_sends_the_mean_over_its_cases_and_measures_once():
 def test_a_site_with_fewer_cases_than_its_policy_asks_for_sends_nothing():
     site, asked = a_site([a_stack(0)], cases=2)
     with pytest.raises(RefusalError, match="2 cases are fewer than the 3"):
-        MeanAmplitude().reply(site)
+        MeanAmplitude(waves=2, patches=4).reply(site)
     assert not asked
 
 
-def test_the_sites_own_policy_reaches_the_aside(tmp_path):
-    trainer = replace(a_trainer(tmp_path, "one"), policy=SitePolicy(min_cases=4))
+def test_the_sites_own_policy_reaches_the_extras(tmp_path):
+    trainer = a_trainer(tmp_path, "one", policy=SitePolicy(min_cases=4))
     with pytest.raises(RefusalError, match="3 cases are fewer than the 4"):
         trainer.train(an_invite("feddg", INITIAL, 0))
 
 
 def test_a_site_borrows_from_the_others_only():
     own, other, third = (torch.full((1, 5, 5, 3), float(value)) for value in (1, 2, 3))
-    assert BorrowAmplitude()({}, RoundContext()) is None
-    assert BorrowAmplitude()({"amplitude": own}, context(a=own)) is None
+    assert BorrowAmplitude(chance=0.5)({}, RoundContext()) is None
+    assert BorrowAmplitude(chance=0.5)({"amplitude": own}, context(a=own)) is None
     exchange = BorrowAmplitude(chance=0.3)({"amplitude": own}, context(c=third, a=own, b=other))
     assert [float(t.max()) for t in exchange.amplitudes] == [2, 3]
     assert exchange.chance == 0.3
@@ -87,8 +88,8 @@ def test_the_bank_keeps_sites_that_sat_a_round_out():
         return Reply(site=site, tensors={"w": torch.tensor(1.0)}, cases=1, loss=0, extras=extras)
 
     start = State(round=0, shared={"w": torch.tensor(0.0)})
-    state = GatherAmplitudes()(start, [reply("b", 2.0), reply("a", 1.0)])
-    state = GatherAmplitudes()(state, [reply("b", 4.0)])
+    state = merged(GatherAmplitudes(), start, [reply("b", 2.0), reply("a", 1.0)])
+    state = merged(GatherAmplitudes(), state, [reply("b", 4.0)])
     assert {name: float(t) for name, t in state.extras.items()} == {
         "amplitude/a": 1.0,
         "amplitude/b": 4.0,

@@ -9,7 +9,7 @@ from fednnunet.federation.methods.fedgkd import Distillation, divergence
 from fednnunet.training.local_rule import ForwardPass, RoundContext
 from fednnunet.training.targets import make_targets
 from tests.training.fakes import small_task
-from tests.training.test_step import batch, state
+from tests.training.steps import batch, state
 
 
 def a_pass(network, start, *, task=None):
@@ -49,7 +49,7 @@ def test_the_teacher_gets_no_gradient_and_the_network_stays_in_training():
     seen = a_pass(network, received)
     with torch.no_grad():
         network.heads[0].bias += 1
-    Distillation()(a_pass(network, received)).backward()
+    Distillation(gamma=0.2)(a_pass(network, received)).backward()
     assert network.heads[0].bias.grad is not None
     assert network.training and seen.network is network
     assert all(torch.equal(t, received[n]) for n, t in received.items())
@@ -86,4 +86,4 @@ def test_ignored_voxels_do_not_count():
         network.heads[0].bias[1] += 1
     seen = a_pass(network, received, task=task)
     seen.labels[:] = 3
-    assert float(Distillation()(seen).detach()) == 0
+    assert float(Distillation(gamma=0.2)(seen).detach()) == 0

@@ -8,7 +8,8 @@ import torch
 from fednnunet.errors import InputError, ReplyError
 from fednnunet.federation.methods.catalogue import METHODS
 from fednnunet.federation.methods.method import MeanBy, Reply, State, by_cases
-from fednnunet.federation.methods.weighting import ByLoss
+from fednnunet.federation.methods.qfedavg import ByLoss
+from tests.contracts.helpers import merged, weights_of
 
 
 def reply(site: str, *, cases: int, loss: float, value: float = 0.0) -> Reply:
@@ -17,12 +18,12 @@ def reply(site: str, *, cases: int, loss: float, value: float = 0.0) -> Reply:
 
 def test_a_weight_is_cases_times_the_shifted_loss_to_the_q():
     replies = [reply("a", cases=4, loss=-0.5), reply("b", cases=2, loss=1.0)]
-    assert ByLoss(q=2.0)(replies) == pytest.approx({"a": 4 * 0.25, "b": 2 * 4.0})
+    assert weights_of(ByLoss(q=2.0), replies) == pytest.approx({"a": 4 * 0.25, "b": 2 * 4.0})
 
 
 def test_q_zero_is_fedavg_whatever_the_losses():
     replies = [reply("a", cases=4, loss=-0.5), reply("b", cases=2, loss=9.0)]
-    assert ByLoss(q=0.0)(replies) == by_cases(replies)
+    assert weights_of(ByLoss(q=0.0), replies) == weights_of(by_cases, replies)
 
 
 def test_the_weighted_mean_is_the_gradient_of_the_fair_objective():
@@ -36,27 +37,27 @@ def test_the_weighted_mean_is_the_gradient_of_the_fair_objective():
         reply(site, cases=cases, loss=float(loss), value=float(slope))
         for site, cases, loss, slope in zip("ab", (1, 3), losses, slopes, strict=True)
     ]
-    weights = ByLoss(q=2.0)(replies)
-    mean = MeanBy(ByLoss(q=2.0))(State(round=0, shared={"w": torch.zeros(1)}), replies)
+    weights = weights_of(ByLoss(q=2.0), replies)
+    mean = merged(MeanBy(ByLoss(q=2.0)), State(round=0, shared={"w": torch.zeros(1)}), replies)
     scale = sum(weights.values()) / sum(r.cases for r in replies)
     assert float(mean.shared["w"]) * scale == pytest.approx(float(x.grad))
 
 
 def test_the_site_that_does_worse_counts_more():
     replies = [reply("a", cases=5, loss=-0.9), reply("b", cases=5, loss=0.9, value=1.0)]
-    merged = METHODS["qfedavg"].merge(State(round=0, shared={"w": torch.zeros(1)}), replies)
-    assert float(merged.shared["w"]) == pytest.approx(1.9 / 2.0)
+    after = merged(METHODS["qfedavg"].merge, State(round=0, shared={"w": torch.zeros(1)}), replies)
+    assert float(after.shared["w"]) == pytest.approx(1.9 / 2.0)
 
 
 def test_sites_without_any_loss_left_fall_back_to_their_cases():
     replies = [reply("a", cases=1, loss=-1.0), reply("b", cases=3, loss=-1.1, value=4.0)]
-    merged = METHODS["qfedavg"].merge(State(round=0, shared={"w": torch.zeros(1)}), replies)
-    assert float(merged.shared["w"]) == pytest.approx(3.0)
+    after = merged(METHODS["qfedavg"].merge, State(round=0, shared={"w": torch.zeros(1)}), replies)
+    assert float(after.shared["w"]) == pytest.approx(3.0)
 
 
 def test_a_loss_that_is_not_finite_is_refused_with_its_site():
     with pytest.raises(ReplyError, match="the loss is nan") as caught:
-        ByLoss(q=1.0)([reply("b", cases=1, loss=float("nan"))])
+        weights_of(ByLoss(q=1.0), [reply("b", cases=1, loss=float("nan"))])
     assert "site b" in str(caught.value)
 
 

@@ -15,8 +15,9 @@ from fednnunet.federation.methods.method import Reply, State, TrainedSite
 from fednnunet.training.batches import Batch
 from fednnunet.training.local_rule import ForwardPass, RoundContext
 from fednnunet.training.targets import make_targets
+from tests.contracts.helpers import merged
 from tests.training.fakes import CPU, small_task
-from tests.training.test_step import batch, state
+from tests.training.steps import batch, state
 
 FEATURES = 5
 
@@ -64,7 +65,7 @@ def test_regions_have_a_row_each_and_may_overlap():
     assert voxels.sum(0).tolist() == [(labels > 0).sum(), (labels == 2).sum()]
 
 
-def test_a_background_that_hides_other_labels_is_not_told():
+def test_a_background_that_hides_other_labels_is_not_sent():
     features, labels = samples()
     labels[labels == 1] = 0
     _, voxels = class_sums(features, labels, make_targets(small_task(), (0, 2)), 3)
@@ -95,7 +96,7 @@ def test_the_term_is_zero_at_the_prototypes_and_before_there_are_any():
     features, labels = features[:1], labels[:1]
     sums, voxels = class_sums(features, labels, make_targets(small_task()), 3)
     own = sums[0] / voxels[0][:, None]
-    term = NearPrototypes()
+    term = NearPrototypes(weight=1.0)
     assert float(term(a_pass(features, labels, prototypes(own)))) == pytest.approx(0, abs=1e-10)
     assert float(term(a_pass(features, labels, {}))) == 0
     unseen = prototypes(own + 1, seen=(0.0, 0.0, 0.0))
@@ -107,25 +108,25 @@ def test_a_class_that_is_not_in_the_patch_does_not_pull():
     labels[labels == 2] = 1
     received = torch.zeros(3, FEATURES)
     received[2] = 1e6
-    assert float(NearPrototypes()(a_pass(features, labels, prototypes(received)))) < 10
+    assert float(NearPrototypes(weight=1.0)(a_pass(features, labels, prototypes(received)))) < 10
 
 
-def trained(cases, least=1):
-    """A site of the given cases, a batch of patches each, that tells of `least` cases or more."""
+def trained(cases, min_cases=1):
+    """A site of the given cases, that sends classes of `min_cases` cases or more."""
     return TrainedSite(
         state=state(),
         context=RoundContext(),
         each_case=lambda patches: iter(cases),
         cases=len(cases),
-        min_cases=least,
+        min_cases=min_cases,
         targets=make_targets(small_task()),
         execution=CPU,
     )
 
 
-def test_a_site_tells_the_mean_over_all_its_patches():
+def test_a_site_sends_the_mean_over_all_its_patches():
     site = trained([batch(), batch(2)])
-    reply = ClassMeans().reply(site)
+    reply = ClassMeans(patches=2, cases=32).reply(site)
     network = site.state.network
     weight = network.heads[0].weight.flatten(1)
     network.eval()
@@ -134,23 +135,23 @@ def test_a_site_tells_the_mean_over_all_its_patches():
     labels = torch.cat([batch().labels, batch(2).labels])
     for value in range(3):
         mean = logits.movedim(1, -1)[labels == value].mean(0)  # the head is affine
-        told = weight @ reply["prototypes/mean"][value] + network.heads[0].bias
-        torch.testing.assert_close(told.detach(), mean, rtol=1e-3, atol=1e-4)
+        sent = weight @ reply["prototypes/mean"][value] + network.heads[0].bias
+        torch.testing.assert_close(sent.detach(), mean, rtol=1e-3, atol=1e-4)
     assert reply["prototypes/seen"].tolist() == [1, 1, 1]
 
 
-def test_a_class_in_too_few_cases_is_not_told():
+def test_a_class_in_too_few_cases_is_not_sent():
     whole = batch(2)
     without = Batch(whole.image, torch.where(whole.labels == 2, 0, whole.labels))
-    reply = ClassMeans().reply(trained([whole, whole, without], least=3))
+    reply = ClassMeans(patches=2, cases=32).reply(trained([whole, whole, without], min_cases=3))
     assert reply["prototypes/seen"].tolist() == [1, 1, 0]
     assert not reply["prototypes/mean"][2].any()
 
 
 def test_a_reply_is_like_the_template():
     site = trained([batch()])
-    like = ClassMeans().like(site.state.network.state_dict(), ())
-    reply = ClassMeans().reply(site)
+    like = ClassMeans(patches=2, cases=32).like(site.state.network.state_dict(), ())
+    reply = ClassMeans(patches=2, cases=32).reply(site)
     assert {n: t.shape for n, t in like.items()} == {n: t.shape for n, t in reply.items()}
 
 
@@ -163,16 +164,16 @@ def a_reply(site, value, seen, cases):
 def test_the_coordinator_averages_over_the_sites_that_saw_a_class():
     before = State(round=0, shared={"w": torch.zeros(1)})
     replies = [a_reply("a", 1.0, [1.0, 1.0], 3), a_reply("b", 5.0, [1.0, 0.0], 1)]
-    after = MergePrototypes()(before, replies)
+    after = merged(MergePrototypes(), before, replies)
     assert after.extras["prototypes/mean"][:, 0].tolist() == [2.0, 1.0]
     assert after.extras["prototypes/seen"].tolist() == [1, 1]
 
 
 def test_a_class_that_nobody_saw_keeps_its_prototype():
     state = State(round=0, shared={"w": torch.zeros(1)})
-    state = MergePrototypes()(state, [a_reply("a", 4.0, [1.0, 1.0], 3)])
-    state = MergePrototypes()(state, [a_reply("a", 6.0, [1.0, 0.0], 3)])
+    state = merged(MergePrototypes(), state, [a_reply("a", 4.0, [1.0, 1.0], 3)])
+    state = merged(MergePrototypes(), state, [a_reply("a", 6.0, [1.0, 0.0], 3)])
     assert state.extras["prototypes/mean"][:, 0].tolist() == [6.0, 4.0]
     never = State(round=0, shared={"w": torch.zeros(1)})
-    never = MergePrototypes()(never, [a_reply("a", 6.0, [1.0, 0.0], 3)])
+    never = merged(MergePrototypes(), never, [a_reply("a", 6.0, [1.0, 0.0], 3)])
     assert never.extras["prototypes/seen"].tolist() == [1, 0]
