@@ -19,8 +19,8 @@ from typing import Any, TypeVar
 from fednnunet import io
 from fednnunet.dataset import Case
 from fednnunet.errors import DataError, FedNNUNetError, ManyFaults, raise_all
+from fednnunet.progress import Progress
 
-Progress = Callable[[int, int, str], None]
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
@@ -12,9 +11,7 @@ from safetensors.torch import load_file
 from fednnunet.errors import InputError
 from fednnunet.federation.methods.catalogue import METHODS
 from fednnunet.federation.methods.method import Reply, State
-from fednnunet.federation.site.policy import SitePolicy
-from fednnunet.federation.site.trainer import SiteTrainer
-from fednnunet.federation.spec import Training
+from fednnunet.federation.site.prepared import site_seed
 from fednnunet.federation.wire.extras import join, split
 from fednnunet.federation.wire.messages import EvaluateInvite, TrainInvite, TrainReply, pack
 from fednnunet.federation.wire.phases import Phase
@@ -22,29 +19,12 @@ from fednnunet.federation.wire.tensors import check_like
 from fednnunet.training.device import choose_execution
 from fednnunet.training.initial import initial_tensors
 from fednnunet.training.local_rule import LocalRule, RoundContext
-from fednnunet.training.loop import train
 from fednnunet.training.recipe import recipe_named
 from fednnunet.training.state import new_state
-from tests.training.fakes import blobs, small_plan
+from fednnunet.training.trainer import train
+from tests.federation.site_fakes import CONFIGURATION, ITERATIONS, ROUNDS, SmallSite, a_trainer
+from tests.training.fakes import a_job, small_plan
 from tests.training.test_step import META, batch, state, stepper
-
-CONFIGURATION = "3d_fullres"
-ROUNDS, ITERATIONS = 2, 2
-
-
-def a_trainer(folder: Path, name: str) -> SiteTrainer:
-    store = blobs(seed=len(name))
-    return SiteTrainer(
-        name=name,
-        base=folder / name,
-        plan=small_plan()[0],
-        configuration_name=CONFIGURATION,
-        store=store,
-        cases=store.names,
-        annotated=(0, 1, 2),
-        training=Training(rounds=ROUNDS, iterations_per_round=ITERATIONS, device="cpu"),
-        policy=SitePolicy(min_cases=3),
-    )
 
 
 def an_invite(
@@ -64,7 +44,7 @@ def an_invite(
     )
 
 
-def rounds_alone(trainer: SiteTrainer, method: str):
+def rounds_alone(trainer: SmallSite, method: str):
     """All rounds of one site whose weights come back unchanged, and its model."""
     state = State(round=0, shared=METHODS[method].shared(first_tensors()))
     replies = []
@@ -86,7 +66,7 @@ def as_method_sees(site: str, reply: TrainReply) -> Reply:
     return Reply(site=site, tensors=tensors, extras=extras, cases=reply.cases, loss=reply.loss)
 
 
-def memory_of(trainer: SiteTrainer, number: int):
+def memory_of(trainer: SmallSite, number: int):
     tensors = load_file(trainer.base / "state" / f"round_{number:04d}" / "state.safetensors")
     return {name: tensor for name, tensor in tensors.items() if name.startswith("memory.")}
 
@@ -96,34 +76,29 @@ def is_plain_alone(method: str) -> bool:
     return METHODS[method].local_rule == LocalRule() or method.startswith("scaffold")
 
 
-def plain_training(trainer: SiteTrainer, seed: int):
+def plain_training(trainer: SmallSite, seed: int):
     execution, recipe = choose_execution("cpu"), recipe_named("fast")
     weights = initial_tensors(trainer.plan, CONFIGURATION, seed=0)
     state = new_state(
         trainer.plan, trainer.configuration, recipe, execution, seed=seed, weights=weights
     )
-    train(
-        state,
-        trainer.store,
-        trainer.cases,
+    job = a_job(
+        store=trainer.store,
         plan=trainer.plan,
         configuration=trainer.configuration,
-        recipe=recipe,
-        execution=execution,
         iterations=ROUNDS * ITERATIONS,
         schedule_length=ROUNDS * ITERATIONS,
     )
+    train(state, job, execution)
     return state.network.state_dict()
 
 
 @pytest.mark.parametrize("method", sorted(m for m in METHODS if is_plain_alone(m)))
 def test_one_site_alone_equals_plain_training(tmp_path, method):
-    from fednnunet.federation.site.trainer import _seed
-
     trainer = a_trainer(tmp_path, "one")
     replies, own = rounds_alone(trainer, method)
     federated = {**own, **split(replies[-1].tensors)[0]}
-    plain = plain_training(trainer, _seed(0, "one"))
+    plain = plain_training(trainer, site_seed(0, "one"))
     assert all(torch.equal(federated[name], plain[name]) for name in plain)
 
 

@@ -11,10 +11,11 @@ import torch
 from fednnunet.errors import InputError
 from fednnunet.federation.methods.fedadp import ByAngle, fedadp
 from fednnunet.federation.methods.method import Reply, State
-from fednnunet.federation.methods.qfedavg_dice import ByDiceLoss, dice_loss, qfedavg_dice
+from fednnunet.federation.methods.qfedavg_dice import ByDiceLoss, qfedavg_dice
 from fednnunet.federation.methods.updates import Pulls
 from fednnunet.federation.methods.weighting import Proportional
 from fednnunet.federation.wire.extras import split
+from fednnunet.training.counts import DiceCounts
 from fednnunet.training.initial import initial_tensors
 from tests.contracts.test_local_training import CONFIGURATION, a_trainer, an_invite
 
@@ -98,9 +99,9 @@ def test_propfair_weighs_by_what_is_left_to_the_worst_loss():
 
 
 def test_shortfall_is_one_minus_the_mean_dice_of_targets_that_are_there():
-    counts = torch.tensor([[6, 0, 0], [2, 3, 0], [2, 1, 0]])  # hit, extra, missed of three targets
-    assert dice_loss(counts) == pytest.approx(1 - (12 / 16 + 0 / 4) / 2)
-    assert dice_loss(torch.zeros(3, 2, dtype=torch.int64)) == 1.0
+    counts = DiceCounts(names=("a", "b", "c"), tp=(6, 0, 0), fp=(2, 3, 0), fn=(2, 1, 0))
+    assert counts.dice_loss == pytest.approx(1 - (12 / 16 + 0 / 4) / 2)
+    assert DiceCounts.empty(("a", "b")).dice_loss == 1.0
 
 
 def test_the_site_that_is_served_worse_counts_more():

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from fednnunet.errors import FedNNUNetError, ReplyError, raise_all
 from fednnunet.federation.coordinator.engine import Answer, Engine
 from fednnunet.federation.wire.messages import Message
+from fednnunet.progress import Progress
 
 Kind = TypeVar("Kind", bound=Message)
-Progress = Callable[[int, int, str], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,18 +27,19 @@ def ask(
     invites: Mapping[str, Message],
     kind: type[Message],
     *,
+    decode: Callable[[str, Message], Message] | None = None,
     check: Callable[[str, Message], None] | None = None,
     progress: Progress | None = None,
 ) -> Answers:
     """Send the invites; sort answers into replies of `kind` and errors.
 
-    `check(site, reply)` may refuse a reply by raising a FedNNUNetError.
+    `decode(site, reply)` replaces a reply, and `check(site, reply)` sees what it returned; both may
+    refuse the reply by raising a FedNNUNetError.
     """
     replies, errors = {}, {}
     for done, answer in enumerate(engine.ask(invites), start=1):
         try:
-            _accept(answer, kind, check)
-            replies[answer.site] = answer
+            replies[answer.site] = _accept(answer, kind, decode, check)
         except FedNNUNetError as error:
             errors[answer.site] = error
         if progress:
@@ -63,8 +64,11 @@ def ask_all(
 
 
 def _accept(
-    answer: Answer, kind: type[Message], check: Callable[[str, Message], None] | None
-) -> None:
+    answer: Answer,
+    kind: type[Message],
+    decode: Callable[[str, Message], Message] | None,
+    check: Callable[[str, Message], None] | None,
+) -> Answer:
     if answer.error:
         raise answer.error
     if not isinstance(answer.reply, kind):
@@ -73,5 +77,9 @@ def _accept(
             where=f"reply of site {answer.site}",
             mend="both sides must run the same version",
         )
+    reply: Message = answer.reply
+    if decode:
+        reply = decode(answer.site, reply)
     if check:
-        check(answer.site, answer.reply)
+        check(answer.site, reply)
+    return replace(answer, reply=reply)

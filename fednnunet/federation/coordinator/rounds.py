@@ -23,12 +23,14 @@ from fednnunet.federation.coordinator.history import (
 )
 from fednnunet.federation.coordinator.invites import invite, sites_of_round
 from fednnunet.federation.coordinator.run import Run
+from fednnunet.federation.filters.chain import context_of, filter_at_coordinator
 from fednnunet.federation.membership import Member
 from fednnunet.federation.methods.method import Method, Reply, State, Tensors, mean_by_cases
 from fednnunet.federation.wire.extras import join, split
 from fednnunet.federation.wire.messages import Message, ProbeInvite, TrainReply
 from fednnunet.federation.wire.phases import Phase, Phases
 from fednnunet.federation.wire.tensors import check_like, difference, norm
+from fednnunet.training.counts import dice_of
 
 Observer = Callable[[RoundRecord], None]
 Validate = Callable[[State, Sequence[RoundRecord]], dict[str, SiteScores]]
@@ -85,12 +87,17 @@ def _one_round(
     phase = phases.of(state.round)
     trained = run.method.outgoing(state.shared, phase)
 
+    def decode(site: str, message: Message) -> Message:
+        context = context_of(invites[site], site)
+        tensors = filter_at_coordinator(run.training.filter_chain, message.tensors, context)
+        return replace(message, tensors=tensors)
+
     def check(site: str, message: Message) -> None:
         check_like(message.tensors, join(trained, extras), site=site)
 
     sites = sites_of_round(run, phases, state.round, history, members)
     invites = {site: invite(run, phases, state, history, site) for site in sites}
-    answers = ask(engine, invites, TrainReply, check=check)
+    answers = ask(engine, invites, TrainReply, decode=decode, check=check)
     _check_quorum(answers, min(run.training.quorum or len(sites), len(sites)))
     replies = [_as_method_sees(name, answer) for name, answer in answers.replies.items()]
     new = _merge(run.method, phase, state, trained, replies)
@@ -157,16 +164,11 @@ def _site_round(answer: Answer) -> SiteRound:
     return SiteRound(
         cases=reply.cases,
         loss=reply.loss,
-        dice=tuple(_dice(*counts) for counts in reply.overlap),
+        dice=tuple(dice_of(*counts) for counts in reply.overlap),
         seconds=reply.seconds,
         wait_share=reply.wait_share,
         bytes_to_site=answer.bytes_to_site,
         bytes_from_site=answer.bytes_from_site,
-        held_out=tuple(_dice(*counts) for counts in reply.held_out),
+        held_out=tuple(dice_of(*counts) for counts in reply.held_out),
         notes=reply.notes,
     )
-
-
-def _dice(tp: int, fp: int, fn: int) -> float | None:
-    voxels = 2 * tp + fp + fn
-    return 2 * tp / voxels if voxels else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +19,8 @@ from fednnunet.inference.bundle import Bundle
 from fednnunet.inference.compute import choose_compute
 from fednnunet.inference.predict import mask_path, predict_cases
 from fednnunet.io import read_label, read_volume
+from fednnunet.progress import Progress
+from fednnunet.supervision import SiteSupervision, Supervision
 from fednnunet.task import Task
 from fednnunet.volume import Volume
 
@@ -52,22 +54,22 @@ def evaluate_at_site(
     folder: Path,
     *,
     device: str,
-    annotated: Collection[int] | None = None,
+    supervision: SiteSupervision | None = None,
     pictures: bool = True,
-    progress: Callable[[int, int, str], None] | None = None,
+    progress: Progress | None = None,
 ) -> SiteScores:
     """Predict the cases into `folder`, score them there, and return sums over them.
 
-    `annotated` are the label values that the site draws (default: all): targets of other values
-    are not scored, since the site's label maps say nothing of them. Masks that stand already, made
+    `supervision` says what each case's labels teach (default: all classes): other targets are not
+    scored, since the label map says nothing of them. Masks that stand already, made
     from the same bundle and images, are kept. With `pictures` some cases are drawn there too.
     """
     task = bundle.plan.task
     compute = choose_compute(device)
     outcome = predict_cases(bundle, cases, folder, compute=compute, progress=progress)
     raise_all("held-out cases could not be predicted", outcome.faults)
-    drawn = set(task.values if annotated is None else annotated)
-    scores = [_known(_score(case, folder, task), task, drawn) for case in cases]
+    supervision = supervision or SiteSupervision()
+    scores = [_known(_score(case, folder, task), task, supervision.of(case.name)) for case in cases]
     write_cases_csv(folder / CASES, {"": scores})
     if pictures:
         _draw(scores, {case.name: case for case in cases}, folder, task)
@@ -97,10 +99,10 @@ def _score(case: Case, folder: Path, task: Task) -> CaseScores:
     )
 
 
-def _known(score: CaseScores, task: Task, drawn: set[int]) -> CaseScores:
-    """The scores with NaN for every target that the site does not draw whole."""
+def _known(score: CaseScores, task: Task, supervision: Supervision) -> CaseScores:
+    """The scores with NaN for every target of which some class is not annotated."""
     targets = {
-        name: score.targets[name] if drawn.issuperset(values) else _UNKNOWN
+        name: score.targets[name] if supervision.covers(values, task) else _UNKNOWN
         for name, values in target_values(task).items()
     }
     return CaseScores(case=score.case, targets=targets)

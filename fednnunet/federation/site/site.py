@@ -19,11 +19,14 @@ from fednnunet.errors import (
     name_site,
     raise_all,
 )
+from fednnunet.federation.filters.filter import Filter
 from fednnunet.federation.methods.catalogue import METHODS
 from fednnunet.federation.site import ledger
 from fednnunet.federation.site.cases import SiteCases, check_annotated, site_cases, training_folder
 from fednnunet.federation.site.evaluation import evaluate_at_site
+from fednnunet.federation.site.models import SiteModels
 from fednnunet.federation.site.policy import read_policy
+from fednnunet.federation.site.prepared import PreparedSite
 from fednnunet.federation.site.trainer import SiteTrainer
 from fednnunet.federation.spec import Federation
 from fednnunet.federation.wire.messages import (
@@ -53,8 +56,6 @@ from fednnunet.planning.shapes import ShapeSketch
 from fednnunet.preprocess.measure_site import measure_cases
 from fednnunet.preprocess.store import Store, prepare_site
 from fednnunet.task import Task
-
-Progress = Callable[[int, int, str], None]
 
 
 class Site:
@@ -102,7 +103,7 @@ class Site:
             kind=type(reply).__name__,
             words=reply.words,
             data=out,
-            detail=_beside(invite),
+            detail=_details(invite, self._training.filter_chain),
         )
         return out
 
@@ -119,7 +120,7 @@ class Site:
             case TrainInvite():
                 return self._train(invite)
             case ProbeInvite():
-                return ProbeReply(dice_loss=self.trainer.dice_loss(invite))
+                return ProbeReply(dice_loss=SiteModels(self.prepared).dice_loss(invite))
             case EvaluateInvite():
                 return self._evaluate(invite)
             case ModelInvite():
@@ -148,8 +149,8 @@ class Site:
             cases, task, workers=self._federation.budget.workers, progress=self._tell
         )
         self._task = task
-        drawn = self._federation.annotated_values(self.name)
-        check_annotated(cases, self._measured, task, drawn, site=self.name)
+        supervision = self._federation.supervision(self.name)
+        check_annotated(cases, self._measured, task, supervision, site=self.name)
         whole = cleanse(
             Fingerprint.of(task, self._measured), min_bin_count=self._policy.min_bin_count
         )
@@ -197,24 +198,24 @@ class Site:
         return PrepareReply(training_cases=len(cases.training), held_out_cases=len(cases.held_out))
 
     def _train(self, invite: TrainInvite) -> TrainReply:
-        return self.trainer.train(invite, progress=self._tell)
+        return SiteTrainer(self.prepared).train(invite, progress=self._tell)
 
     def _evaluate(self, invite: EvaluateInvite) -> EvaluateReply:
-        ready = self._prepared()
-        bundle = self.trainer.bundle(invite)
+        ready, models = self._prepared(), SiteModels(self.prepared)
+        bundle = models.bundle(invite)
         folder = self.base / invite.run / "held_out" / invite.model
         scores = evaluate_at_site(
             bundle,
             ready.cases.held_out,
             folder,
             device=self._training.device,
-            annotated=self._federation.annotated_values(self.name),
+            supervision=self._federation.supervision(self.name),
             pictures=not invite.brief,
             progress=self._tell,
         )
-        self.trainer.keep_best(invite, scores.mean())
+        models.keep_best(invite, scores.mean())
         told = scores.of_at_least(self._policy.min_scored_cases)
-        return EvaluateReply(scores=told, round=self.trainer.reached(invite))
+        return EvaluateReply(scores=told, round=models.reached(invite))
 
     def _give_model(self, invite: ModelInvite) -> ModelReply:
         if not self._policy.share_model:
@@ -230,19 +231,19 @@ class Site:
             personal=True,
             best=invite.best,
         )
-        return ModelReply(tensors=self.trainer.bundle(wanted).weights)
+        return ModelReply(tensors=SiteModels(self.prepared).bundle(wanted).weights)
 
     @property
-    def trainer(self) -> SiteTrainer:
-        """What trains here; raises InputError before the site has prepared its cases."""
+    def prepared(self) -> PreparedSite:
+        """What the site trains and evaluates with; raises InputError before it has prepared."""
         ready = self._prepared()
-        return SiteTrainer(
+        return PreparedSite(
             base=self.base,
             plan=ready.plan,
             configuration_name=ready.configuration,
             store=ready.store,
             cases=tuple(case.name for case in ready.cases.training),
-            annotated=self._federation.annotated_values(self.name),
+            supervision=self._federation.supervision(self.name),
             training=self._training,
             memory_gib=self.spec.memory_gib,
             name=self.name,
@@ -263,11 +264,12 @@ class Site:
             self._progress(self.name, done, total, what)
 
 
-def _beside(invite: Message) -> str:
-    """What the reply to `invite` holds beside the network's weights, in words."""
-    if not isinstance(invite, TrainInvite) or invite.phase != "joint":
+def _details(invite: Message, filters: Sequence[Filter]) -> str:
+    """What the reply to `invite` holds but the network's weights, and its filters, in words."""
+    if not isinstance(invite, TrainInvite):
         return ""
-    return METHODS[invite.method].extras_words
+    extras = METHODS[invite.method].extras_words if invite.phase == "joint" else ""
+    return "; ".join(words for words in (extras, *(one.words for one in filters)) if words)
 
 
 class _Ready:
