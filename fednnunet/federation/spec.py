@@ -8,16 +8,19 @@ import tomllib
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from fednnunet import records
 from fednnunet.errors import FedNNUNetError, InputError, raise_all
+from fednnunet.federation.filters.catalogue import filter_from
+from fednnunet.federation.filters.filter import Filter
 from fednnunet.federation.membership import Member, Selection, present
 from fednnunet.federation.methods.catalogue import CHOICE, METHODS, MethodChoice, label
 from fednnunet.federation.methods.fedease import FedEase
 from fednnunet.federation.methods.method import Method
 from fednnunet.federation.methods.settings import Settings
 from fednnunet.planning.presets import PLANNERS
+from fednnunet.supervision import SiteSupervision, partial_supervision
 from fednnunet.task import Task
 from fednnunet.training.recipe import RECIPES
 
@@ -126,7 +129,9 @@ class Training:
     `contribution` asks each site, after the last joint round, what a model made without it lacks
     there, for an estimate of what it gives the others. With `routed` the sites are asked for their
     own models after `method`'s training, for a bundle that hospitals outside mix for each case;
-    each site's own policy decides whether it gives its.
+    each site's own policy decides whether it gives its. `filters` change what sites send after
+    local training, in their order: names, or tables of `name` and settings (see
+    `federation.filters`).
     """
 
     method: MethodChoice = field(default_factory=FedEase)
@@ -155,6 +160,12 @@ class Training:
     contribution: bool = False
     device: str = "auto"
     compile: bool = False
+    filters: tuple[Any, ...] = ()
+
+    @property
+    def filter_chain(self) -> tuple[Filter, ...]:
+        """The filters of what sites send; the first is nearest to a site's work."""
+        return tuple(filter_from(entry) for entry in self.filters)
 
     @property
     def runs(self) -> dict[str, Settings]:
@@ -176,6 +187,7 @@ class Training:
         object.__setattr__(self, "method", chosen[0])
         object.__setattr__(self, "baselines", tuple(chosen[1:]))
         _known("recipe", self.recipe, RECIPES)
+        _ = self.filter_chain  # an unknown filter is an error
         if self.rounds < 1 or self.iterations_per_round < 1:
             raise InputError("rounds and iterations_per_round must be at least 1", mend="raise it")
         if self.personal_rounds < 0 or self.public_rounds < 0:
@@ -273,10 +285,11 @@ class Federation:
             if site.trains
         }
 
-    def annotated_values(self, site: str) -> tuple[int, ...]:
-        """The label values that a site draws, background included."""
+    def supervision(self, site: str) -> SiteSupervision:
+        """What the labels of each of a site's cases teach."""
         names = self.sites[site].annotated or self.task.labels[1:]
-        return (0, *(self.task.labels.index(name) for name in names))
+        values = [self.task.labels.index(name) for name in names]
+        return SiteSupervision(default=partial_supervision(values, self.task))
 
 
 def read_federation(path: Path, *, without: Collection[str] = ()) -> Federation:

@@ -15,7 +15,7 @@ from fednnunet.federation.wire.extras import join, split
 from fednnunet.federation.wire.messages import EvaluateInvite, TrainInvite, TrainReply
 from fednnunet.federation.wire.phases import Phase
 from fednnunet.training.initial import initial_tensors
-from tests.federation.site_fakes import CONFIGURATION, ITERATIONS, ROUNDS
+from tests.federation.site_fakes import CONFIGURATION, ITERATIONS, ROUNDS, SmallSite
 from tests.training.fakes import small_plan
 
 
@@ -55,7 +55,7 @@ def as_method_sees(site: str, reply: TrainReply) -> Reply:
     return Reply(site=site, tensors=tensors, extras=extras, cases=reply.cases, loss=reply.loss)
 
 
-def rounds_alone(trainer, method: str):
+def rounds_alone(trainer: SmallSite, method: str):
     """All rounds of one site whose weights come back unchanged, and its model."""
     state = State(round=0, shared=METHODS[method].shared(first_tensors()))
     replies = []
@@ -68,7 +68,7 @@ def rounds_alone(trainer, method: str):
     return replies, trainer.bundle(invite).weights
 
 
-def memory_of(trainer, number: int):
+def memory_of(trainer: SmallSite, number: int):
     tensors = load_file(trainer.base / "state" / f"round_{number:04d}" / "state.safetensors")
     return {name: tensor for name, tensor in tensors.items() if name.startswith("memory.")}
 

@@ -10,18 +10,19 @@ import torch
 from fednnunet.errors import InputError
 from fednnunet.federation.methods.catalogue import METHODS
 from fednnunet.federation.methods.scaffold import Scaffold
+from fednnunet.federation.site.prepared import site_seed
 from fednnunet.federation.wire.extras import join, split
 from fednnunet.federation.wire.messages import EvaluateInvite, pack
 from fednnunet.federation.wire.tensors import check_like
 from fednnunet.training.device import choose_execution
 from fednnunet.training.initial import initial_tensors
 from fednnunet.training.local_rule import LocalRule, RoundContext
-from fednnunet.training.loop import train
 from fednnunet.training.recipe import recipe_named
 from fednnunet.training.state import new_state
+from fednnunet.training.trainer import train
 from tests.contracts.helpers import an_invite, first_tensors, memory_of, rounds_alone
-from tests.federation.site_fakes import CONFIGURATION, ITERATIONS, ROUNDS, a_trainer
-from tests.training.fakes import small_plan
+from tests.federation.site_fakes import CONFIGURATION, ITERATIONS, ROUNDS, SmallSite, a_trainer
+from tests.training.fakes import a_job, small_plan
 from tests.training.steps import META, batch, state, stepper
 
 
@@ -30,34 +31,29 @@ def is_plain_alone(method: str) -> bool:
     return METHODS[method].local_rule in (LocalRule(), Scaffold().build().local_rule)
 
 
-def plain_training(trainer, seed: int):
+def plain_training(trainer: SmallSite, seed: int):
     execution, recipe = choose_execution("cpu"), recipe_named("fast")
     weights = initial_tensors(trainer.plan, CONFIGURATION, seed=0)
     state = new_state(
         trainer.plan, trainer.configuration, recipe, execution, seed=seed, weights=weights
     )
-    train(
-        state,
-        trainer.store,
-        trainer.cases,
+    job = a_job(
+        store=trainer.store,
         plan=trainer.plan,
         configuration=trainer.configuration,
-        recipe=recipe,
-        execution=execution,
         iterations=ROUNDS * ITERATIONS,
         schedule_length=ROUNDS * ITERATIONS,
     )
+    train(state, job, execution)
     return state.network.state_dict()
 
 
 @pytest.mark.parametrize("method", sorted(m for m in METHODS if is_plain_alone(m)))
 def test_one_site_alone_equals_plain_training(tmp_path, method):
-    from fednnunet.federation.site.trainer import _seed
-
     trainer = a_trainer(tmp_path, "one")
     replies, own = rounds_alone(trainer, method)
     federated = {**own, **split(replies[-1].tensors)[0]}
-    plain = plain_training(trainer, _seed(0, "one"))
+    plain = plain_training(trainer, site_seed(0, "one"))
     assert all(torch.equal(federated[name], plain[name]) for name in plain)
 
 

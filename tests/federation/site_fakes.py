@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fednnunet.federation.site.models import SiteModels
 from fednnunet.federation.site.policy import SitePolicy
+from fednnunet.federation.site.prepared import PreparedSite
 from fednnunet.federation.site.trainer import SiteTrainer
 from fednnunet.federation.spec import Training
+from fednnunet.supervision import SiteSupervision
 from fednnunet.training.state import TrainingState
 from tests.training.fakes import blobs, small_plan
 
@@ -18,30 +21,43 @@ ROUNDS, ITERATIONS = 2, 2
 
 @dataclass(frozen=True)
 class SmallSite:
-    """What a site does with a model, and all that its trainer has."""
+    """What a site does with a model, and all that `site` has."""
 
-    trainer: SiteTrainer
+    site: PreparedSite
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self.trainer, name)
+        return getattr(self.site, name)
+
+    def train(self, invite, **options):
+        return SiteTrainer(self.site).train(invite, **options)
+
+    def bundle(self, invite):
+        return SiteModels(self.site).bundle(invite)
+
+    def dice_loss(self, invite):
+        return SiteModels(self.site).dice_loss(invite)
 
     def state_after(self, rounds: int) -> TrainingState:
-        state = self.trainer._state(seed=0)
-        self.trainer._load(state, self.trainer._folder("", "joint", rounds))
+        state = self.site.new_state()
+        self.site.states("").load(state, "joint", rounds)
         return state
 
 
-def a_trainer(folder: Path, name: str, **changes: Any) -> Any:
+def a_site(folder: Path, name: str, **changes: Any) -> PreparedSite:
     store = blobs(seed=len(name))
-    trainer = SiteTrainer(
-        name=name,
-        base=folder / name,
-        plan=small_plan()[0],
-        configuration_name=CONFIGURATION,
-        store=store,
-        cases=store.names,
-        annotated=(0, 1, 2),
-        training=Training(rounds=ROUNDS, iterations_per_round=ITERATIONS, device="cpu"),
-        policy=SitePolicy(min_cases=3),
-    )
-    return SmallSite(replace(trainer, **changes))
+    values: dict = {
+        "name": name,
+        "base": folder / name,
+        "plan": small_plan()[0],
+        "configuration_name": CONFIGURATION,
+        "store": store,
+        "cases": store.names,
+        "supervision": SiteSupervision(),
+        "training": Training(rounds=ROUNDS, iterations_per_round=ITERATIONS, device="cpu"),
+        "policy": SitePolicy(min_cases=3),
+    }
+    return PreparedSite(**{**values, **changes})
+
+
+def a_trainer(folder: Path, name: str, **changes: Any) -> SmallSite:
+    return SmallSite(a_site(folder, name, **changes))

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 
 from fednnunet.training.batches import Batch
 from fednnunet.training.device import Machine, choose_execution
-from fednnunet.training.losses import Loss
 from fednnunet.training.recipe import RECIPES
 from fednnunet.training.state import new_state
-from fednnunet.training.step import Stepper
-from fednnunet.training.targets import make_targets
-from tests.training.fakes import CPU, small_plan, small_task
+from fednnunet.training.step import Stepper, make_stepper
+from tests.training.fakes import CPU, a_job, small_plan
 
 META = choose_execution("meta", machine=Machine())
 
@@ -23,14 +23,14 @@ def batch(count=4, axes=3):
     return Batch(image, labels)
 
 
-def stepper(execution=CPU, *, micro_batch=4, task=None, here=None, axes=3, **changes):
-    loss = Loss(
-        targets=make_targets(task or small_task(), here),
-        batch_dice=False,
-        level_weights=(2 / 3, 1 / 3),
-    )
-    values = {"loss": loss, "execution": execution, "micro_batch": micro_batch}
-    return Stepper(**{**values, "batch": 4, "clip": 12.0, "axes": axes, **changes})
+def stepper(
+    execution=CPU, *, micro_batch=4, task=None, axes=3, batch=4, clip=12.0, ranks=1, **job
+) -> Stepper:
+    """For the networks of `state`; what `job` names are fields of the job."""
+    plan, configuration = small_plan(task=task, patch=(8,) * axes, batch=batch, features=(4, 6, 8))
+    recipe = replace(RECIPES["nnunet"], clip=clip)
+    whole = a_job(plan=plan, configuration=configuration, recipe=recipe, **job)
+    return replace(make_stepper(whole, execution, ranks=ranks), micro_batch=micro_batch)
 
 
 def state(execution=CPU, recipe="nnunet", **changes):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import weakref
+from dataclasses import replace
 
 import pytest
 import torch
@@ -8,10 +9,11 @@ import torch
 from fednnunet.device import Device
 from fednnunet.errors import FedNNUNetError
 from fednnunet.federation.methods.fedsam import SAMGradient
+from fednnunet.supervision import SiteSupervision, Supervision
 from fednnunet.training.device import Execution, choose_execution
 from fednnunet.training.local_rule import LocalRule
+from fednnunet.training.out_of_memory import step_with_fallback
 from fednnunet.training.recipe import RECIPES
-from fednnunet.training.step import step_with_fallback
 from tests.training.fakes import small_task
 from tests.training.steps import META, batch, state, stepper
 
@@ -44,7 +46,9 @@ def test_a_whole_step_runs_on_the_meta_device(recipe, axes, regions):
 
 
 def test_a_partial_label_set_runs_on_the_meta_device():
-    loss, _ = stepper(META, here=(0, 2))(state(META), batch())
+    partial = Supervision(kind="partial", annotated=(2,))
+    step = stepper(META, supervision=SiteSupervision(default=partial))
+    loss, _ = step(state(META), replace(batch(), supervision=(partial,) * 4))
     assert loss.device.type == "meta"
 
 
@@ -127,8 +131,8 @@ def test_the_maps_of_a_failed_pass_are_gone_when_memory_is_cleared(monkeypatch):
     assert held[:2] == [[], [False]]
 
 
-def test_a_detour_is_repeated_in_smaller_parts_where_it_stands():
-    """Its second gradient fails: the first, and what the detour made of it, stay."""
+def test_a_gradient_rule_is_repeated_in_smaller_parts_where_it_stands():
+    """Its second gradient fails: the first, and what the gradient rule made of it, stay."""
     easy, hard = state(), state()
     hard.runner = TooSmall(hard.network, 1, spared=2)
     local = LocalRule(gradient_rules=(SAMGradient(rho=0.1),))

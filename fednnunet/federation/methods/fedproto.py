@@ -40,10 +40,9 @@ from fednnunet.federation.methods.method import (
     mean_by_cases,
 )
 from fednnunet.federation.methods.settings import AllBut, Private
-from fednnunet.training.batches import Batch
-from fednnunet.training.features import capture_features
+from fednnunet.training.evaluate_patches import Prediction, evaluate_patches
 from fednnunet.training.local_rule import ForwardPass, LocalRule
-from fednnunet.training.targets import Targets
+from fednnunet.training.targets import Targets, make_targets
 
 _MEAN, _SEEN = "prototypes/mean", "prototypes/seen"
 _HEAD = "heads.0.weight"
@@ -124,29 +123,22 @@ class ClassMeans:
 
     def reply(self, site: TrainedSite, /) -> dict[str, Tensor]:
         """Computed with the weights that the site sends; zeros for a class seen too rarely."""
-        found = [
-            _of_case(site, patches) for patches in islice(site.each_case(self.patches), self.cases)
-        ]
+        rows = len(site.state.parameters[_HEAD])
+
+        def of_case(prediction: Prediction) -> tuple[Tensor, Tensor]:
+            """Sums of features (k, f) and voxels (k,) of each class over one case's patches."""
+            assert prediction.features is not None
+            targets = make_targets(site.task, prediction.batch.supervision[0])
+            sums, voxels = class_sums(prediction.features, prediction.batch.labels, targets, rows)
+            return sums.sum(0), voxels.sum(0)
+
+        patches = islice(site.each_case(self.patches), self.cases)
+        network, execution = site.state.network, site.execution
+        found = evaluate_patches(network, patches, execution, of_case, features=True)
         sums, voxels = (torch.stack(parts).double() for parts in zip(*found, strict=True))
         seen = (voxels > 0).sum(0) >= site.min_cases
         means = sums.sum(0) / voxels.sum(0).clamp_min(1)[:, None] * seen[:, None]
         return {_MEAN: means.float().cpu(), _SEEN: seen.float().cpu()}
-
-
-@torch.no_grad()
-def _of_case(site: TrainedSite, patches: Batch) -> tuple[Tensor, Tensor]:
-    """Sums of features (k, f) and voxels (k,) of each class over one case's patches."""
-    network, execution = site.state.network, site.execution
-    rows = len(site.state.parameters[_HEAD])
-    patches = patches.to(execution.torch_device)
-    memory_format = execution.device.memory_format(patches.labels.ndim - 1)
-    was_training = network.training
-    network.eval()
-    with execution.device.autocast(), capture_features(network) as features:
-        network(patches.image.to(memory_format=memory_format))
-    network.train(was_training)
-    sums, voxels = class_sums(features[-1], patches.labels, site.targets, rows)
-    return sums.sum(0), voxels.sum(0)
 
 
 @dataclass(frozen=True, slots=True)

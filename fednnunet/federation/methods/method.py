@@ -10,13 +10,12 @@ from torch import Tensor
 
 from fednnunet.federation.wire.phases import Phase
 from fednnunet.federation.wire.tensors import weighted_mean
+from fednnunet.network.tensors import Tensors
+from fednnunet.task import Task
 from fednnunet.training.batches import Batch
 from fednnunet.training.device import Execution
 from fednnunet.training.local_rule import LocalRule, RoundContext
 from fednnunet.training.state import TrainingState
-from fednnunet.training.targets import Targets
-
-Tensors = Mapping[str, Tensor]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +77,7 @@ class TrainedSite:
     each_case: Callable[[int], Iterator[Batch]]
     cases: int
     min_cases: int
-    targets: Targets
+    task: Task
     execution: Execution
 
 

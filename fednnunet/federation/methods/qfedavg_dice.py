@@ -13,7 +13,7 @@ site sends is this one number.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import ClassVar
@@ -24,10 +24,7 @@ from torch import Tensor, nn
 from fednnunet.errors import InputError
 from fednnunet.federation.methods.method import MeanBy, Method, Reply, Tensors, TrainedSite
 from fednnunet.federation.methods.settings import AllBut, Private
-from fednnunet.training.batches import Batch
-from fednnunet.training.counts import count_dice
-from fednnunet.training.device import Execution
-from fednnunet.training.targets import Targets
+from fednnunet.training.evaluate_patches import count_patches
 
 _NAME = "dice_loss"
 _MIN_LOSS = 1e-3
@@ -56,33 +53,9 @@ class DiceLossExtra:
         """The number, from the network as it was when the round began."""
         network = site.state.network
         with _as_at_the_start(network, site.context.start):
-            found = measure(network, site.each_case(self.patches), site.targets, site.execution)
+            patches = site.each_case(self.patches)
+            found = count_patches(network, patches, site.task, site.execution).dice_loss
         return {_NAME: torch.tensor([found], dtype=torch.float64)}
-
-
-def measure(
-    network: nn.Module, batches: Iterable[Batch], targets: Targets, execution: Execution
-) -> float:
-    """The Dice loss of a network on all batches together."""
-    total = torch.zeros((3, len(targets.names)), dtype=torch.int64)
-    was_training = network.training
-    network.eval()
-    with torch.no_grad(), execution.device.autocast():
-        for batch in batches:
-            seen = batch.to(execution.torch_device)
-            memory_format = execution.device.memory_format(seen.image.ndim - 2)
-            logits = network(seen.image.to(memory_format=memory_format))
-            total += count_dice(logits, seen.labels, targets).cpu()
-    network.train(was_training)
-    return dice_loss(total)
-
-
-def dice_loss(counts: Tensor) -> float:
-    """1 - mean Dice of counts (hit, extra, missed) x targets; 1 where no target has any."""
-    tp, fp, fn = counts.to(torch.float64)
-    voxels = 2 * tp + fp + fn
-    there = voxels > 0
-    return 1 - float((2 * tp[there] / voxels[there]).mean()) if bool(there.any()) else 1.0
 
 
 @contextmanager

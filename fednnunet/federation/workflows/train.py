@@ -12,7 +12,7 @@ from fednnunet.errors import PlanError, raise_all
 from fednnunet.evaluation.scores import SiteScores
 from fednnunet.federation.coordinator.contribution import write_contribution
 from fednnunet.federation.coordinator.engine import Engine
-from fednnunet.federation.coordinator.exchange import Progress, ask, ask_all
+from fednnunet.federation.coordinator.exchange import ask, ask_all
 from fednnunet.federation.coordinator.history import RoundRecord, check_key, load_records, rounds_of
 from fednnunet.federation.coordinator.rounds import run_rounds
 from fednnunet.federation.coordinator.run import Run
@@ -32,6 +32,7 @@ from fednnunet.federation.workflows.pooled import pooled_engine, pooled_training
 from fednnunet.inference.best_bundle import FOLDER, best_bundle
 from fednnunet.inference.bundle import read_bundle, write_bundle
 from fednnunet.planning.plan import Plan
+from fednnunet.progress import Progress
 from fednnunet.training.initial import initial_tensors
 
 SCORES = "scores.json"

@@ -145,14 +145,12 @@ def test_the_personal_bundle_is_the_mixture_with_what_was_merged_last(tmp_path):
 
 
 def test_a_restart_changes_nothing_and_the_own_model_never_leaves(tmp_path):
-    trainer, shared, replies = rounds(tmp_path / "a", restart=False)
+    _, shared, replies = rounds(tmp_path / "a", restart=False)
     _, again, _ = rounds(tmp_path / "b", restart=True)
     assert all(torch.equal(tensor, again[name]) for name, tensor in shared.items())
     memory = []
     for part in "ab":
-        state = trainer._state(seed=0)
-        trainer._load(state, tmp_path / part / "one" / "state" / f"round_{ROUNDS:04d}")
-        memory.append(state.memory)
+        memory.append(a_trainer(tmp_path / part, "one").state_after(ROUNDS).memory)
     first, second = memory
     assert first.keys() == second.keys()
     assert all(torch.equal(tensor, second[name]) for name, tensor in first.items())

@@ -12,6 +12,7 @@ from fednnunet.federation.methods.fedproto import (
     class_sums,
 )
 from fednnunet.federation.methods.method import Reply, State, TrainedSite
+from fednnunet.supervision import Supervision
 from fednnunet.training.batches import Batch
 from fednnunet.training.local_rule import ForwardPass, RoundContext
 from fednnunet.training.targets import make_targets
@@ -68,7 +69,9 @@ def test_regions_have_a_row_each_and_may_overlap():
 def test_a_background_that_hides_other_labels_is_not_sent():
     features, labels = samples()
     labels[labels == 1] = 0
-    _, voxels = class_sums(features, labels, make_targets(small_task(), (0, 2)), 3)
+    _, voxels = class_sums(
+        features, labels, make_targets(small_task(), Supervision(kind="partial", annotated=(2,))), 3
+    )
     assert voxels.sum(0).tolist() == [0, 0, (labels == 2).sum()]
 
 
@@ -119,7 +122,7 @@ def trained(cases, min_cases=1):
         each_case=lambda patches: iter(cases),
         cases=len(cases),
         min_cases=min_cases,
-        targets=make_targets(small_task()),
+        task=small_task(),
         execution=CPU,
     )
 

@@ -60,7 +60,7 @@ class Quadratic:
             each_case=lambda patches: iter(()),
             cases=cases,
             min_cases=SitePolicy().min_cases,
-            targets=None,  # type: ignore[arg-type]
+            task=None,  # type: ignore[arg-type]
             execution=CPU,
         )
         return Reply(

@@ -9,27 +9,28 @@ import torch
 from fednnunet.device import Device
 from fednnunet.errors import FedNNUNetError
 from fednnunet.network.roles import role
+from fednnunet.supervision import SiteSupervision, Supervision
+from fednnunet.training.augment import plain_augmenter
+from fednnunet.training.batches import BatchSource
 from fednnunet.training.counts import DiceCounts, as_counts, count_dice
-from fednnunet.training.local_job import samples_at_once
-from fednnunet.training.loop import train, validate_patches
+from fednnunet.training.evaluate_patches import count_patches
 from fednnunet.training.recipe import RECIPES
 from fednnunet.training.state import new_state
+from fednnunet.training.step import samples_at_once
 from fednnunet.training.targets import make_targets
-from tests.training.fakes import CPU, blobs, small_plan, small_task
+from tests.training.fakes import CPU, a_job, blobs, names_of, small_plan, small_task, train_on_cpu
 
 
 def run(iterations=3, *, recipe="fast", store=None, seed=1, options=None, **changes):
     plan, configuration = small_plan(**changes)
     store = store or blobs(channels=len(plan.task.channels))
     state = new_state(plan, configuration, RECIPES[recipe], CPU, seed=seed)
-    summary = train(
+    summary = train_on_cpu(
         state,
-        store,
-        store.names,
+        store=store,
         plan=plan,
         configuration=configuration,
         recipe=RECIPES[recipe],
-        execution=CPU,
         iterations=iterations,
         schedule_length=iterations,
         **(options or {}),
@@ -37,17 +38,22 @@ def run(iterations=3, *, recipe="fast", store=None, seed=1, options=None, **chan
     return state, summary, plan, configuration, store
 
 
+def unaugmented(store, plan, configuration, seed=0):
+    return BatchSource(
+        store=store,
+        names=store.names,
+        task=plan.task,
+        augmenter=plain_augmenter(configuration.patch_vox),
+        size=configuration.batch,
+        foreground=0.33,
+        seed=seed,
+    )
+
+
 def test_it_learns_blobs():
     state, summary, plan, configuration, store = run(60, features=(8, 16), batch=4)
-    counts = validate_patches(
-        state.network,
-        store,
-        store.names,
-        plan=plan,
-        configuration=configuration,
-        execution=CPU,
-        count=4,
-    )
+    patches = unaugmented(store, plan, configuration)
+    counts = count_patches(state.network, [patches[i] for i in range(4)], plan.task, CPU)
     assert counts.mean > 0.6
     assert state.step == 60 and state.network.training
     assert 0 < summary.wait_share < 1 and summary.memory_gib > 0
@@ -72,8 +78,9 @@ def test_every_kind_of_plan_trains(changes, recipe):
 
 
 def test_only_what_may_change_changes():
-    state, *_ = run(2, options={"trains": lambda name: role(name) == "head"})
     fresh, *_ = run(0)
+    frozen = names_of(fresh, lambda name: role(name) != "head")
+    state, *_ = run(2, options={"frozen": frozen})
     after, before = state.network.state_dict(), fresh.network.state_dict()
     changed = {name for name in after if not torch.equal(after[name], before[name])}
     assert changed and {role(name) for name in changed} == {"head"}
@@ -81,7 +88,8 @@ def test_only_what_may_change_changes():
 
 
 def test_partial_labels_train_and_count_only_what_is_annotated():
-    _, summary, *_ = run(2, options={"labels_here": (0, 2)})
+    partial = SiteSupervision(default=Supervision(kind="partial", annotated=(2,)))
+    _, summary, *_ = run(2, options={"supervision": partial})
     assert summary.dice.tp[0] == summary.dice.fp[0] == summary.dice.fn[0] == 0
     assert summary.dice.fn[1] + summary.dice.tp[1] > 0
 
@@ -102,14 +110,17 @@ def test_an_infinite_loss_is_an_error():
 
 
 def test_samples_go_singly_only_where_it_computes_the_same():
-    short = replace(CPU, device=Device(precision="bfloat16"))
-    _, plain = small_plan(batch=6)
-    _, batched = small_plan(batch=6, batch_dice=True)
-    assert samples_at_once(plain, "instance", CPU) < 6
-    assert samples_at_once(plain, "instance", short) == 6
-    assert samples_at_once(plain, "batch", CPU) == 6
-    assert samples_at_once(batched, "instance", CPU) == 6
-    assert samples_at_once(plain, "instance", CPU, ignores=True) == 6
+    def job(**changes):
+        plan, configuration = small_plan(batch=6, **changes)
+        return a_job(plan=plan, configuration=configuration)
+
+    assert samples_at_once(job(), CPU) < 6
+    assert samples_at_once(job(), replace(CPU, device=Device(precision="bfloat16"))) == 6
+    assert samples_at_once(job(norm="batch"), CPU) == 6
+    assert samples_at_once(job(batch_dice=True), CPU) == 6
+    assert samples_at_once(job(task=small_task(ignore=3)), CPU) == 6
+    unknown = SiteSupervision(cases={"case1": Supervision(ignore=5)})
+    assert samples_at_once(replace(job(), supervision=unknown), CPU) == 6
 
 
 def test_a_batch_with_an_ignore_label_is_trained_whole():
@@ -122,10 +133,14 @@ def test_a_batch_with_an_ignore_label_is_trained_whole():
 def test_validation_is_repeatable_and_leaves_the_network_alone():
     state, _, plan, configuration, store = run(1)
     before = {k: v.clone() for k, v in state.network.state_dict().items()}
-    kinds = {"plan": plan, "configuration": configuration, "execution": CPU, "count": 2}
-    a = validate_patches(state.network, store, store.names, **kinds)
-    b = validate_patches(state.network, store, store.names, **kinds)
-    assert a == b and a != validate_patches(state.network, store, store.names, **kinds, seed=1)
+
+    def count(seed=0):
+        patches = unaugmented(store, plan, configuration, seed)
+        singles = [sample for step in range(2) for sample in patches[step].samples()]
+        return count_patches(state.network, singles, plan.task, CPU)
+
+    assert count() == count() and count() != count(seed=1)
+    assert state.network.training
     assert all(torch.equal(before[k], v) for k, v in state.network.state_dict().items())
 
 
