@@ -82,6 +82,7 @@ def _pool(trainers: Mapping[str, SiteTrainer], base: Path) -> SiteTrainer:
         memory_gib=min(limits, default=None),
         held_out=None,
         held_out_cases=(),
+        log=lambda text: None,  # else the first site's
     )
 
 
