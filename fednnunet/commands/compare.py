@@ -35,7 +35,7 @@ from fednnunet.evaluation.compare_page import comparison, verdicts_in_words, wri
 from fednnunet.evaluation.compare_tables import markdown, write_rows
 from fednnunet.evaluation.trials import Trial, entries
 from fednnunet.federation.coordinator.exchange import ask_all
-from fednnunet.federation.methods.catalogue import METHODS
+from fednnunet.federation.methods.catalogue import PRESETS
 from fednnunet.federation.spec import Federation, SiteSpec, read_federation
 from fednnunet.federation.wire.messages import PrepareInvite, PrepareReply
 from fednnunet.federation.workflows.simulation import simulation_engine
@@ -93,8 +93,8 @@ def _compare(options: Options, console: Console) -> None:
 def _check_options(options: Options) -> None:
     faults: list[FedNNUNetError] = []
     for name in (*options.methods, *filter(None, [options.reference])):
-        if name not in METHODS:
-            mend = f"choose from: {', '.join(METHODS)}"
+        if name not in PRESETS:
+            mend = f"choose from: {', '.join(PRESETS)}"
             faults.append(InputError(f"there is no method {name!r}", mend=mend))
     if not options.methods or len(set(options.methods)) < len(options.methods):
         faults.append(InputError("--methods must name each method once", mend="correct the list"))

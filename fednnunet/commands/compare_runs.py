@@ -27,7 +27,8 @@ from fednnunet.evaluation.tables import read_cases_csv
 from fednnunet.evaluation.trials import Trial, over_folds
 from fednnunet.federation.coordinator.history import RoundRecord, load_records
 from fednnunet.federation.coordinator.rounds import Run
-from fednnunet.federation.methods.catalogue import METHODS
+from fednnunet.federation.methods.catalogue import PRESETS, label
+from fednnunet.federation.methods.pooled import run_kind
 from fednnunet.federation.site.evaluation import CASES
 from fednnunet.federation.spec import FOLDS, Federation
 from fednnunet.federation.workflows.simulation import SITES, simulation_engine
@@ -84,7 +85,7 @@ def run_jobs(
     ):
         own = dataclasses.replace(
             training,
-            method=method,
+            method=PRESETS[method],
             seed=seed,
             split_seed=split,
             fold=fold,
@@ -201,7 +202,7 @@ def collect(jobs: Sequence[RunJob]) -> tuple[Trial, ...]:
     groups: dict[tuple[str, int], list[RunJob]] = {}
     for job in jobs:
         training = job.federation.training
-        groups.setdefault((training.method, training.seed), []).append(job)
+        groups.setdefault((label(training.method), training.seed), []).append(job)
     return over_folds(
         trial
         for group in groups.values()
@@ -228,12 +229,12 @@ def _trials(job: RunJob) -> tuple[Trial, ...]:
             cases[site] = read_cases_csv(folder / CASES).get("", ())
         trials.append(
             Trial(
-                method=training.method,
+                method=label(training.method),
                 model=kind,
                 seed=training.seed,
                 targets=job.plan.task.targets,
                 cases=cases,
-                bytes_sent=None if METHODS[training.method].pools else sent,
+                bytes_sent=None if run_kind(training.method) == "pooled" else sent,
                 seconds=sum(site.seconds for site in rounds),
                 outside=scores.outside,
             )

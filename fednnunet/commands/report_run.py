@@ -13,7 +13,8 @@ from fednnunet.evaluation.contribution import CONTRIBUTION, Contributions
 from fednnunet.evaluation.report import Report, write_report
 from fednnunet.evaluation.site_graph import GRAPH, SiteGraph
 from fednnunet.federation.coordinator.history import RoundRecord, load_records
-from fednnunet.federation.methods.catalogue import METHODS
+from fednnunet.federation.methods.catalogue import label
+from fednnunet.federation.methods.settings import summary
 from fednnunet.federation.spec import Federation
 from fednnunet.federation.workflows.train import SCORES, TrainingScores
 from fednnunet.planning.plan import read_plan
@@ -60,7 +61,7 @@ def _facts(
     cases = ", ".join(f"{site} {count}" for site, count in scores.training_cases.items())
     sent = sum(site.bytes_from_site for record in history for site in record.sites.values())
     return (
-        ("method", f"{training.method}: {METHODS[training.method].about}"),
+        ("method", f"{label(training.method)}: {summary(training.method)}"),
         ("rounds", f"{training.rounds} of {training.iterations_per_round} iterations"),
         ("recipe", f"{training.recipe}, seed {training.seed}"),
         ("training cases", cases),

@@ -6,15 +6,21 @@ import dataclasses
 import re
 import tomllib
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from fednnunet import records
 from fednnunet.errors import FedNNUNetError, InputError, raise_all
+from fednnunet.federation.filters.catalogue import filter_from
+from fednnunet.federation.filters.filter import Filter
 from fednnunet.federation.membership import Member, Selection, present
-from fednnunet.federation.methods.catalogue import METHODS
+from fednnunet.federation.methods.catalogue import CHOICE, METHODS, MethodChoice, label
+from fednnunet.federation.methods.fedease import FedEase
+from fednnunet.federation.methods.method import Method
+from fednnunet.federation.methods.settings import Settings
 from fednnunet.planning.presets import PLANNERS
+from fednnunet.supervision import SiteSupervision, partial_supervision
 from fednnunet.task import Task
 from fednnunet.training.recipe import RECIPES
 
@@ -26,6 +32,13 @@ _SITE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 def _known(word: str, name: str, table: Collection[str]) -> None:
     if name not in table:
         raise InputError(f"there is no {word} {name!r}", mend=f"choose one of: {', '.join(table)}")
+
+
+def _chosen(method: Settings | str) -> Settings:
+    """A method's settings, from themselves or a preset's name; raises InputError for bad ones."""
+    settings: Settings = CHOICE.preset(method) if isinstance(method, str) else method
+    settings.build()
+    return settings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,9 +116,11 @@ class Training:
     the learning rate continues over both on one schedule, or begins anew ("own"), which for a few
     rounds is high enough to undo what was learnt together. `public_rounds` follow where a method
     keeps tensors private: the sites train a public copy of those on the frozen shared body, for
-    hospitals outside. `baselines` are methods trained beside `method` with the same cases and
-    iterations, for comparison. Fewer than `quorum` replies end a round with an error (0: all that
-    were asked must reply). A round waits `deadline_s` seconds at most (0: without end), and once
+    hospitals outside. `method` is a method with its settings: in the file its name, or a table
+    `[training.method]` with `name` and settings. `baselines` are more such methods, trained after
+    it with the same cases and iterations, for comparison; "pooled" among them is a training on all
+    cases in one place. Fewer than `quorum` replies end a round with an error (0: all that were
+    asked must reply). A round waits `deadline_s` seconds at most (0: without end), and once
     `quorum` replies are there, `grace_s` seconds more for the others (0: until the deadline); a
     late reply is not merged. These three may be changed while the federation trains.
     `sites_per_round` of the sites take part in a joint round (0: all), by `selection`: drawn evenly
@@ -114,10 +129,12 @@ class Training:
     `contribution` asks each site, after the last joint round, what a model made without it lacks
     there, for an estimate of what it gives the others. With `routed` the sites are asked for their
     own models after `method`'s training, for a bundle that hospitals outside mix for each case;
-    each site's own policy decides whether it gives its.
+    each site's own policy decides whether it gives its. `filters` change what sites send after
+    local training, in their order: names, or tables of `name` and settings (see
+    `federation.filters`).
     """
 
-    method: str = "fedease"
+    method: MethodChoice = field(default_factory=FedEase)
     rounds: int = 40
     iterations_per_round: int = 25
     recipe: str = "fast"
@@ -132,7 +149,7 @@ class Training:
     personal_rounds: int = 0
     personal_schedule: Literal["own", "continued"] = "continued"
     public_rounds: int = 20
-    baselines: tuple[str, ...] = ()
+    baselines: tuple[MethodChoice, ...] = ()
     routed: bool = False
     quorum: int = 0
     deadline_s: float = 0.0
@@ -143,11 +160,22 @@ class Training:
     contribution: bool = False
     device: str = "auto"
     compile: bool = False
+    filters: tuple[Any, ...] = ()
 
     @property
-    def runs(self) -> dict[str, str]:
+    def filter_chain(self) -> tuple[Filter, ...]:
+        """The filters of what sites send; the first is nearest to a site's work."""
+        return tuple(filter_from(entry) for entry in self.filters)
+
+    @property
+    def runs(self) -> dict[str, Settings]:
         """The method of each training by its name: "" is the main one, then the baselines."""
-        return {"": self.method} | {f"baselines/{name}": name for name in self.baselines}
+        return {"": self.method} | {f"baselines/{label(each)}": each for each in self.baselines}
+
+    def method_labelled(self, name: str) -> Method:
+        """The method that an invite names by its label: of one of the `runs`, or a preset."""
+        own = {label(settings): settings for settings in self.runs.values()}
+        return own[name].build() if name in own else METHODS[name]
 
     @property
     def mirrored(self) -> bool:
@@ -155,9 +183,11 @@ class Training:
         return RECIPES[self.recipe].augmentation.mirror
 
     def __post_init__(self) -> None:
-        for name in (self.method, *self.baselines):
-            _known("method", name, METHODS)
+        chosen = [_chosen(each) for each in (self.method, *self.baselines)]
+        object.__setattr__(self, "method", chosen[0])
+        object.__setattr__(self, "baselines", tuple(chosen[1:]))
         _known("recipe", self.recipe, RECIPES)
+        _ = self.filter_chain  # an unknown filter is an error
         if self.rounds < 1 or self.iterations_per_round < 1:
             raise InputError("rounds and iterations_per_round must be at least 1", mend="raise it")
         if self.personal_rounds < 0 or self.public_rounds < 0:
@@ -185,8 +215,12 @@ class Training:
                 f'validate_every is {self.validate_every} with keep = "{self.keep}"',
                 mend="the best round is among those validated: set validate_every to 1 or more",
             )
-        if self.method in self.baselines:
-            raise InputError(f"{self.method!r} is its own reference", mend="take it out")
+        labels = [label(each) for each in chosen]
+        if twice := sorted({each for each in labels if labels.count(each) > 1}):
+            raise InputError(
+                f"{twice[0]!r} is named twice in method and baselines",
+                mend="take it out of training.baselines",
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -251,10 +285,11 @@ class Federation:
             if site.trains
         }
 
-    def annotated_values(self, site: str) -> tuple[int, ...]:
-        """The label values that a site draws, background included."""
+    def supervision(self, site: str) -> SiteSupervision:
+        """What the labels of each of a site's cases teach."""
         names = self.sites[site].annotated or self.task.labels[1:]
-        return (0, *(self.task.labels.index(name) for name in names))
+        values = [self.task.labels.index(name) for name in names]
+        return SiteSupervision(default=partial_supervision(values, self.task))
 
 
 def read_federation(path: Path, *, without: Collection[str] = ()) -> Federation:

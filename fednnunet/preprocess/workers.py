@@ -26,8 +26,8 @@ from fednnunet.errors import (
     WorkerError,
     raise_all,
 )
+from fednnunet.progress import Progress
 
-Progress = Callable[[int, int, str], None]
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 

@@ -14,18 +14,18 @@ from fednnunet.federation.coordinator.engine import Engine
 from fednnunet.federation.coordinator.exchange import ask
 from fednnunet.federation.coordinator.history import RoundRecord
 from fednnunet.federation.methods.method import Reply, State, by_cases
-from fednnunet.federation.methods.updates import Pulls
+from fednnunet.federation.methods.updates import UpdateProducts
 from fednnunet.federation.wire.messages import ProbeInvite, ProbeReply
 from fednnunet.federation.wire.tensors import weighted_mean
 
 
 def divergence(state: State, replies: Sequence[Reply]) -> dict[str, float]:
     """For each site 1 - cosine between its change and the mean change of the others, by cases."""
-    pulls, cases = Pulls.of(state, replies), by_cases(replies)
+    products, cases = UpdateProducts.of(state, replies), by_cases(replies)
     found = {}
-    for site in pulls.sites:
+    for site in products.sites:
         others = {name: count for name, count in cases.items() if name != site}
-        found[site] = 1 - pulls.cosine({site: 1.0}, others)
+        found[site] = 1 - products.cosine({site: 1.0}, others)
     return found
 
 

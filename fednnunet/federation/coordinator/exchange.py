@@ -10,9 +10,9 @@ from typing import Generic, TypeVar
 from fednnunet.errors import FedNNUNetError, ReplyError, raise_all
 from fednnunet.federation.coordinator.engine import Answer, Deadline, Engine
 from fednnunet.federation.wire.messages import FaultReply, Message
+from fednnunet.progress import Progress
 
 R = TypeVar("R", bound=Message)
-Progress = Callable[[int, int, str], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,14 +64,16 @@ def receive(
     invites: Mapping[str, Message],
     expect: type[R],
     *,
+    decode: Callable[[str, R], R] | None = None,
     check: Callable[[str, R], None] | None = None,
     progress: Progress | None = None,
     waiting: Waiting | None = None,
 ) -> Iterator[Received[R] | Failed]:
     """Send the invites and yield one outcome for each site, in the order in which they come.
 
-    `check(site, reply)` may refuse a reply by raising a FedNNUNetError. A site fails that sends a
-    `FaultReply` or a message of another kind, or that gives no reply before the deadline.
+    `decode(site, reply)` replaces a reply, and `check(site, reply)` sees what it returned; both may
+    refuse the reply by raising a FedNNUNetError. A site fails that sends a `FaultReply` or a
+    message of another kind, or that gives no reply before the deadline.
     """
     waiting = waiting or Waiting()
     deadline, silent = waiting.begin(), set(invites)
@@ -81,7 +83,7 @@ def receive(
         try:
             if deadline.passed:
                 raise _late(answer.site)
-            received = _accept(answer, expect, check)
+            received = _accept(answer, expect, decode, check)
         except FedNNUNetError as error:
             yield Failed(site=answer.site, error=error)
         else:
@@ -100,6 +102,7 @@ def ask(
     invites: Mapping[str, Message],
     expect: type[R],
     *,
+    decode: Callable[[str, R], R] | None = None,
     check: Callable[[str, R], None] | None = None,
     progress: Progress | None = None,
     waiting: Waiting | None = None,
@@ -107,7 +110,9 @@ def ask(
     """All outcomes of `receive`, as replies and errors."""
     replies: dict[str, Received[R]] = {}
     errors: dict[str, FedNNUNetError] = {}
-    outcomes = receive(engine, invites, expect, check=check, progress=progress, waiting=waiting)
+    outcomes = receive(
+        engine, invites, expect, decode=decode, check=check, progress=progress, waiting=waiting
+    )
     for outcome in outcomes:
         if isinstance(outcome, Failed):
             errors[outcome.site] = outcome.error
@@ -132,7 +137,12 @@ def ask_all(
     return {site: answer.reply for site, answer in answers.replies.items()}
 
 
-def _accept(answer: Answer, expect: type[R], check: Callable[[str, R], None] | None) -> Received[R]:
+def _accept(
+    answer: Answer,
+    expect: type[R],
+    decode: Callable[[str, R], R] | None,
+    check: Callable[[str, R], None] | None,
+) -> Received[R]:
     """The answer as a reply of the kind expected; raises what is wrong with it."""
     if answer.error:
         raise answer.error
@@ -145,6 +155,8 @@ def _accept(answer: Answer, expect: type[R], check: Callable[[str, R], None] | N
             where=f"reply of site {answer.site}",
             mend="give coordinator and sites the same version of the program",
         )
+    if decode:
+        reply = decode(answer.site, reply)
     if check:
         check(answer.site, reply)
     return Received(

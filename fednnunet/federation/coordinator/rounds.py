@@ -23,12 +23,14 @@ from fednnunet.federation.coordinator.history import (
 )
 from fednnunet.federation.coordinator.invites import invite, sites_of_round
 from fednnunet.federation.coordinator.run import Run
+from fednnunet.federation.filters.chain import context_of, filter_at_coordinator
 from fednnunet.federation.membership import Member
 from fednnunet.federation.methods.method import Method, Reply, State, Tensors, mean_by_cases
 from fednnunet.federation.wire.extras import join, split
 from fednnunet.federation.wire.messages import ProbeInvite, TrainReply
 from fednnunet.federation.wire.phases import Phase, Phases
 from fednnunet.federation.wire.tensors import check_like, difference, norm
+from fednnunet.training.counts import dice_of
 
 Observer = Callable[[RoundRecord], None]
 Faults = dict[str, str]  # what went wrong at a site, in words
@@ -87,6 +89,11 @@ def _one_round(
     phase = phases.of(state.round)
     trained = run.method.outgoing(state.shared, phase)
 
+    def decode(site: str, reply: TrainReply) -> TrainReply:
+        context = context_of(invites[site], site)
+        tensors = filter_at_coordinator(run.training.filter_chain, reply.tensors, context)
+        return replace(reply, tensors=tensors)
+
     def check(site: str, reply: TrainReply) -> None:
         if reply.round != state.round:
             raise _of_another_round(site, reply.round, state.round)
@@ -99,7 +106,7 @@ def _one_round(
         quorum=run.training.quorum,
         grace_s=run.training.grace_s,
     )
-    answers = ask(engine, invites, TrainReply, check=check, waiting=waiting)
+    answers = ask(engine, invites, TrainReply, decode=decode, check=check, waiting=waiting)
     _check_quorum(answers, min(run.training.quorum or len(sites), len(sites)))
     replies = [_as_method_sees(answer) for answer in answers.replies.values()]
     new = _merge(run.method, phase, state, trained, replies)
@@ -184,16 +191,11 @@ def _site_round(answer: Received[TrainReply]) -> SiteRound:
     return SiteRound(
         cases=reply.cases,
         loss=reply.loss,
-        dice=tuple(_dice(*counts) for counts in reply.overlap),
+        dice=tuple(dice_of(*counts) for counts in reply.overlap),
         seconds=reply.seconds,
         wait_share=reply.wait_share,
         bytes_to_site=answer.bytes_to_site,
         bytes_from_site=answer.bytes_from_site,
-        held_out=tuple(_dice(*counts) for counts in reply.held_out),
+        held_out=tuple(dice_of(*counts) for counts in reply.held_out),
         notes=tuple(note.text for note in reply.notes),
     )
-
-
-def _dice(tp: int, fp: int, fn: int) -> float | None:
-    voxels = 2 * tp + fp + fn
-    return 2 * tp / voxels if voxels else None

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from fednnunet.errors import FedNNUNetError
 from fednnunet.federation.coordinator.engine import Answer, Deadline
-from fednnunet.federation.site.trainer import SiteTrainer
+from fednnunet.federation.site.prepared import PreparedSite
 from fednnunet.federation.wire.messages import Message, pack, unpack
 
 
@@ -19,8 +19,8 @@ class InProcessSite(Protocol):
     """A site in this process."""
 
     @property
-    def trainer(self) -> SiteTrainer:
-        """What trains there, once it is prepared."""
+    def prepared(self) -> PreparedSite:
+        """What it trains with, once its cases are prepared."""
         ...
 
     def answer(self, data: bytes) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fednnunet.dataset import Case, folds, list_images, read_dataset, split_cases
@@ -12,6 +12,7 @@ from fednnunet.errors import DataError, raise_all
 from fednnunet.federation.spec import FOLDS, SiteSpec, Training
 from fednnunet.io import ending
 from fednnunet.planning.fingerprint import CaseFingerprint
+from fednnunet.supervision import SiteSupervision
 from fednnunet.task import Task
 
 
@@ -37,8 +38,8 @@ def site_cases(spec: SiteSpec, task: Task, training: Training, *, site: str) -> 
     folds.
     """
     split = _split(spec, task, training, site)
-    most = training.max_cases or len(split.training)
-    return dataclasses.replace(split, training=split.training[:most])
+    maximum = training.max_cases or len(split.training)
+    return dataclasses.replace(split, training=split.training[:maximum])
 
 
 def _split(spec: SiteSpec, task: Task, training: Training, site: str) -> SiteCases:
@@ -62,14 +63,13 @@ def check_annotated(
     cases: Sequence[Case],
     measured: Sequence[CaseFingerprint],
     task: Task,
-    annotated: Collection[int],
+    supervision: SiteSupervision,
     *,
     site: str,
 ) -> None:
     """Raise a DataError for every case whose label map holds a label that is not annotated here.
 
-    Training would take such voxels for background. `annotated` are the values that the site
-    annotates, background included; `measured` are the fingerprints of `cases`.
+    Training would take such voxels for background. `measured` are the fingerprints of `cases`.
     """
     faults = [
         DataError(
@@ -80,7 +80,7 @@ def check_annotated(
         )
         for case, fingerprint in zip(cases, measured, strict=True)
         for value, count in enumerate(fingerprint.voxels_per_label)
-        if count and value not in annotated
+        if count and value and not supervision.of(case.name).covers((value,), task)
     ]
     raise_all(f"label maps of site {site} hold labels that it does not annotate", faults)
 

@@ -6,7 +6,7 @@ Masks, pictures and the scores of single cases are written to the site's own fol
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +22,8 @@ from fednnunet.inference.bundle import Bundle
 from fednnunet.inference.compute import choose_compute
 from fednnunet.inference.predict import mask_path, predict_cases
 from fednnunet.io import read_label, read_volume
+from fednnunet.progress import Progress
+from fednnunet.supervision import SiteSupervision, Supervision
 from fednnunet.task import Task
 from fednnunet.volume import Volume
 
@@ -57,23 +59,26 @@ def evaluate_at_site(
     folder: Path,
     *,
     device: str,
-    annotated: Collection[int] | None = None,
+    supervision: SiteSupervision | None = None,
     pictures: bool = True,
-    progress: Callable[[int, int, str], None] | None = None,
+    progress: Progress | None = None,
 ) -> SiteScores:
     """Predict the cases into `folder`, score them there, and return sums over them.
 
-    `annotated` are the label values that the site annotates (default: all): targets of other values
-    are not scored, since the site's label maps say nothing of them. Masks that are there already,
-    made from the same bundle and images, are kept. With `pictures` the worst, median and best case
-    are drawn into `folder`. Raises the faults of all cases that cannot be predicted together.
+    `supervision` says what each case's labels teach (default: all classes): other targets are not
+    scored, since the label map says nothing of them. Masks that are there already, made from the
+    same bundle and images, are kept. With `pictures` the worst, median and best case are drawn into
+    `folder`. Raises the faults of all cases that cannot be predicted together.
     """
     task = bundle.plan.task
     compute = choose_compute(device)
     outcome = predict_cases(bundle, cases, folder, compute=compute, progress=progress)
     raise_all("held-out cases could not be predicted", outcome.faults)
-    values = set(task.values if annotated is None else annotated)
-    scores = [_annotated_only(_score(case, folder, task), task, values) for case in cases]
+    supervision = supervision or SiteSupervision()
+    scores = [
+        _annotated_only(_score(case, folder, task), task, supervision.of(case.name))
+        for case in cases
+    ]
     write_cases_csv(folder / CASES, {"": scores})
     if pictures:
         _draw(scores, {case.name: case for case in cases}, folder, task)
@@ -102,10 +107,10 @@ def _score(case: Case, folder: Path, task: Task) -> CaseScores:
     )
 
 
-def _annotated_only(score: CaseScores, task: Task, annotated: set[int]) -> CaseScores:
-    """The scores with NaN for every target of which the site does not annotate all labels."""
+def _annotated_only(score: CaseScores, task: Task, supervision: Supervision) -> CaseScores:
+    """The scores with NaN for every target of which some class is not annotated."""
     targets = {
-        name: score.targets[name] if annotated.issuperset(values) else _UNKNOWN
+        name: score.targets[name] if supervision.covers(values, task) else _UNKNOWN
         for name, values in target_values(task).items()
     }
     return CaseScores(case=score.case, targets=targets)

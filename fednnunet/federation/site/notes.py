@@ -6,26 +6,22 @@ The reasons in words, which training gives as well, stay in the site's log.
 from __future__ import annotations
 
 from fednnunet.federation.wire.notes import SENTENCES, Note
-from fednnunet.planning.plan import Configuration, Plan
 from fednnunet.training.device import Execution
-from fednnunet.training.local_job import samples_at_once
+from fednnunet.training.local_job import LocalJob
+from fednnunet.training.step import samples_at_once
 from fednnunet.training.summary import TrainSummary
 
 
 def training_notes(
-    summary: TrainSummary,
-    execution: Execution,
-    plan: Plan,
-    configuration: Configuration,
-    *,
-    first: bool,
+    summary: TrainSummary, job: LocalJob, execution: Execution, *, first: bool
 ) -> tuple[Note, ...]:
     """The notes of a round: of the device in a site's `first`, of a lack of memory in any."""
     notes = list(_of_execution(execution)) if first else []
+    plan, configuration = job.plan, job.configuration
     ignores = plan.task.ignore is not None
     if execution.devices > 1 and (ignores or configuration.batch_dice or plan.norm == "batch"):
         notes.append(Note(code="share_of_batch", numbers=(execution.devices,)))
-    wanted = samples_at_once(configuration, plan.norm, execution, ignores=ignores)
+    wanted = samples_at_once(job, execution)
     if summary.micro_batch < wanted:
         notes.append(Note(code="out_of_memory", numbers=(wanted, summary.micro_batch)))
     return tuple(notes)

@@ -13,10 +13,12 @@ from pathlib import Path
 
 from fednnunet.dataset import scan_dataset
 from fednnunet.errors import FedNNUNetError, InputError, RefusalError, ReplyError, raise_all
-from fednnunet.federation.methods.catalogue import METHODS
+from fednnunet.federation.methods.catalogue import label
 from fednnunet.federation.site.cases import SiteCases, check_annotated, site_cases, training_folder
 from fednnunet.federation.site.evaluation import evaluate_at_site
+from fednnunet.federation.site.models import SiteModels
 from fednnunet.federation.site.policy import read_policy
+from fednnunet.federation.site.prepared import PreparedSite
 from fednnunet.federation.site.report import HELD_OUT, report_site
 from fednnunet.federation.site.restart import ProgressRecords, SpacingAndShape, files_digest
 from fednnunet.federation.site.trainer import SiteTrainer
@@ -83,7 +85,7 @@ class Site:
 
     def answer(self, data: bytes) -> bytes:
         """Take an invite as bytes and return the reply as bytes, a `FaultReply` for every fault."""
-        return self._wall.answer(data, lambda invite: (self._work(invite), _extras_words(invite)))
+        return self._wall.answer(data, lambda invite: (self._work(invite), self._details(invite)))
 
     def _work(self, invite: Message) -> Message:
         if isinstance(invite, (TrainInvite, ProbeInvite, EvaluateInvite, ModelInvite)):
@@ -98,7 +100,7 @@ class Site:
             case TrainInvite():
                 return self._train(invite)
             case ProbeInvite():
-                return ProbeReply(dice_loss=self.trainer.dice_loss(invite))
+                return ProbeReply(dice_loss=SiteModels(self.prepared).dice_loss(invite))
             case EvaluateInvite():
                 return self._evaluate(invite)
             case ModelInvite():
@@ -109,11 +111,12 @@ class Site:
         )
 
     def _check_agreed(self, run: str, method: str) -> None:
-        """Refuse a training that the site's own federation file does not name.
+        """Refuse a training that the site's own federation file does not name, settings included.
 
         The method decides which tensors leave, so the coordinator must not choose another.
         """
-        if self._training.runs.get(run) != method:
+        agreed = self._training.runs.get(run)
+        if agreed is None or label(agreed) != method:
             raise RefusalError(
                 f"the site did not agree to train {method!r} as the run {run!r}",
                 mend="give coordinator and sites the same federation file",
@@ -127,8 +130,8 @@ class Site:
         measured = measure_cases(
             cases, task, workers=self._federation.budget.workers, progress=self._tell
         )
-        annotated = self._federation.annotated_values(self.name)
-        check_annotated(cases, measured, task, annotated, site=self.name)
+        supervision = self._federation.supervision(self.name)
+        check_annotated(cases, measured, task, supervision, site=self.name)
         self._measured = tuple((case.spacing_mm, case.shape_vox) for case in measured)
         self._records.keep_measured(task, cases, self._measured)
         whole = cleanse(Fingerprint.of(task, measured), min_bin_count=self._policy.min_bin_count)
@@ -192,27 +195,27 @@ class Site:
         return PrepareReply(training_cases=len(cases.training), held_out_cases=len(cases.held_out))
 
     def _train(self, invite: TrainInvite) -> TrainReply:
-        return self.trainer.train(invite, progress=self._tell)
+        return SiteTrainer(self.prepared).train(invite, progress=self._tell)
 
     def _evaluate(self, invite: EvaluateInvite) -> EvaluateReply:
-        ready = self._prepared()
-        bundle = self.trainer.bundle(invite)
+        ready, models = self._prepared(), SiteModels(self.prepared)
+        bundle = models.bundle(invite)
         folder = self.base / invite.run / HELD_OUT / invite.model
         scores = evaluate_at_site(
             bundle,
             ready.cases.held_out,
             folder,
             device=self._training.device,
-            annotated=self._federation.annotated_values(self.name),
+            supervision=self._federation.supervision(self.name),
             pictures=not invite.brief,
             progress=self._tell,
         )
-        self.trainer.keep_best(invite, scores.mean())
+        models.keep_best(invite, scores.mean())
         if not invite.brief:
             task = ready.plan.task.name
             report_site(self.name, self.base, task=task, policy=self._policy)
         shared = scores.of_at_least(self._policy.min_scored_cases)
-        return EvaluateReply(scores=shared, round=self.trainer.reached(invite))
+        return EvaluateReply(scores=shared, round=models.reached(invite))
 
     def _give_model(self, invite: ModelInvite) -> ModelReply:
         if not self._policy.share_model:
@@ -229,19 +232,19 @@ class Site:
             personal=True,
             best=invite.best,
         )
-        return ModelReply(tensors=self.trainer.bundle(wanted).weights)
+        return ModelReply(tensors=SiteModels(self.prepared).bundle(wanted).weights)
 
     @property
-    def trainer(self) -> SiteTrainer:
-        """What trains here; raises InputError before the site has prepared its cases."""
+    def prepared(self) -> PreparedSite:
+        """What the site trains and evaluates with; raises InputError before it has prepared."""
         ready = self._prepared()
-        return SiteTrainer(
+        return PreparedSite(
             base=self.base,
             plan=ready.plan,
             configuration_name=ready.configuration,
             store=ready.store,
             cases=tuple(case.name for case in ready.cases.training),
-            annotated=self._federation.annotated_values(self.name),
+            supervision=self._federation.supervision(self.name),
             training=self._training,
             memory_gib=self.spec.memory_gib,
             name=self.name,
@@ -264,16 +267,18 @@ class Site:
             )
         return self._ready
 
+    def _details(self, invite: Message) -> str:
+        """In words: what the reply to `invite` holds beyond weights, and what filtered it."""
+        if not isinstance(invite, TrainInvite):
+            return ""
+        method = self._training.method_labelled(invite.method)
+        extras = method.extras_words if invite.phase == "joint" else ""
+        words = (extras, *(one.words for one in self._training.filter_chain))
+        return "; ".join(filter(None, words))
+
     def _tell(self, done: int, total: int, what: str) -> None:
         if self._progress:
             self._progress(self.name, done, total, what)
-
-
-def _extras_words(invite: Message) -> str:
-    """What the reply to `invite` holds in addition to the network's weights, in words."""
-    if not isinstance(invite, TrainInvite) or invite.phase != "joint":
-        return ""
-    return METHODS[invite.method].extras_words
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

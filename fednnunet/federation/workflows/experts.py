@@ -19,11 +19,12 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from fednnunet.federation.coordinator.engine import Engine
-from fednnunet.federation.coordinator.exchange import Progress, ask
+from fednnunet.federation.coordinator.exchange import ask
 from fednnunet.federation.coordinator.run import Run
 from fednnunet.federation.wire.messages import EvaluateInvite, ModelInvite, ModelReply
 from fednnunet.federation.wire.tensors import check_like
 from fednnunet.inference.bundle import Bundle, join_experts, write_bundle
+from fednnunet.progress import Progress
 
 FOLDER = "routed"
 _GLOBAL, _SITE = "global", "site-"

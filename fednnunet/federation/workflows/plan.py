@@ -9,7 +9,7 @@ import numpy as np
 
 from fednnunet.errors import ReplyError
 from fednnunet.federation.coordinator.engine import Engine
-from fednnunet.federation.coordinator.exchange import Progress, ask_all
+from fednnunet.federation.coordinator.exchange import ask_all
 from fednnunet.federation.spec import Federation
 from fednnunet.federation.wire.messages import (
     FingerprintReply,
@@ -23,6 +23,7 @@ from fednnunet.planning.planner import make_plan
 from fednnunet.planning.shapes import ShapeSketch, Spacing
 from fednnunet.planning.spacing import target_spacing
 from fednnunet.planning.validate import validate, validate_shapes
+from fednnunet.progress import Progress
 from fednnunet.task import Task
 
 

@@ -20,7 +20,7 @@ from fednnunet.federation.wire.messages import EvaluateInvite, EvaluateReply
 from fednnunet.inference.best_bundle import FOLDER, best_bundle
 from fednnunet.inference.bundle import read_bundle
 from fednnunet.training.initial import initial_tensors
-from tests.federation.test_rounds import SITES, PretendEngine, a_run
+from tests.federation.fakes import SITES, PretendEngine, a_run
 
 
 def scores(dice):
