@@ -85,6 +85,7 @@ def _pool(sites: Mapping[str, PreparedSite], base: Path) -> PreparedSite:
         memory_gib=min(limits, default=None),
         held_out=None,
         held_out_cases=(),
+        log=lambda text: None,  # else the first site's
     )
 
 

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from fednnunet.errors import RefusalError
 from fednnunet.federation.methods.catalogue import METHODS
 from fednnunet.federation.site.site import Site
+from fednnunet.federation.site.wall import LOG
 from fednnunet.federation.spec import read_federation
 from fednnunet.federation.wire.messages import (
     EvaluateInvite,
+    FaultReply,
     ModelInvite,
     PrepareInvite,
     ProbeInvite,
@@ -70,10 +71,13 @@ def test_any_other_is_refused_and_nothing_is_written(place, run, method, kind):
         "evaluate": EvaluateInvite(run=run, method=method, round=1, personal=True),
         "model": ModelInvite(run=run, method=method, round=1),
     }
-    before = sorted(site.base.parents[2].rglob("*"))
-    with pytest.raises(RefusalError, match="did not agree"):
-        site.answer(pack(invites[kind]))
-    assert sorted(site.base.parents[2].rglob("*")) == before
+    before = set(site.base.parents[2].rglob("*"))
+    reply = unpack(site.answer(pack(invites[kind])), sender="north")
+    assert isinstance(reply, FaultReply)
+    assert (reply.kind, reply.advice) == ("refusal", "same_federation_file")
+    written = set(site.base.parents[2].rglob("*")) - before
+    assert written <= {site.base / LOG}
+    assert f"did not agree to train {method!r}" in (site.base / LOG).read_text()
 
 
 def a_site(folder: Path, policy: str) -> tuple[Site, Plan]:
@@ -87,8 +91,11 @@ def a_site(folder: Path, policy: str) -> tuple[Site, Plan]:
 
 def test_too_few_cases_for_its_policy_do_not_train_either(tmp_path):
     site, plan = a_site(tmp_path, "min_cases = 6")
-    with pytest.raises(RefusalError, match="5 cases are fewer than the 6"):
-        site.answer(pack(PrepareInvite(plan=plan, configuration="3d_fullres")))
+    data = site.answer(pack(PrepareInvite(plan=plan, configuration="3d_fullres")))
+    reply = unpack(data, sender="north")
+    assert isinstance(reply, FaultReply)
+    assert (reply.kind, reply.faults, reply.advice) == ("refusal", 1, "too_few_cases")
+    assert "5 cases are fewer than the 6" in (site.base / LOG).read_text()
 
 
 @pytest.mark.parametrize(("least", "told"), [(1, True), (2, False)])
