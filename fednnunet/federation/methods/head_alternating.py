@@ -27,7 +27,10 @@ def is_body(name: str) -> bool:
 
 
 heads_first = LocalRule(
-    phases=(TrainingPhase(trains=is_head, share=0.5), TrainingPhase(trains=is_body, share=0.5))
+    phases=(
+        TrainingPhase(is_trained=is_head, fraction=0.5),
+        TrainingPhase(is_trained=is_body, fraction=0.5),
+    )
 )
 
 head_alternating = replace(
