@@ -1,10 +1,10 @@
-"""Ask all sites the same, and take either every answer or every error."""
+"""Ask many sites, and take from each a reply of the kind asked for, or the error in its place."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 from fednnunet.errors import FedNNUNetError, ReplyError, raise_all
 from fednnunet.federation.coordinator.engine import Answer, Engine
@@ -15,11 +15,54 @@ Progress = Callable[[int, int, str], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Received(Generic[Kind]):
+    """One site's reply, and the size of both messages."""
+
+    site: str
+    reply: Kind
+    bytes_to_site: int = 0
+    bytes_from_site: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failed:
+    """A site that gave no acceptable reply, and why."""
+
+    site: str
+    error: FedNNUNetError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Answers:
     """What a question to many sites brought, sorted by site."""
 
     replies: Mapping[str, Answer]
     errors: Mapping[str, FedNNUNetError]
+
+
+def receive(
+    engine: Engine,
+    invites: Mapping[str, Message],
+    expect: type[Kind],
+    *,
+    check: Callable[[str, Kind], None] | None = None,
+) -> Iterator[Received[Kind] | Failed]:
+    """Send the invites and yield one outcome for each answer, in the order in which they come.
+
+    `check(site, reply)` may refuse a reply by raising a FedNNUNetError.
+    """
+    for answer in engine.ask(invites):
+        try:
+            _accept(answer, expect, check)  # type: ignore[arg-type]
+        except FedNNUNetError as error:
+            yield Failed(site=answer.site, error=error)
+        else:
+            yield Received(
+                site=answer.site,
+                reply=answer.reply,  # type: ignore[arg-type]
+                bytes_to_site=answer.bytes_to_site,
+                bytes_from_site=answer.bytes_from_site,
+            )
 
 
 def ask(

@@ -12,8 +12,8 @@ from fednnunet.errors import FedNNUNetError, raise_all
 from fednnunet.evaluation.contribution import RoundContribution
 from fednnunet.evaluation.scores import SiteScores
 from fednnunet.federation.coordinator.contribution import ask_leave_one_out, divergence
-from fednnunet.federation.coordinator.engine import Answer, Engine
-from fednnunet.federation.coordinator.exchange import Answers, ask
+from fednnunet.federation.coordinator.engine import Engine
+from fednnunet.federation.coordinator.exchange import Failed, Received, receive
 from fednnunet.federation.coordinator.history import (
     RoundRecord,
     SiteRound,
@@ -24,11 +24,14 @@ from fednnunet.federation.coordinator.history import (
 from fednnunet.federation.coordinator.invites import invite, sites_of_round
 from fednnunet.federation.coordinator.run import Run
 from fednnunet.federation.membership import Member
-from fednnunet.federation.methods.method import Method, Reply, State, Tensors, mean_by_cases
+from fednnunet.federation.methods.local import NothingAdded
+from fednnunet.federation.methods.mean import mean_by_cases
+from fednnunet.federation.methods.merge import Aggregation, Followed, Reply, State, Tensors
+from fednnunet.federation.methods.method import Method
 from fednnunet.federation.wire.extras import join, split
-from fednnunet.federation.wire.messages import Message, ProbeInvite, TrainReply
+from fednnunet.federation.wire.messages import ProbeInvite, TrainReply
 from fednnunet.federation.wire.phases import Phase, Phases
-from fednnunet.federation.wire.tensors import check_like, difference, norm
+from fednnunet.federation.wire.tensors import check_like, update_norm
 
 Observer = Callable[[RoundRecord], None]
 Validate = Callable[[State, Sequence[RoundRecord]], dict[str, SiteScores]]
@@ -84,24 +87,39 @@ def _one_round(
 ) -> tuple[State, RoundRecord]:
     phase = phases.of(state.round)
     trained = run.method.outgoing(state.shared, phase)
+    like = join(trained, extras)
+    aggregation = _start(run.method, phase, state, trained)
+    contributing = run.training.contribution and phase == "joint" and bool(state.shared)
+    kept: list[Reply] = []
 
-    def check(site: str, message: Message) -> None:
-        check_like(message.tensors, join(trained, extras), site=site)
+    def add(site: str, message: TrainReply) -> None:
+        """Check a reply and add it; afterwards its tensors are not needed any more."""
+        check_like(message.tensors, like, site=site)
+        reply = _as_method_sees(site, message)
+        aggregation.add(reply)
+        if contributing:
+            kept.append(reply)
 
     sites = sites_of_round(run, phases, state.round, history, members)
-    invites = {site: invite(run, phases, state, history, site) for site in sites}
-    answers = ask(engine, invites, TrainReply, check=check)
-    _check_quorum(answers, min(run.training.quorum or len(sites), len(sites)))
-    replies = [_as_method_sees(name, answer) for name, answer in answers.replies.items()]
-    new = _merge(run.method, phase, state, trained, replies)
+    invites = {site: invite(run, phases, state, history, site, members[site]) for site in sites}
+    accepted: dict[str, SiteRound] = {}
+    errors: dict[str, FedNNUNetError] = {}
+    for outcome in receive(engine, invites, TrainReply, check=add):
+        if isinstance(outcome, Failed):
+            errors[outcome.site] = outcome.error
+        else:
+            accepted[outcome.site] = _site_round(outcome)
+        del outcome  # it holds a reply's tensors
+    _check_quorum(len(accepted), errors, min(run.training.quorum or len(sites), len(sites)))
+    new = aggregation.finish()
     record = RoundRecord(
         key=run.key,
         round=new.round,
         phase=phase,
-        shift=norm(difference(new.shared, state.shared)),
-        sites={name: _site_round(answer) for name, answer in answers.replies.items()},
-        refused={name: error.what for name, error in answers.errors.items()},
-        contribution=_contribution(engine, run, phases, state, replies),
+        shift=update_norm(new.shared, state.shared),
+        sites=dict(sorted(accepted.items())),
+        refused={site: error.what for site, error in sorted(errors.items())},
+        contribution=_contribution(engine, run, phases, state, kept),
     )
     return new, record
 
@@ -110,10 +128,10 @@ def _contribution(
     engine: Engine, run: Run, phases: Phases, state: State, replies: Sequence[Reply]
 ) -> dict[str, RoundContribution]:
     """What each site gave to the others in a joint round; the last one asks the sites, too."""
-    if phases.of(state.round) != "joint" or len(replies) < 2 or not state.shared:
+    if len(replies) < 2:
         return {}
     dice_losses: dict[str, float] = {}
-    if run.training.contribution and state.round + 1 == phases.joint:
+    if state.round + 1 == phases.joint:
         probe = ProbeInvite(run=run.name, method=run.method_name, round=phases.joint)
         dice_losses = ask_leave_one_out(engine, probe, replies)
     return {
@@ -122,46 +140,51 @@ def _contribution(
     }
 
 
-def _merge(
-    method: Method, phase: Phase, state: State, trained: Tensors, replies: Sequence[Reply]
-) -> State:
+def _start(method: Method, phase: Phase, state: State, trained: Tensors) -> Aggregation:
+    """The aggregation of a round's replies: the method's own in joint rounds."""
     match phase:
         case "joint":
-            return method.merge(state, replies)
+            return method.merge.start(state)
         case "personal":
-            return replace(state, round=state.round + 1)
+            return NothingAdded(state)
         case "public":
-            merged = mean_by_cases(replace(state, shared=trained), replies)
-            return replace(merged, shared={**state.shared, **merged.shared})
+            return Followed(
+                mean_by_cases.start(replace(state, shared=trained)),
+                lambda mean: replace(mean, shared={**state.shared, **mean.shared}),
+            )
 
 
-def _check_quorum(answers: Answers, quorum: int) -> None:
-    if len(answers.replies) < quorum:
-        raise_all("too few sites answered", answers.errors.values())
+def _check_quorum(accepted: int, errors: Mapping[str, FedNNUNetError], quorum: int) -> None:
+    if accepted < quorum:
+        raise_all("too few sites answered", [error for _, error in sorted(errors.items())])
         raise FedNNUNetError(
-            f"{len(answers.replies)} sites answered, {quorum} are needed",
+            f"{accepted} sites answered, {quorum} are needed",
             mend="lower training.quorum, or bring the sites back",
         )
 
 
-def _as_method_sees(name: str, answer: Answer) -> Reply:
-    reply = answer.reply
-    assert isinstance(reply, TrainReply)
+def _as_method_sees(site: str, reply: TrainReply) -> Reply:
     tensors, extras = split(reply.tensors)
-    return Reply(site=name, tensors=tensors, extras=extras, cases=reply.cases, loss=reply.loss)
+    return Reply(
+        site=site,
+        tensors=tensors,
+        extras=extras,
+        cases=reply.cases,
+        loss=reply.loss,
+        iterations=reply.iterations,
+    )
 
 
-def _site_round(answer: Answer) -> SiteRound:
-    reply = answer.reply
-    assert isinstance(reply, TrainReply)
+def _site_round(received: Received[TrainReply]) -> SiteRound:
+    reply = received.reply
     return SiteRound(
         cases=reply.cases,
         loss=reply.loss,
         dice=tuple(_dice(*counts) for counts in reply.overlap),
         seconds=reply.seconds,
         wait_share=reply.wait_share,
-        bytes_to_site=answer.bytes_to_site,
-        bytes_from_site=answer.bytes_from_site,
+        bytes_to_site=received.bytes_to_site,
+        bytes_from_site=received.bytes_from_site,
         held_out=tuple(_dice(*counts) for counts in reply.held_out),
         notes=reply.notes,
     )

@@ -23,7 +23,7 @@ FedAvg's bytes a site sends a few hundred numbers, and receives as many for each
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -31,15 +31,9 @@ import torch
 from torch import Tensor
 
 from fednnunet.errors import InputError
-from fednnunet.federation.methods.method import (
-    Merge,
-    Method,
-    Reply,
-    State,
-    Tensors,
-    TrainedSite,
-    mean_by_cases,
-)
+from fednnunet.federation.methods.mean import mean_by_cases
+from fednnunet.federation.methods.merge import Aggregation, Merge, Needs, Reply, State, Tensors
+from fednnunet.federation.methods.method import Method, TrainedSite
 from fednnunet.federation.methods.settings import AllBut, Private
 from fednnunet.planning.cleanse import check_cases
 from fednnunet.training.amplitude import Exchange, amplitude_shape, mean_amplitude
@@ -108,11 +102,41 @@ class GatherAmplitudes:
 
     mean: Merge = mean_by_cases
 
-    def __call__(self, state: State, replies: Sequence[Reply], /) -> State:
+    @property
+    def needs(self) -> Needs:
+        """As `mean`; the amplitudes of all sites are small."""
+        return self.mean.needs
+
+    @property
+    def keeps_equal_sites(self) -> bool:
+        """As `mean`."""
+        return self.mean.keeps_equal_sites
+
+    def start(self, state: State, /) -> AmplitudeAggregation:
+        """Begin a round."""
+        return AmplitudeAggregation(self.mean.start(state))
+
+    def artefacts(self, state: State, /) -> Mapping[str, object]:
+        """Those of `mean`."""
+        return self.mean.artefacts(state)
+
+
+class AmplitudeAggregation:
+    """The mean of a round's weights, and the amplitudes that came with them."""
+
+    def __init__(self, mean: Aggregation) -> None:
+        self._mean = mean
+        self._amplitudes: dict[str, Tensor] = {}
+
+    def add(self, reply: Reply, /) -> None:
+        """Add the reply; raises ReplyError where it cannot be summed."""
+        self._mean.add(reply)
+        self._amplitudes[_BANK + reply.site] = reply.extras[_OWN].clone()
+
+    def finish(self) -> State:
         """The state after the round, with each site's amplitude among its extras."""
-        new = self.mean(state, replies)
-        told = {_BANK + reply.site: reply.extras[_OWN] for reply in replies}
-        return replace(new, extras={**new.extras, **dict(sorted(told.items()))})
+        new = self._mean.finish()
+        return replace(new, extras={**new.extras, **dict(sorted(self._amplitudes.items()))})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

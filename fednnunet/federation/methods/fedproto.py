@@ -21,7 +21,7 @@ background.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import ClassVar
@@ -30,16 +30,11 @@ import torch
 from torch import Tensor
 
 from fednnunet.errors import InputError
-from fednnunet.federation.methods.method import (
-    Merge,
-    Method,
-    Reply,
-    State,
-    Tensors,
-    TrainedSite,
-    mean_by_cases,
-)
+from fednnunet.federation.methods.mean import mean_by_cases
+from fednnunet.federation.methods.merge import Aggregation, Merge, Needs, Reply, State, Tensors
+from fednnunet.federation.methods.method import Method, TrainedSite
 from fednnunet.federation.methods.settings import AllBut, Private
+from fednnunet.federation.wire.exact_sum import ExactSum, check_terms
 from fednnunet.training.batches import Batch
 from fednnunet.training.features import capture_features
 from fednnunet.training.local_rule import ForwardPass, LocalRule
@@ -159,22 +154,56 @@ class MergePrototypes:
 
     mean: Merge = mean_by_cases
 
-    def __call__(self, state: State, replies: Sequence[Reply], /) -> State:
+    @property
+    def needs(self) -> Needs:
+        """As `mean`."""
+        return self.mean.needs
+
+    @property
+    def keeps_equal_sites(self) -> bool:
+        """As `mean`."""
+        return self.mean.keeps_equal_sites
+
+    def start(self, state: State, /) -> PrototypeAggregation:
+        """Begin a round."""
+        return PrototypeAggregation(state, self.mean.start(state))
+
+    def artefacts(self, state: State, /) -> Mapping[str, object]:
+        """Those of `mean`."""
+        return self.mean.artefacts(state)
+
+
+class PrototypeAggregation:
+    """The mean of a round's weights, and that of its prototypes."""
+
+    def __init__(self, state: State, mean: Aggregation) -> None:
+        self._state, self._mean = state, mean
+        self._sum: ExactSum | None = None
+        self._cases = torch.zeros(0)
+        self._dtype = torch.float32
+
+    def add(self, reply: Reply, /) -> None:
+        """Add the reply; raises ReplyError, with nothing added, where it cannot be summed."""
+        cases = reply.cases * reply.extras[_SEEN].double()
+        term = cases[:, None] * reply.extras[_MEAN].double()
+        check_terms(reply.site, {_MEAN: term})
+        self._mean.add(reply)
+        if self._sum is None:
+            self._sum, self._cases = ExactSum(term.shape), torch.zeros_like(cases)
+            self._dtype = reply.extras[_MEAN].dtype
+        self._sum.add(term)
+        self._cases += cases  # whole numbers: exact in any order
+
+    def finish(self) -> State:
         """The state after the round, with the prototypes among its extras."""
-        new = self.mean(state, replies)
-        ordered = sorted(replies, key=lambda reply: reply.site)
-        like = ordered[0].extras[_MEAN]
-        total = torch.zeros(like.shape, dtype=torch.float64)
-        weight = torch.zeros(len(like), dtype=torch.float64)
-        for reply in ordered:
-            counts = reply.cases * reply.extras[_SEEN].double()
-            total += counts[:, None] * reply.extras[_MEAN].double()
-            weight += counts
-        now = weight > 0
-        means = (total / weight.where(now, torch.ones_like(weight))[:, None]).to(like.dtype)
-        old = state.extras.get(_MEAN, torch.zeros_like(like))
-        known = state.extras.get(_SEEN, torch.zeros(len(like)))
-        extras = {_MEAN: means.where(now[:, None], old), _SEEN: torch.maximum(known, now.float())}
+        new = self._mean.finish()
+        if self._sum is None:
+            return new
+        seen = self._cases > 0
+        means = (self._sum.total() / self._cases.clamp_min(1)[:, None]).to(self._dtype)
+        old = self._state.extras.get(_MEAN, torch.zeros_like(means))
+        known = self._state.extras.get(_SEEN, torch.zeros(len(means)))
+        extras = {_MEAN: means.where(seen[:, None], old), _SEEN: torch.maximum(known, seen.float())}
         return replace(new, extras={**new.extras, **extras})
 
 

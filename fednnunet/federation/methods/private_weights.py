@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from fednnunet.federation.methods.method import Tensors
+from fednnunet.federation.methods.merge import Tensors
 from fednnunet.training.recipe import recipe_named
 from fednnunet.training.state import TrainingState, make_optimiser
 from fednnunet.training.step import set_learning_rate

@@ -16,7 +16,8 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from fednnunet.errors import InputError
-from fednnunet.federation.methods.method import Method, Tensors, TrainedSite
+from fednnunet.federation.methods.merge import Tensors
+from fednnunet.federation.methods.method import Method, TrainedSite
 from fednnunet.federation.methods.qfedavg_dice import measure
 from fednnunet.federation.site.policy import SitePolicy
 from fednnunet.federation.spec import Training
@@ -310,6 +311,7 @@ def _reply(
         loss=summary.loss,
         seconds=summary.seconds,
         wait_share=summary.wait_share,
+        iterations=summary.iterations,
         overlap=summary.dice.rows,
         held_out=held_out.rows if held_out else (),
         notes=summary.notes,

@@ -1,4 +1,4 @@
-"""The reference of pooling: all training cases of an embedded federation in one place.
+"""The pooled kind of run: all training cases of an embedded federation in one place.
 
 It tells what a federation gives away by not sharing its cases. It is for comparison on one's own
 machine only: nothing here speaks over a network, and a federation that does is refused.
@@ -7,8 +7,9 @@ machine only: nothing here speaks over a network, and a federation that does is 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from pathlib import Path
 
 from fednnunet.errors import InputError
@@ -51,7 +52,7 @@ class PooledSite:
 def pooled_engine(engine: Engine, base: Path) -> InProcessEngine:
     """An engine of one site, `pooled`, that holds the training cases of all prepared sites.
 
-    Raises InputError where the sites are not folders on this machine, or draw different labels.
+    Raises InputError where the sites are not folders on this machine, or annotate different labels.
     """
     if not isinstance(engine, InProcessEngine):
         raise InputError(
@@ -68,7 +69,7 @@ def pooled_engine(engine: Engine, base: Path) -> InProcessEngine:
 def _pool(trainers: Mapping[str, SiteTrainer], base: Path) -> SiteTrainer:
     if len({trainer.annotated for trainer in trainers.values()}) > 1:
         raise InputError(
-            "the sites draw different labels, and pooled cases are trained with one loss",
+            "the sites annotate different labels, and pooled cases are trained with one loss",
             where="method pooled",
             mend="leave it out, or compare sites that annotate the same",
         )
@@ -85,22 +86,25 @@ def _pool(trainers: Mapping[str, SiteTrainer], base: Path) -> SiteTrainer:
     )
 
 
-def pooled_training(training: Training, sites: int) -> Training:
-    """How pooled cases are trained beside a federation of `sites` that train.
+def pooled_training(training: Training, iterations: Sequence[int]) -> Training:
+    """How pooled cases are trained, to be compared with a federation.
 
-    By `training.pooled` with as many samples as all sites see together, or with as many iterations
-    as one site that takes part in every round; all in one phase, on one schedule.
+    `iterations` are those of each site that trains, in a round. By `training.pooled` with as many
+    samples as all sites together, or with as many iterations as the federation's sites; all in one
+    phase, on one schedule.
     """
     rounds = training.rounds + training.personal_rounds
-    iterations = training.iterations_per_round
+    own = training.iterations_per_round
     if training.pooled == "samples":
+        sites = len(iterations)
         taking_part = min(training.sites_per_round or sites, sites)
+        # sites that take part in turn count by their mean number of iterations
         together = taking_part * training.rounds + sites * training.personal_rounds
-        iterations = math.ceil(iterations * together / rounds)
+        own = math.ceil(Fraction(sum(iterations) * together, sites * rounds))
     return replace(
         training,
         rounds=rounds,
-        iterations_per_round=iterations,
+        iterations_per_round=own,
         personal_rounds=0,
         sites_per_round=0,
         quorum=0,

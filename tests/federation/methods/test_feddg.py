@@ -11,7 +11,7 @@ import torch
 from fednnunet.errors import RefusalError
 from fednnunet.federation.methods.catalogue import METHODS
 from fednnunet.federation.methods.feddg import BorrowAmplitude, GatherAmplitudes, MeanAmplitude
-from fednnunet.federation.methods.method import Reply, State
+from fednnunet.federation.methods.merge import Reply, State
 from fednnunet.federation.site.policy import SitePolicy
 from fednnunet.federation.wire.extras import join, split
 from fednnunet.training.amplitude import mean_amplitude

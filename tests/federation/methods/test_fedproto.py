@@ -11,7 +11,8 @@ from fednnunet.federation.methods.fedproto import (
     NearPrototypes,
     class_sums,
 )
-from fednnunet.federation.methods.method import Reply, State, TrainedSite
+from fednnunet.federation.methods.merge import Reply, State
+from fednnunet.federation.methods.method import TrainedSite
 from fednnunet.training.batches import Batch
 from fednnunet.training.local_rule import ForwardPass, RoundContext
 from fednnunet.training.targets import make_targets

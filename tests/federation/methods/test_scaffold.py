@@ -8,7 +8,9 @@ import pytest
 import torch
 from torch import nn
 
-from fednnunet.federation.methods.method import Reply, State, TrainedSite, mean_by_cases
+from fednnunet.federation.methods.mean import mean_by_cases
+from fednnunet.federation.methods.merge import Reply, State
+from fednnunet.federation.methods.method import TrainedSite
 from fednnunet.federation.methods.scaffold import ControlChange, Controlled, MergeControls
 from fednnunet.federation.site.policy import SitePolicy
 from fednnunet.training.local_rule import RoundContext
