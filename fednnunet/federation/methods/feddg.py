@@ -23,7 +23,7 @@ FedAvg's bytes a site sends a few hundred numbers, and receives as many for each
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -32,7 +32,7 @@ from torch import Tensor
 
 from fednnunet.errors import InputError
 from fednnunet.federation.methods.mean import mean_by_cases
-from fednnunet.federation.methods.merge import Aggregation, Merge, Needs, Reply, State, Tensors
+from fednnunet.federation.methods.merge import Reply, State, Streamed, Tensors
 from fednnunet.federation.methods.method import Method, TrainedSite
 from fednnunet.federation.methods.settings import AllBut, Private
 from fednnunet.planning.cleanse import check_cases
@@ -96,36 +96,11 @@ class MeanAmplitude:
         return {_OWN: site.state.memory[_OWN].cpu()}
 
 
-@dataclass(frozen=True, slots=True)
-class GatherAmplitudes:
-    """A merge: `mean` for the weights, and the amplitude of every site that has ever replied."""
-
-    mean: Merge = mean_by_cases
-
-    @property
-    def needs(self) -> Needs:
-        """As `mean`; the amplitudes of all sites are small."""
-        return self.mean.needs
-
-    @property
-    def keeps_equal_sites(self) -> bool:
-        """As `mean`."""
-        return self.mean.keeps_equal_sites
-
-    def start(self, state: State, /) -> AmplitudeAggregation:
-        """Begin a round."""
-        return AmplitudeAggregation(self.mean.start(state))
-
-    def artefacts(self, state: State, /) -> Mapping[str, object]:
-        """Those of `mean`."""
-        return self.mean.artefacts(state)
-
-
 class AmplitudeAggregation:
-    """The mean of a round's weights, and the amplitudes that came with them."""
+    """The mean of a round's weights, and the amplitude of every site that has ever replied."""
 
-    def __init__(self, mean: Aggregation) -> None:
-        self._mean = mean
+    def __init__(self, state: State) -> None:
+        self._mean = mean_by_cases.start(state)
         self._amplitudes: dict[str, Tensor] = {}
 
     def add(self, reply: Reply, /) -> None:
@@ -163,5 +138,5 @@ class FedDG:
             is_shared=AllBut(self.private),
             local_rule=LocalRule(augmentations=(BorrowAmplitude(chance=self.chance),)),
             extras=(MeanAmplitude(waves=self.waves, patches=self.patches),),
-            merge=GatherAmplitudes(),
+            merge=Streamed(AmplitudeAggregation, keeps_equal_sites=True),
         )

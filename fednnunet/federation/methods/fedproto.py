@@ -21,7 +21,7 @@ background.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import ClassVar
@@ -31,7 +31,7 @@ from torch import Tensor
 
 from fednnunet.errors import InputError
 from fednnunet.federation.methods.mean import mean_by_cases
-from fednnunet.federation.methods.merge import Aggregation, Merge, Needs, Reply, State, Tensors
+from fednnunet.federation.methods.merge import Reply, State, Streamed, Tensors
 from fednnunet.federation.methods.method import Method, TrainedSite
 from fednnunet.federation.methods.settings import AllBut, Private
 from fednnunet.federation.wire.exact_sum import ExactSum, check_terms
@@ -144,40 +144,15 @@ def _of_case(site: TrainedSite, patches: Batch) -> tuple[Tensor, Tensor]:
     return sums.sum(0), voxels.sum(0)
 
 
-@dataclass(frozen=True, slots=True)
-class MergePrototypes:
-    """A merge: `mean` for the weights; each class's prototype is the mean over the sites, by cases.
+class PrototypeAggregation:
+    """The mean of a round's weights, and each class's mean prototype over the sites, by cases.
 
     Sites that did not see a class do not count for it. A class that no site saw keeps the prototype
     of the round before.
     """
 
-    mean: Merge = mean_by_cases
-
-    @property
-    def needs(self) -> Needs:
-        """As `mean`."""
-        return self.mean.needs
-
-    @property
-    def keeps_equal_sites(self) -> bool:
-        """As `mean`."""
-        return self.mean.keeps_equal_sites
-
-    def start(self, state: State, /) -> PrototypeAggregation:
-        """Begin a round."""
-        return PrototypeAggregation(state, self.mean.start(state))
-
-    def artefacts(self, state: State, /) -> Mapping[str, object]:
-        """Those of `mean`."""
-        return self.mean.artefacts(state)
-
-
-class PrototypeAggregation:
-    """The mean of a round's weights, and that of its prototypes."""
-
-    def __init__(self, state: State, mean: Aggregation) -> None:
-        self._state, self._mean = state, mean
+    def __init__(self, state: State) -> None:
+        self._state, self._mean = state, mean_by_cases.start(state)
         self._sum: ExactSum | None = None
         self._cases = torch.zeros(0)
         self._dtype = torch.float32
@@ -231,5 +206,5 @@ class FedProto:
             is_shared=AllBut(self.private),
             local_rule=LocalRule(terms=(NearPrototypes(weight=self.weight),), features=True),
             extras=(ClassMeans(patches=self.patches, cases=self.cases),),
-            merge=MergePrototypes(),
+            merge=Streamed(PrototypeAggregation, keeps_equal_sites=True),
         )

@@ -2,32 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-from fednnunet.federation.methods.merge import Needs, Reply, State
+from fednnunet.federation.methods.merge import Reply, State, Streamed
 from fednnunet.federation.methods.method import Method
 
 
 def _none(name: str) -> bool:
     return False
-
-
-@dataclass(frozen=True, slots=True)
-class NoMerge:
-    """A merge of nothing: it counts the round."""
-
-    needs: ClassVar[Needs] = "sum"
-    keeps_equal_sites: ClassVar[bool] = True
-
-    def start(self, state: State, /) -> NothingAdded:
-        """Begin a round."""
-        return NothingAdded(state)
-
-    def artefacts(self, state: State, /) -> Mapping[str, object]:
-        """None."""
-        return {}
 
 
 class NothingAdded:
@@ -52,4 +35,4 @@ class Local:
 
     def build(self) -> Method:
         """The method."""
-        return Method(is_shared=_none, merge=NoMerge())
+        return Method(is_shared=_none, merge=Streamed(NothingAdded, keeps_equal_sites=True))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import ClassVar, Literal, Protocol
 
 from torch import Tensor
 
@@ -88,6 +88,24 @@ class Merge(Protocol):
     def artefacts(self, state: State, /) -> Mapping[str, object]:
         """Records, by file name, of what the merge has found out about the sites; mostly none."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Streamed:
+    """A merge that adds replies as they come, from what begins its aggregation of a round."""
+
+    needs: ClassVar[Needs] = "sum"
+
+    begin: Callable[[State], Aggregation]
+    keeps_equal_sites: bool = False
+
+    def start(self, state: State, /) -> Aggregation:
+        """Begin the aggregation of a round."""
+        return self.begin(state)
+
+    def artefacts(self, state: State, /) -> Mapping[str, object]:
+        """None."""
+        return {}
 
 
 class Collected:

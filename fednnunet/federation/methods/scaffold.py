@@ -26,7 +26,7 @@ essence derive from FedAvg's weights too.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -34,7 +34,7 @@ import torch
 from torch import Tensor
 
 from fednnunet.federation.methods.mean import mean_by_cases
-from fednnunet.federation.methods.merge import Aggregation, Merge, Needs, Reply, State, Tensors
+from fednnunet.federation.methods.merge import Reply, State, Streamed, Tensors
 from fednnunet.federation.methods.method import Method, TrainedSite
 from fednnunet.federation.methods.settings import AllBut, Private
 from fednnunet.federation.wire.exact_sum import ExactSum, check_terms
@@ -101,40 +101,15 @@ class ControlChange:
         return changes
 
 
-@dataclass(frozen=True, slots=True)
-class MergeControls:
-    """A merge: `mean` for the weights, and c as the mean of all sites' c_k by cases.
+class ControlAggregation:
+    """The mean of a round's weights, and c as the mean of all sites' c_k by cases.
 
-    `memory` holds the sum of cases * c_k in float64, to which changes are added, and the cases of
-    every site that has replied: a site that misses a round keeps its c_k in the mean.
+    `State.memory` holds the sum of cases * c_k in float64, to which changes are added, and the
+    cases of every site that has replied: a site that misses a round keeps its c_k in the mean.
     """
 
-    mean: Merge = mean_by_cases
-
-    @property
-    def needs(self) -> Needs:
-        """As `mean`."""
-        return self.mean.needs
-
-    @property
-    def keeps_equal_sites(self) -> bool:
-        """As `mean`."""
-        return self.mean.keeps_equal_sites
-
-    def start(self, state: State, /) -> ControlAggregation:
-        """Begin the means of a round."""
-        return ControlAggregation(state, self.mean.start(state))
-
-    def artefacts(self, state: State, /) -> Mapping[str, object]:
-        """Those of `mean`."""
-        return self.mean.artefacts(state)
-
-
-class ControlAggregation:
-    """The mean of a round's weights, and the sum of its changes of control variates."""
-
-    def __init__(self, state: State, mean: Aggregation) -> None:
-        self._state, self._mean = state, mean
+    def __init__(self, state: State) -> None:
+        self._state, self._mean = state, mean_by_cases.start(state)
         self._cases: dict[str, Tensor] = {}
         self._sums: dict[str, ExactSum] = {}
         self._kinds: dict[str, torch.dtype] = {}
@@ -177,5 +152,5 @@ class Scaffold:
             is_shared=AllBut(self.private),
             local_rule=LocalRule(corrections=(Controlled(),)),
             extras=(ControlChange(),),
-            merge=MergeControls(),
+            merge=Streamed(ControlAggregation, keeps_equal_sites=True),
         )
