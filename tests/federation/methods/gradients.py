@@ -10,7 +10,8 @@ import torch
 def gradient_at(network, step, part):
     """Loss, and gradients by name, of the mean over `part`."""
     network.zero_grad()
-    loss = step.loss(network(part.image), part.labels)
+    (loss_of,) = step.losses.values()
+    loss = loss_of(network(part.image), part.labels)
     loss.backward()
     found = {n: p.grad.clone() for n, p in network.named_parameters() if p.grad is not None}
     return loss.detach(), found

@@ -7,7 +7,7 @@ from fednnunet.federation.site.notes import training_notes
 from fednnunet.training.counts import DiceCounts
 from fednnunet.training.device import Execution
 from fednnunet.training.summary import TrainSummary
-from tests.training.fakes import small_plan
+from tests.training.fakes import a_job, small_plan
 
 
 def a_summary(micro_batch: int) -> TrainSummary:
@@ -26,7 +26,8 @@ def a_summary(micro_batch: int) -> TrainSummary:
 
 def notes(execution: Execution, micro_batch: int, *, first: bool = True, **changes: object):
     plan, configuration = small_plan(**changes)
-    found = training_notes(a_summary(micro_batch), execution, plan, configuration, first=first)
+    job = a_job(plan=plan, configuration=configuration)
+    found = training_notes(a_summary(micro_batch), job, execution, first=first)
     return {note.code: note.numbers for note in found}
 
 
