@@ -225,7 +225,7 @@ def test_the_coordinators_folder_holds_only_what_messages_brought(
     evaluate = site_module.evaluate_at_site
 
     def trains(trainer: Any, invite: Any, **settings: Any) -> Any:
-        if trainer.name == "south" and invite.round == 1:
+        if trainer.site.name == "south" and invite.round == 1:
             raise a_fault(errors.DataError)
         return train(trainer, invite, **settings)
 
