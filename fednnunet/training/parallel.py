@@ -22,7 +22,7 @@ import torch.multiprocessing as mp
 from torch.nn.parallel import DistributedDataParallel
 
 from fednnunet import records
-from fednnunet.errors import FedNNUNetError, InputError, raise_all, single_faults
+from fednnunet.errors import FedNNUNetError, InputError, WorkerError, raise_all, single_faults
 from fednnunet.training.device import Execution
 from fednnunet.training.local_job import LocalJob
 from fednnunet.training.local_training import train_in_process
@@ -75,14 +75,15 @@ def train_on_devices(state: TrainingState, job: LocalJob, execution: Execution) 
             mp.start_processes(_run_rank, (part,), nprocs=execution.devices, start_method="spawn")
         except (mp.ProcessRaisedException, mp.ProcessExitedException) as error:
             _raise_fault(folder)
-            raise _failed(execution.devices, str(error).splitlines()[-1]) from None
+            why = str(error).splitlines()[-1]
+            raise _failed(execution.devices, why, WorkerError) from None
         load(state, folder)
         summary = records.read(TrainSummary, folder / "summary.json")
         return replace(summary, notes=(*unlike_one_device(job), *summary.notes))
 
 
-def _failed(devices: int, why: str) -> FedNNUNetError:
-    return FedNNUNetError(
+def _failed(devices: int, why: str, kind: type[FedNNUNetError] = FedNNUNetError) -> FedNNUNetError:
+    return kind(
         f"training on {devices} devices failed: {why}",
         mend="correct what the message names; training on one device may show more of the cause",
     )

@@ -35,7 +35,7 @@ EVERYTHING = LocalRule(
     ),
     gradient_rules=(SAMGradient(rho=0.1),),
     corrections=(Controlled(),),
-    terms=(Distillation(), NearPrototypes()),
+    terms=(Distillation(gamma=0.2), NearPrototypes(weight=1.0)),
     features=True,
 )
 PROTOTYPES = {"prototypes/mean": torch.ones(3, 4), "prototypes/seen": torch.ones(3)}

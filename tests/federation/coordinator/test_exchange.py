@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 import pytest
 
@@ -176,8 +177,6 @@ def test_a_reply_of_an_earlier_round_is_late(tmp_path):
         def reply(self, site, invite):
             reply = super().reply(site, invite)
             return replace(reply, round=invite.round - 1) if site == "c" else reply
-
-    from dataclasses import replace
 
     go(a_run(tmp_path, quorum=2, rounds=2), Behind())
     assert all("late" in r.refused["c"] for r in load_records(tmp_path / "rounds"))

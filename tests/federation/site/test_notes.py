@@ -6,8 +6,10 @@ from fednnunet.device import Device
 from fednnunet.federation.site.notes import training_notes
 from fednnunet.training.counts import DiceCounts
 from fednnunet.training.device import Execution
+from fednnunet.training.local_job import LocalJob
+from fednnunet.training.recipe import RECIPES
 from fednnunet.training.summary import TrainSummary
-from tests.training.fakes import a_job, small_plan
+from tests.training.fakes import blobs, small_plan
 
 
 def a_summary(micro_batch: int) -> TrainSummary:
@@ -26,7 +28,15 @@ def a_summary(micro_batch: int) -> TrainSummary:
 
 def notes(execution: Execution, micro_batch: int, *, first: bool = True, **changes: object):
     plan, configuration = small_plan(**changes)
-    job = a_job(plan=plan, configuration=configuration)
+    job = LocalJob(
+        store=blobs(),
+        names=("case0",),
+        plan=plan,
+        configuration=configuration,
+        recipe=RECIPES["nnunet"],
+        iterations=1,
+        schedule_length=1,
+    )
     found = training_notes(a_summary(micro_batch), job, execution, first=first)
     return {note.code: note.numbers for note in found}
 
