@@ -55,8 +55,8 @@ def comparison(
             ("sites left out of training", ", ".join(sorted(outside)) or "none"),
         ),
         notes=(
-            "Scores of single cases are compared, which a site keeps to itself in a federation: "
-            "this page is of sites that are folders on one machine.",
+            "This page is for one machine. It compares scores of single cases and names cases, "
+            "read from the folders of all sites; between hospitals these never leave a site.",
         ),
     )
 

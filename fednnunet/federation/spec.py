@@ -6,7 +6,7 @@ import dataclasses
 import re
 import tomllib
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,7 +15,10 @@ from fednnunet.errors import FedNNUNetError, InputError, raise_all
 from fednnunet.federation.filters.catalogue import filter_from
 from fednnunet.federation.filters.filter import Filter
 from fednnunet.federation.membership import Member, Selection, present
-from fednnunet.federation.methods.catalogue import METHODS
+from fednnunet.federation.methods.catalogue import CHOICE, METHODS, MethodChoice, label
+from fednnunet.federation.methods.fedease import FedEase
+from fednnunet.federation.methods.method import Method
+from fednnunet.federation.methods.settings import Settings
 from fednnunet.planning.presets import PLANNERS
 from fednnunet.supervision import SiteSupervision, partial_supervision
 from fednnunet.task import Task
@@ -29,6 +32,13 @@ _SITE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 def _known(word: str, name: str, table: Collection[str]) -> None:
     if name not in table:
         raise InputError(f"there is no {word} {name!r}", mend=f"choose one of: {', '.join(table)}")
+
+
+def _chosen(method: Settings | str) -> Settings:
+    """A method's settings, from themselves or a preset's name; raises InputError for bad ones."""
+    settings: Settings = CHOICE.preset(method) if isinstance(method, str) else method
+    settings.build()
+    return settings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,12 +116,16 @@ class Training:
     the learning rate continues over both on one schedule, or begins anew ("own"), which for a few
     rounds is high enough to undo what was learnt together. `public_rounds` follow where a method
     keeps tensors private: the sites train a public copy of those on the frozen shared body, for
-    hospitals outside. `baselines` are methods trained beside `method` with the same cases and
-    iterations, for comparison. Fewer than `quorum` replies end a round with an error (0: all that
-    were asked must reply); it may be changed while the federation trains. `sites_per_round` of the
-    sites take part in a joint round (0: all), by `selection`: drawn evenly over time, or those with
-    a high loss. The reference "pooled" sees as many "samples" as all sites together, or takes as
-    many "iterations" as one.
+    hospitals outside. `method` is a method with its settings: in the file its name, or a table
+    `[training.method]` with `name` and settings. `baselines` are more such methods, trained after
+    it with the same cases and iterations, for comparison; "pooled" among them is a training on all
+    cases in one place. Fewer than `quorum` replies end a round with an error (0: all that were
+    asked must reply). A round waits `deadline_s` seconds at most (0: without end), and once
+    `quorum` replies are there, `grace_s` seconds more for the others (0: until the deadline); a
+    late reply is not merged. These three may be changed while the federation trains.
+    `sites_per_round` of the sites take part in a joint round (0: all), by `selection`: drawn evenly
+    over time, or those with a high loss. The reference "pooled" sees as many "samples" as all sites
+    together, or takes as many "iterations" as one.
     `contribution` asks each site, after the last joint round, what a model made without it lacks
     there, for an estimate of what it gives the others. With `routed` the sites are asked for their
     own models after `method`'s training, for a bundle that hospitals outside mix for each case;
@@ -120,7 +134,7 @@ class Training:
     `federation.filters`).
     """
 
-    method: str = "fedease"
+    method: MethodChoice = field(default_factory=FedEase)
     rounds: int = 40
     iterations_per_round: int = 25
     recipe: str = "fast"
@@ -135,9 +149,11 @@ class Training:
     personal_rounds: int = 0
     personal_schedule: Literal["own", "continued"] = "continued"
     public_rounds: int = 20
-    baselines: tuple[str, ...] = ()
+    baselines: tuple[MethodChoice, ...] = ()
     routed: bool = False
     quorum: int = 0
+    deadline_s: float = 0.0
+    grace_s: float = 0.0
     sites_per_round: int = 0
     selection: Selection = "random"
     pooled: Literal["samples", "iterations"] = "samples"
@@ -152,9 +168,14 @@ class Training:
         return tuple(filter_from(entry) for entry in self.filters)
 
     @property
-    def runs(self) -> dict[str, str]:
+    def runs(self) -> dict[str, Settings]:
         """The method of each training by its name: "" is the main one, then the baselines."""
-        return {"": self.method} | {f"baselines/{name}": name for name in self.baselines}
+        return {"": self.method} | {f"baselines/{label(each)}": each for each in self.baselines}
+
+    def method_labelled(self, name: str) -> Method:
+        """The method that an invite names by its label: of one of the `runs`, or a preset."""
+        own = {label(settings): settings for settings in self.runs.values()}
+        return own[name].build() if name in own else METHODS[name]
 
     @property
     def mirrored(self) -> bool:
@@ -162,8 +183,9 @@ class Training:
         return RECIPES[self.recipe].augmentation.mirror
 
     def __post_init__(self) -> None:
-        for name in (self.method, *self.baselines):
-            _known("method", name, METHODS)
+        chosen = [_chosen(each) for each in (self.method, *self.baselines)]
+        object.__setattr__(self, "method", chosen[0])
+        object.__setattr__(self, "baselines", tuple(chosen[1:]))
         _known("recipe", self.recipe, RECIPES)
         _ = self.filter_chain  # an unknown filter is an error
         if self.rounds < 1 or self.iterations_per_round < 1:
@@ -172,6 +194,16 @@ class Training:
             raise InputError("no phase has fewer than 0 rounds", mend="raise it")
         if self.sites_per_round < 0 or self.quorum < 0:
             raise InputError("sites_per_round and quorum count sites", mend="give 0 or more")
+        if self.deadline_s < 0 or self.grace_s < 0:
+            raise InputError(
+                f"deadline_s is {self.deadline_s} and grace_s {self.grace_s}",
+                mend="give seconds, or 0 to wait for all sites",
+            )
+        if self.grace_s and not self.quorum:
+            raise InputError(
+                f"grace_s is {self.grace_s} without a quorum",
+                mend="set quorum to the number of replies after which the others have that long",
+            )
         if self.max_cases < 0:
             raise InputError(f"max_cases is {self.max_cases}", mend="give 0 (all) or more")
         if not 0 <= self.held_out < 1:
@@ -183,8 +215,12 @@ class Training:
                 f'validate_every is {self.validate_every} with keep = "{self.keep}"',
                 mend="the best round is among those validated: set validate_every to 1 or more",
             )
-        if self.method in self.baselines:
-            raise InputError(f"{self.method!r} is its own reference", mend="take it out")
+        labels = [label(each) for each in chosen]
+        if twice := sorted({each for each in labels if labels.count(each) > 1}):
+            raise InputError(
+                f"{twice[0]!r} is named twice in method and baselines",
+                mend="take it out of training.baselines",
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

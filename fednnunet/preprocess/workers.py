@@ -18,7 +18,14 @@ from typing import Any, TypeVar
 
 from fednnunet import io
 from fednnunet.dataset import Case
-from fednnunet.errors import DataError, FedNNUNetError, ManyFaults, raise_all
+from fednnunet.errors import (
+    DataError,
+    FedNNUNetError,
+    ManyFaults,
+    OutOfMemoryError,
+    WorkerError,
+    raise_all,
+)
 from fednnunet.progress import Progress
 
 Job = TypeVar("Job")
@@ -137,9 +144,14 @@ def _attempt(work: Callable[[Job], Result], job: Job) -> Result | _Failed:
     except FedNNUNetError as fault:
         return _Failed((fault,))
     except MemoryError:
-        return _Failed((DataError("not enough memory for this case", mend="use fewer workers"),))
+        lack = OutOfMemoryError("not enough memory for this case", mend="use fewer workers")
+        return _Failed((lack,))
     except OSError as error:
-        return _Failed((DataError(f"a file could not be read or written: {error}"),))
+        unreadable = DataError(
+            f"a file could not be read or written: {error}",
+            mend="check the disk's free space and the rights to the file, then run it again",
+        )
+        return _Failed((unreadable,))
 
 
 @dataclass(slots=True)
@@ -223,7 +235,7 @@ def _give(worker: _Worker, name: str, jobs: Mapping[str, Job]) -> None:
 def _take(worker: _Worker) -> tuple[str, Any, bool]:
     """The job that is done ("": none yet), its outcome, and whether the worker lives.
 
-    Raises FedNNUNetError if the worker died before it had a job: any other would die as well.
+    Raises WorkerError if the worker died before it had a job: any other would die as well.
     """
     try:
         return worker.job, worker.pipe.recv(), True
@@ -231,11 +243,11 @@ def _take(worker: _Worker) -> tuple[str, Any, bool]:
         worker.process.join()
         code = worker.process.exitcode
     if not worker.job:
-        raise FedNNUNetError(
+        raise WorkerError(
             f"a worker process ended at its start (exit code {code})",
             mend="see what it printed above; with one worker no process is started",
         )
-    fault = DataError(
+    fault = WorkerError(
         f"the worker was killed (exit code {code}) while it had this case",
         mend="perhaps memory ran out: use fewer workers or a smaller memory_gib",
     )
@@ -252,5 +264,5 @@ def _named(fault: FedNNUNetError, name: str) -> FedNNUNetError:
     text = str(fault)
     if any(form in text for form in (f"case {name}", f"{name}.", f"{name}_")):
         return fault
-    where = f"case {name}, {fault.where}" if fault.where else f"case {name}"
-    return DataError(fault.what, where=where, mend=fault.mend)
+    fault.where = f"case {name}, {fault.where}" if fault.where else f"case {name}"
+    return fault

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fednnunet.errors import FedNNUNetError, InputError, leaves, raise_all
+from fednnunet.errors import FedNNUNetError, InputError, WorkerError, raise_all, single_faults
 from fednnunet.supervision import SiteSupervision, Supervision
 from fednnunet.task import Task
 from fednnunet.training.augment import Augmenter
@@ -144,7 +144,7 @@ class _InWorker:
         try:
             return self.source[step]
         except FedNNUNetError as fault:
-            return _Faulty(step, leaves(fault))
+            return _Faulty(step, single_faults(fault))
 
 
 def batches(
@@ -153,7 +153,7 @@ def batches(
     """The batches of iterations `start` to before `stop`, in order.
 
     With `workers` they are made ahead in that many processes, at most two waiting in each. A fault
-    of a case is raised here as it was found there; FedNNUNetError if a worker is killed.
+    of a case is raised here as it was found there; WorkerError if a worker is killed.
     """
     if workers == 0:
         for step in range(start, stop):
@@ -176,7 +176,7 @@ def batches(
     except RuntimeError as error:
         if not _DEATH.match(str(error)):
             raise
-        raise FedNNUNetError(
+        raise WorkerError(
             f"a process that makes batches ended: {str(error).splitlines()[0]}",
             mend="often memory ran out: close other programs, or train on a machine with more",
         ) from None

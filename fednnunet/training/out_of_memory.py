@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from fednnunet.errors import FedNNUNetError
+from fednnunet.errors import OutOfMemoryError
 from fednnunet.training.batches import Batch
 from fednnunet.training.local_rule import Measured
 from fednnunet.training.state import TrainingState
@@ -21,8 +21,8 @@ def step_with_fallback(
 ) -> tuple[Stepper, Measured]:
     """Run one iteration; a gradient that runs out of the GPU's memory is taken in smaller parts.
 
-    Returns the stepper for the next iterations. Raises FedNNUNetError, before the optimiser's step,
-    where one sample does not fit. The optimiser's own lack of memory is not caught.
+    Returns the stepper for the next iterations. Raises OutOfMemoryError, before the optimiser's
+    step, where one sample does not fit. The optimiser's own lack of memory is not caught.
     """
     halving = _HalvingGradient(stepper)
     measured = stepper(state, batch, halving)
@@ -52,15 +52,15 @@ class _HalvingGradient:
             self.stepper = replace(self.stepper, micro_batch=size // 2)
 
 
-def _does_not_fit(stepper: Stepper, size: int) -> FedNNUNetError:
+def _does_not_fit(stepper: Stepper, size: int) -> OutOfMemoryError:
     where = f"device {stepper.execution.device.name}"
     if size > 1:
-        return FedNNUNetError(
+        return OutOfMemoryError(
             f"{size} patches at once do not fit into the memory of each GPU",
             where=where,
             mend="set a lower sites.NAME.memory_gib, so that fewer patches are computed at once",
         )
-    return FedNNUNetError(
+    return OutOfMemoryError(
         "one patch alone does not fit into the GPU's memory: there is no smaller part",
         where=where,
         mend='end what else uses the GPU, train with device = "cpu", or lower '

@@ -22,7 +22,7 @@ import torch.multiprocessing as mp
 from torch.nn.parallel import DistributedDataParallel
 
 from fednnunet import records
-from fednnunet.errors import FedNNUNetError, InputError, leaves, raise_all
+from fednnunet.errors import FedNNUNetError, InputError, raise_all, single_faults
 from fednnunet.training.device import Execution
 from fednnunet.training.local_job import LocalJob
 from fednnunet.training.local_training import train_in_process
@@ -135,7 +135,7 @@ def _run_rank(rank: int, part: ProcessJob) -> None:
     except Exception as error:  # noqa: BLE001 - whatever it is, the parent raises it
         traceback.print_exc()
         failed = _failed(part.execution.devices, f"{type(error).__name__}: {error}")
-        found = leaves(error) if isinstance(error, FedNNUNetError) else (failed,)
+        found = single_faults(error) if isinstance(error, FedNNUNetError) else (failed,)
         faults = Faults(faults=tuple(Fault(what=e.what, where=e.where, mend=e.mend) for e in found))
         records.write(faults, part.folder / f"faults_{rank}.json")
         code = 1

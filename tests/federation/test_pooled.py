@@ -5,13 +5,14 @@ from __future__ import annotations
 import pytest
 
 from fednnunet.errors import InputError
+from fednnunet.federation.coordinator.engine import Deadline
 from fednnunet.federation.engines.in_process import InProcessEngine
 from fednnunet.federation.spec import Training
 from fednnunet.federation.wire.messages import EvaluateInvite, TrainReply, pack, unpack
 from fednnunet.federation.workflows.pooled import NAME, pooled_engine, pooled_training
 from fednnunet.supervision import SiteSupervision, Supervision
 from fednnunet.training.initial import initial_tensors
-from tests.contracts.test_local_training import an_invite
+from tests.contracts.helpers import an_invite
 from tests.federation.site_fakes import CONFIGURATION, a_site
 
 
@@ -38,7 +39,7 @@ def test_one_site_trains_on_the_cases_of_all(tmp_path):
         own, case = name.split("/")
         assert site.store.case(name) is engine.local(own).prepared.store.case(case)
     first = initial_tensors(site.plan, CONFIGURATION, seed=0)
-    (answer,) = pooled.ask({NAME: an_invite("pooled", first, 0)})
+    (answer,) = pooled.ask({NAME: an_invite("pooled", first, 0)}, Deadline())
     assert isinstance(answer.reply, TrainReply)
     assert answer.reply.cases == len(site.cases)
     assert (tmp_path / "state" / "round_0001").is_dir()

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from fednnunet.errors import FedNNUNetError, InputError
+from fednnunet.federation.methods.fedease import FedEase
 from fednnunet.federation.spec import read_federation
 from fednnunet.supervision import SiteSupervision, Supervision
 
@@ -39,7 +40,7 @@ def test_folders_are_relative_to_the_file(write, tmp_path):
     federation = read_federation(write(TASK + SITES))
     assert federation.sites["one"].folder == tmp_path / "one"
     assert list(federation.sites) == ["one", "two"]
-    assert federation.training.method == "fedease"
+    assert federation.training.method == FedEase()
 
 
 def test_partial_sites_annotate_what_they_say(write):

@@ -13,7 +13,7 @@ from fednnunet.training.perturbation import gradients, norm, perturbed
 from fednnunet.training.recipe import RECIPES
 from fednnunet.training.state import load, new_state, save
 from tests.training.fakes import CPU, names_of, small_plan, train_on_cpu
-from tests.training.test_step import batch, state, stepper
+from tests.training.steps import batch, state, stepper
 
 
 def odd(name):

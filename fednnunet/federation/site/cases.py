@@ -33,8 +33,9 @@ def training_folder(spec: SiteSpec, task: Task, *, site: str) -> tuple[Case, ...
 def site_cases(spec: SiteSpec, task: Task, training: Training, *, site: str) -> SiteCases:
     """Split a site's cases: by fold, or else a test set if it has one, or else by a share.
 
-    Patients stay whole. With `max_cases` only the first of the training cases are taken; the
-    others are not used at all. Raises InputError where there are fewer patients than folds.
+    All cases of a patient stay together. With `max_cases` only the first of the training cases are
+    taken; the others are not used at all. Raises InputError where there are fewer patients than
+    folds.
     """
     split = _split(spec, task, training, site)
     maximum = training.max_cases or len(split.training)
@@ -66,14 +67,14 @@ def check_annotated(
     *,
     site: str,
 ) -> None:
-    """Raise a fault for every case whose label map holds a class that it does not annotate.
+    """Raise a DataError for every case whose label map holds a label that is not annotated here.
 
     Training would take such voxels for background. `measured` are the fingerprints of `cases`.
     """
     faults = [
         DataError(
-            f"case {case.name} has label {value} ({task.labels[value]}), which the site says it "
-            "does not annotate",
+            f"case {case.name} has label {value} ({task.labels[value]}), which the site does not "
+            "annotate, as the federation file says",
             where=f"site {site}, {case.label}, {count:,} voxels",
             mend=f"add it to sites.{site}.annotated in the federation file, or correct the map",
         )
@@ -81,7 +82,7 @@ def check_annotated(
         for value, count in enumerate(fingerprint.voxels_per_label)
         if count and value and not supervision.of(case.name).covers((value,), task)
     ]
-    raise_all(f"label maps of site {site} hold more than it annotates", faults)
+    raise_all(f"label maps of site {site} hold labels that it does not annotate", faults)
 
 
 def _test_set(spec: SiteSpec, task: Task, site: str) -> tuple[Case, ...]:

@@ -9,7 +9,6 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from fednnunet.errors import InputError
-from fednnunet.federation.methods.catalogue import METHODS
 from fednnunet.federation.methods.method import Method
 from fednnunet.federation.site.prepared import PreparedSite
 from fednnunet.federation.wire.messages import EvaluateInvite, ProbeInvite
@@ -36,7 +35,8 @@ class SiteModels:
         elif invite.personal:
             joint = invite.round <= self.site.training.rounds
             state = self._state_with(invite)
-            tensors = own_model(METHODS[invite.method] if joint else None, state)
+            method = self.site.training.method_labelled(invite.method) if joint else None
+            tensors = own_model(method, state)
         note = {
             "method": invite.method,
             "rounds": str(self.reached(invite)),
@@ -110,5 +110,6 @@ def load_part(network: nn.Module, tensors: Tensors) -> None:
     if unknown:
         raise InputError(
             f"{len(unknown)} tensors do not belong to the plan's network, e.g. {unknown[0]}",
-            mend="coordinator and site must hold the same plan",
+            mend="give coordinator and site the same plan",
+            advice="same_plan",
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -41,6 +41,7 @@ class PreparedSite:
     held_out: PatchStore | None = None
     held_out_cases: tuple[str, ...] = ()
     policy: SitePolicy = field(default_factory=SitePolicy)
+    log: Callable[[str], None] = lambda text: None
 
     @property
     def configuration(self) -> Configuration:

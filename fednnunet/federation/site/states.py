@@ -35,6 +35,7 @@ class StateStore:
                 f"the site holds no state of {folder.name}",
                 where=f"site {self.site}, {folder}",
                 mend="restore the site's folder, or train in a new run folder",
+                advice="restore_state",
             )
 
     def save(self, state: TrainingState, phase: Phase, rounds: int) -> None:

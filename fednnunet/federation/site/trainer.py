@@ -5,15 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from fednnunet.federation.filters.chain import context_of, filter_at_site
-from fednnunet.federation.methods.catalogue import METHODS
 from fednnunet.federation.methods.method import Method, TrainedSite
 from fednnunet.federation.site.models import load_part, network_tensors, own_model
+from fednnunet.federation.site.notes import training_notes
 from fednnunet.federation.site.prepared import PreparedSite
 from fednnunet.federation.wire.extras import join, split
 from fednnunet.federation.wire.messages import TrainInvite, TrainReply
+from fednnunet.federation.wire.notes import Note
 from fednnunet.network.tensors import Tensors
 from fednnunet.progress import Progress
 from fednnunet.training.counts import DiceCounts
+from fednnunet.training.device import Execution
 from fednnunet.training.evaluate_patches import count_patches
 from fednnunet.training.local_job import LocalJob
 from fednnunet.training.local_rule import RoundContext
@@ -34,7 +36,7 @@ class SiteTrainer:
         The state after it is saved before the reply is returned, in one file with what the filters
         remember, so that the same invite gives the same reply again.
         """
-        method = METHODS[invite.method]
+        method = self.site.training.method_labelled(invite.method)
         execution = self.site.execution()
         state = self._begin(invite, method)
         received, extras = split(invite.tensors)
@@ -43,14 +45,14 @@ class SiteTrainer:
             shared=frozenset(method.shared(received)),
             extras=extras,
         )
-        summary = train(state, self._job(invite, method, context, progress), execution)
+        job = self._job(invite, method, context, progress)
+        summary = train(state, job, execution)
         payload = self._payload(invite, method, state, context)
         states = self.site.states(invite.run)
         states.save(state, invite.phase, invite.round + 1)
         states.forget_before(invite.phase, invite.resume_round)
-        if not invite.resume_round:
-            summary = replace(summary, notes=(*execution.reasons, *summary.notes))
-        return self._reply(invite, payload, summary, self._held_out_counts(state))
+        notes = self._notes(summary, job, execution, first=not invite.resume_round)
+        return self._reply(invite, payload, summary, self._held_out_counts(state), notes)
 
     def _begin(self, invite: TrainInvite, method: Method) -> TrainingState:
         """The state to continue from, with the received tensors in it.
@@ -128,12 +130,21 @@ class SiteTrainer:
         execution = self.site.execution()
         return count_patches(state.network, patches, self.site.plan.task, execution)
 
+    def _notes(
+        self, summary: TrainSummary, job: LocalJob, execution: Execution, *, first: bool
+    ) -> tuple[Note, ...]:
+        """What the reply says of the training, in codes; the reasons in words go to the log."""
+        for text in (*(execution.reasons if first else ()), *summary.notes):
+            self.site.log(text)
+        return training_notes(summary, job, execution, first=first)
+
     def _reply(
         self,
         invite: TrainInvite,
         tensors: Tensors,
         summary: TrainSummary,
         held_out: DiceCounts | None,
+        notes: tuple[Note, ...],
     ) -> TrainReply:
         return TrainReply(
             tensors=tensors,
@@ -144,5 +155,5 @@ class SiteTrainer:
             wait_share=summary.wait_share,
             overlap=summary.dice.rows,
             held_out=held_out.rows if held_out else (),
-            notes=summary.notes,
+            notes=notes,
         )

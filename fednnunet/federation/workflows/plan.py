@@ -14,7 +14,6 @@ from fednnunet.federation.spec import Federation
 from fednnunet.federation.wire.messages import (
     FingerprintReply,
     MeasureInvite,
-    Message,
     ShapesInvite,
     ShapesReply,
 )
@@ -61,7 +60,7 @@ def plan_together(
 def _fingerprints(engine: Engine, task: Task, progress: Progress | None) -> dict[str, Fingerprint]:
     found: dict[str, Fingerprint] = {}
 
-    def accept(site: str, reply: Message) -> None:
+    def accept(site: str, reply: FingerprintReply) -> None:
         found[site] = Fingerprint.from_vector(task, _vector(reply, site), site=site)
         validate(found[site], site=site)
 
@@ -79,7 +78,7 @@ def _merge_shapes(
 ) -> ShapeSketch:
     found: dict[str, ShapeSketch] = {}
 
-    def accept(site: str, reply: Message) -> None:
+    def accept(site: str, reply: ShapesReply) -> None:
         found[site] = ShapeSketch.from_vector(spacing_mm, _vector(reply, site), site=site)
         validate_shapes(found[site], site=site, cases=fingerprints[site].cases)
 
@@ -89,7 +88,7 @@ def _merge_shapes(
     return sum((found[site] for site in sorted(found)), start=ShapeSketch.empty(spacing_mm))
 
 
-def _vector(reply: Message, site: str) -> np.ndarray:
+def _vector(reply: FingerprintReply | ShapesReply, site: str) -> np.ndarray:
     if set(reply.tensors) != {"sums"}:
         raise ReplyError(
             f"a reply of sums holds the tensors {sorted(reply.tensors)}, not only its sums",

@@ -85,6 +85,7 @@ def _pool(sites: Mapping[str, PreparedSite], base: Path) -> PreparedSite:
         memory_gib=min(limits, default=None),
         held_out=None,
         held_out_cases=(),
+        log=lambda text: None,  # else the first site's
     )
 
 
@@ -107,5 +108,7 @@ def pooled_training(training: Training, sites: int) -> Training:
         personal_rounds=0,
         sites_per_round=0,
         quorum=0,
+        deadline_s=0.0,
+        grace_s=0.0,
         filters=(),
     )
