@@ -49,6 +49,7 @@ class SiteSpec:
     limits on what it shares (`site.toml` in its folder if not given). `patient` is a regular
     expression whose first group is the patient in a case's name, for patients scanned twice. A site
     that does not train takes part in planning, and evaluates the global model on all its cases.
+    In each round a site trains for its own `iterations_per_round` (none: the federation's).
     A site that trains is in the rounds from `joins` to `leaves`, counted from 1 over all phases
     (none: to the end); these two may be changed while the federation trains.
     """
@@ -62,8 +63,14 @@ class SiteSpec:
     patient: str | None = None
     joins: int = 1
     leaves: int | None = None
+    iterations_per_round: int | None = None
 
     def __post_init__(self) -> None:
+        if self.iterations_per_round is not None and self.iterations_per_round < 1:
+            raise InputError(
+                f"iterations_per_round is {self.iterations_per_round}",
+                mend="give 1 or more, or leave it out for the federation's",
+            )
         if self.joins < 1 or (self.leaves is not None and self.leaves < self.joins):
             raise InputError(
                 f"joins is {self.joins} and leaves {self.leaves}",
@@ -280,7 +287,7 @@ class Federation:
     def members(self) -> dict[str, Member]:
         """The sites that train, and when."""
         return {
-            name: Member(joins=site.joins, leaves=site.leaves)
+            name: Member(joins=site.joins, leaves=site.leaves, iterations=site.iterations_per_round)
             for name, site in self.sites.items()
             if site.trains
         }

@@ -19,7 +19,7 @@ from fednnunet.federation.wire.messages import (
     ProbeReply,
     ShapesInvite,
 )
-from tests.federation.test_rounds import PretendEngine, a_run, go
+from tests.federation.fakes import PretendEngine, a_run, go
 
 INVITE = ShapesInvite(spacing_mm=(1.0, 1.0, 1.0))
 ASKED = dict.fromkeys("abc", INVITE)

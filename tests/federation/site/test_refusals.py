@@ -37,10 +37,13 @@ INVITE = TrainInvite(
 )
 
 
+BASELINES = 'baselines = ["fedbn", {name = "fedprox", mu = 0.5}]\ndevice'
+
+
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
     root = tmp_path_factory.mktemp("agreement")
-    path = make_federation(root, toml=TOML.replace("device", 'baselines = ["fedbn"]\ndevice'))
+    path = make_federation(root, toml=TOML.replace("device", BASELINES))
     federation = read_federation(path)
     site = Site("north", federation, root / "run" / "sites" / "north")
     make_planned(path, root / "run")
@@ -60,7 +63,15 @@ def test_the_methods_of_the_federation_file_are_answered_and_send_their_part_onl
 
 @pytest.mark.parametrize(
     ("run", "method"),
-    [("", "fedavg"), ("", "fedbn"), ("baselines/fedbn", "fedavg"), ("../../out", "fedbn_head")],
+    [
+        ("", "fedavg"),
+        ("", "fedbn"),
+        ("baselines/fedbn", "fedavg"),
+        ("baselines/fedprox_mu=0.5", "fedprox"),
+        ("baselines/fedprox_mu=0.5", "fedprox_mu=0.4"),
+        ("baselines/fedprox_mu=0.5", "fedprox_mu=0.5_private=norm"),
+        ("../../out", "fedbn_head"),
+    ],
 )
 @pytest.mark.parametrize("kind", ["train", "probe", "evaluate", "model"])
 def test_any_other_is_refused_and_nothing_is_written(place, run, method, kind):
