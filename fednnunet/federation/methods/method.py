@@ -11,6 +11,7 @@ from torch import Tensor
 from fednnunet.federation.methods.mean import mean_by_cases
 from fednnunet.federation.methods.merge import Merge, Tensors
 from fednnunet.federation.wire.phases import Phase
+from fednnunet.task import Task
 from fednnunet.training.batches import Batch
 from fednnunet.training.device import Execution
 from fednnunet.training.local_rule import LocalRule, RoundContext
