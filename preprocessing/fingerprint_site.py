@@ -20,8 +20,8 @@ from fednnunet.commands.progress import bars
 from fednnunet.dataset import read_dataset
 from fednnunet.dataset_header import task_of
 from fednnunet.federation.site.policy import read_policy
-from fednnunet.planning.cleanse import check_cases, cleanse
-from fednnunet.planning.fingerprint import WORDS, Fingerprint, Layout
+from fednnunet.planning.fingerprint import DESCRIPTION, Fingerprint, Layout
+from fednnunet.planning.minimum_counts import check_cases, suppress_small_counts
 from fednnunet.planning.record import write_fingerprint
 from fednnunet.preprocess.measure_site import measure_cases
 
@@ -57,14 +57,16 @@ def _measure(options: Options) -> None:
             memory_gib=options.memory_gib,
             progress=lambda done, total, what: progress(site, done, total, what),
         )
-    fingerprint = cleanse(Fingerprint.of(task, measured), min_bin_count=policy.min_bin_count)
+    fingerprint = suppress_small_counts(
+        Fingerprint.of(task, measured), min_bin_count=policy.min_bin_count
+    )
     write_fingerprint(fingerprint, options.output)
     _tell(fingerprint, options.output, console)
 
 
 def _tell(fingerprint: Fingerprint, path: Path, console: Console) -> None:
     vector = fingerprint.to_vector()
-    console.print(f"would be sent: {WORDS}", markup=False)
+    console.print(f"would be sent: {DESCRIPTION}", markup=False)
     for name, (shape, _) in Layout.of(fingerprint.task).blocks.items():
         used = int((fingerprint.block(name) != 0).sum())
         size = " x ".join(map(str, shape))

@@ -39,7 +39,7 @@ from fednnunet.federation.methods.method import (
     TrainedSite,
     mean_by_cases,
 )
-from fednnunet.planning.cleanse import check_cases
+from fednnunet.planning.minimum_counts import check_cases
 from fednnunet.training.amplitude import Exchange, amplitude_shape, mean_amplitude
 from fednnunet.training.local_rule import LocalRule, RoundContext
 

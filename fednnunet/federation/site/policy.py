@@ -34,7 +34,7 @@ class SitePolicy:
             raise InputError(
                 f"min_cases is {self.min_cases}, min_bin_count {self.min_bin_count}, "
                 f"min_scored_cases {self.min_scored_cases}",
-                mend="each is at least 1",
+                mend="give numbers of at least 1",
             )
 
     @property

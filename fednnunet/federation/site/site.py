@@ -46,8 +46,12 @@ from fednnunet.federation.wire.messages import (
     sums,
     unpack,
 )
-from fednnunet.planning.cleanse import check_cases, cleanse, cleanse_shapes
 from fednnunet.planning.fingerprint import CaseFingerprint, Fingerprint
+from fednnunet.planning.minimum_counts import (
+    check_cases,
+    suppress_small_counts,
+    suppress_small_shape_counts,
+)
 from fednnunet.planning.plan import Plan
 from fednnunet.planning.shapes import ShapeSketch
 from fednnunet.preprocess.measure_site import measure_cases
@@ -150,7 +154,7 @@ class Site:
         self._task = task
         drawn = self._federation.annotated_values(self.name)
         check_annotated(cases, self._measured, task, drawn, site=self.name)
-        whole = cleanse(
+        whole = suppress_small_counts(
             Fingerprint.of(task, self._measured), min_bin_count=self._policy.min_bin_count
         )
         return FingerprintReply(tensors=sums(whole.to_vector()))
@@ -175,7 +179,7 @@ class Site:
             )
         pairs = [(case.spacing_mm, case.shape_vox) for case in self._measured]
         whole = ShapeSketch.of_cases(spacing_mm, pairs)
-        whole = cleanse_shapes(whole, min_bin_count=self._policy.min_bin_count)
+        whole = suppress_small_shape_counts(whole, min_bin_count=self._policy.min_bin_count)
         return ShapesReply(tensors=sums(whole.to_vector()))
 
     def _prepare(self, plan: Plan, configuration: str) -> PrepareReply:
