@@ -149,10 +149,10 @@ def _thicker(geometry: Geometry) -> Geometry:
     """The grid whose slices are three of the old ones; the origin moves to the middle one."""
     z, y, x = geometry.spacing_mm
     through = np.reshape(geometry.direction, (3, 3))[:, 2]
-    perturbed = np.asarray(geometry.origin_mm) + through * z * (SLICES - 1) / 2
+    shifted = np.asarray(geometry.origin_mm) + through * z * (SLICES - 1) / 2
     return Geometry(
         spacing_mm=(z * SLICES, y, x),
-        origin_mm=(float(perturbed[0]), float(perturbed[1]), float(perturbed[2])),
+        origin_mm=(float(shifted[0]), float(shifted[1]), float(shifted[2])),
         direction=geometry.direction,
     )
 

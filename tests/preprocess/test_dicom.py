@@ -225,5 +225,5 @@ def test_the_program_says_what_it_did(tmp_path, voxels, masks, capsys):
     said = capsys.readouterr().out
     assert "1 cases are in" in said
     assert "1 Liver, 2 tumour" in said
-    assert "1 image series that no reference was drawn on" in said
+    assert "1 image series without a segmentation" in said
     assert (tmp_path / "out.mapping.json").is_file()
