@@ -27,7 +27,7 @@ from fednnunet.commands.plan_federation import plan_federation
 from fednnunet.commands.progress import bars
 from fednnunet.commands.round_lines import RoundLines
 from fednnunet.errors import FedNNUNetError, InputError, raise_all
-from fednnunet.evaluation.compare_page import comparison, verdicts_in_words, write_comparison
+from fednnunet.evaluation.compare_page import comparison, verdicts_as_markdown, write_comparison
 from fednnunet.evaluation.compare_tables import markdown, write_rows
 from fednnunet.evaluation.trials import Trial, entries
 from fednnunet.federation.coordinator.exchange import ask_all
@@ -140,8 +140,10 @@ def _sites(federation: Federation, left_out: Sequence[str]) -> dict[str, SiteSpe
             f"there is no site {', '.join(sorted(unknown))} to leave out",
             mend=f"choose from {', '.join(federation.sites)}",
         )
-    outside = {site: dataclasses.replace(federation.sites[site], trains=False) for site in left_out}
-    return federation.sites | outside
+    external = {
+        site: dataclasses.replace(federation.sites[site], trains=False) for site in left_out
+    }
+    return federation.sites | external
 
 
 def _folders(federation: Federation) -> dict[str, Path]:
@@ -202,9 +204,9 @@ def _write(jobs: Sequence[RunJob], options: Options) -> tuple[Trial, ...]:
         reference, found = options.reference or usual, entries(trials)
         title = f"{jobs[0].federation.task.name}: methods side by side"
         sites = jobs[0].federation.sites
-        outside = tuple(name for name, site in sites.items() if not site.trains)
-        page = comparison(title, found, reference=reference, outside=outside)
-        text = markdown(found, reference=reference) + verdicts_in_words(page)
+        external = tuple(name for name, site in sites.items() if not site.trains)
+        page = comparison(title, found, reference=reference, external=external)
+        text = markdown(found, reference=reference) + verdicts_as_markdown(page)
         write_text(options.output / "table.md", text)
         write_comparison(options.output / PAGE, page)
         write_rows(trials, options.output)

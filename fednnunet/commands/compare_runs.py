@@ -230,7 +230,7 @@ def _trials(job: RunJob) -> tuple[Trial, ...]:
                 cases=cases,
                 bytes_sent=None if METHODS[training.method].pools else sent,
                 seconds=sum(site.seconds for site in rounds),
-                outside=scores.outside,
+                external=scores.external,
             )
         )
     return tuple(trials)

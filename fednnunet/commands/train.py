@@ -72,9 +72,9 @@ def show_scores(folder: Path, console: Console) -> None:
     for label, model in zip(scores.labels, scores.models, strict=True):
         values = {site: sums.mean("dice") for site, sums in model.sites.items() if sums.cases}
         cells = [f"{values[site]:.3f}" if site in values else "-" for site in sites]
-        mean = f"{summarise(values, outside=scores.outside).mean:.3f}" if values else "-"
+        mean = f"{summarise(values, external=scores.external).mean:.3f}" if values else "-"
         kept = ", best rounds" if model.keep == "best" else ""
         table.add_row(f"{label} ({model.method}{kept})", *cells, mean)
     print_table(console, table)
-    if words := left_out(scores.outside, sites):
+    if words := left_out(scores.external, sites):
         console.print(f"means over sites {words}", markup=False)

@@ -29,7 +29,7 @@ class Report:
     "global", "personal"), in the order of the columns, to its scores at each site. `detailed`
     names the model whose scores are shown per target (the last, if empty). `pictures` are of
     that model; they show patients, so leave them out where the report leaves the site. The sites
-    `outside` did not train, so no mean over sites counts them. `graph` says which sites learn
+    `external` did not train, so no mean over sites counts them. `graph` says which sites learn
     alike, `contributions` what each gave the others, where these were measured.
     """
 
@@ -41,7 +41,7 @@ class Report:
     history: tuple[RoundPoint, ...] = ()
     models: dict[str, dict[str, SiteScores]] = field(default_factory=dict)
     detailed: str = ""
-    outside: frozenset[str] = frozenset()
+    external: frozenset[str] = frozenset()
     pictures: tuple[CasePicture, ...] = ()
     graph: SiteGraph | None = None
     contributions: Contributions | None = None
@@ -57,13 +57,13 @@ class ModelSummary:
     worst_site: str
 
 
-def summarise(dice: Mapping[str, float], *, outside: Collection[str] = ()) -> ModelSummary:
+def summarise(dice: Mapping[str, float], *, external: Collection[str] = ()) -> ModelSummary:
     """Summarise a model's mean foreground Dice per site; sites where it is NaN do not count.
 
-    Nor do those `outside`, which judge global models alone, unless there is no other.
+    Nor do those `external`, which judge global models alone, unless there is no other.
     """
     judged = {site: value for site, value in dice.items() if not math.isnan(value)}
-    defined = _inside(judged, outside)
+    defined = _inside(judged, external)
     if not defined:
         return ModelSummary(mean=math.nan, spread=math.nan, worst=math.nan, worst_site="")
     mean = sum(defined.values()) / len(defined)
@@ -73,14 +73,14 @@ def summarise(dice: Mapping[str, float], *, outside: Collection[str] = ()) -> Mo
     return ModelSummary(mean=mean, spread=spread, worst=defined[worst_site], worst_site=worst_site)
 
 
-def _inside(judged: dict[str, V], outside: Collection[str]) -> dict[str, V]:
+def _inside(judged: dict[str, V], external: Collection[str]) -> dict[str, V]:
     """What is judged at the sites that train, or else all of it."""
-    return {site: value for site, value in judged.items() if site not in outside} or judged
+    return {site: value for site, value in judged.items() if site not in external} or judged
 
 
-def left_out(outside: Collection[str], sites: Collection[str]) -> str:
+def left_out(external: Collection[str], sites: Collection[str]) -> str:
     """What a table of `sites` says of its means: "leave out ..."; empty where all sites train."""
-    names = ", ".join(sorted(set(outside) & set(sites)))
+    names = ", ".join(sorted(set(external) & set(sites)))
     if not names:
         return ""
     return f"leave out {names}, which did not train, unless a model is judged nowhere else"
@@ -110,12 +110,12 @@ def write_report(path: Path, report: Report) -> None:
         report=report,
         configuration=report.plan.configuration(report.configuration),
         dice=dice,
-        summaries={m: summarise(values, outside=report.outside) for m, values in dice.items()},
+        summaries={m: summarise(values, external=report.external) for m, values in dice.items()},
         sites=sites,
-        left_out=left_out(report.outside, sites),
+        left_out=left_out(report.external, sites),
         best=best_models(dice),
         cases=cases,
-        counted=sum(_inside({s: n for s, n in cases.items() if n}, report.outside).values()),
+        counted=sum(_inside({s: n for s, n in cases.items() if n}, report.external).values()),
         detailed=detailed,
         details=report.models.get(detailed, {}),
         metrics=METRICS,

@@ -58,7 +58,7 @@ def test_a_partial_site_is_scored_on_what_it_draws(run):
         south, north = (model["sites"][site]["targets"] for site in ("south", "north"))
         assert south["ball"]["dice"]["count"] == 1
         assert south["core"]["dice"]["count"] == 0
-        assert south["core"]["invented"] == 0
+        assert south["core"]["false_positives"] == 0
         assert north["core"]["dice"]["count"] == 1
 
 
