@@ -1,4 +1,8 @@
-"""JSON schema of a frozen dataclass, for people and editors that write such files by hand."""
+"""JSON schema of a frozen dataclass, for editors that complete and check such files.
+
+Descriptions come from the docstrings of classes and fields, defaults from the dataclass itself.
+TOML files that are read into the same dataclass follow the same schema.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +10,32 @@ import dataclasses
 import inspect
 import types
 import typing
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, get_args, get_origin
+
+from fednnunet import records
+from fednnunet.field_docs import field_docs
 
 _SCALARS = {str: "string", int: "integer", float: "number", bool: "boolean", Path: "string"}
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class OneOf:
+    """Names that a text field may have: `planner: Annotated[str, OneOf(PLANNERS)]`.
+
+    Only the schema reads it. The class itself must refuse other names, with its own error.
+    """
+
+    names: Collection[str]
+
+
 def json_schema(kind: type, *, title: str) -> dict[str, Any]:
-    """The schema (draft 2020-12) of the files that `records.read(kind, ...)` takes."""
+    """The schema (draft 2020-12) of the files that `records.read(kind, ...)` accepts.
+
+    A class with a classmethod `json_schema() -> dict` gives its own schema; so a field may accept
+    more forms than its dataclass has (such as a name or a table of settings).
+    """
     definitions: dict[str, Any] = {}
     schema = _of(kind, definitions)
     return {
@@ -27,7 +49,11 @@ def json_schema(kind: type, *, title: str) -> dict[str, Any]:
 def _of(kind: Any, definitions: dict[str, Any]) -> dict[str, Any]:
     origin, arguments = get_origin(kind), get_args(kind)
     if origin is typing.Annotated:
-        return _of(arguments[0], definitions)
+        names = [sorted(a.names) for a in arguments[1:] if isinstance(a, OneOf)]
+        return {"enum": names[0]} if names else _of(arguments[0], definitions)
+    if hasattr(kind, "json_schema"):
+        own: dict[str, Any] = kind.json_schema()
+        return own
     if dataclasses.is_dataclass(kind) and isinstance(kind, type):
         return _record(kind, definitions)
     if origin is tuple:
@@ -47,18 +73,33 @@ def _record(kind: type, definitions: dict[str, Any]) -> dict[str, Any]:
     reference = {"$ref": f"#/$defs/{kind.__name__}"}
     if kind.__name__ in definitions:
         return reference
-    definitions[kind.__name__] = {}  # a record may hold itself
+    definitions[kind.__name__] = {}  # a record may contain itself
     hints = typing.get_type_hints(kind, include_extras=True)
     fields = [f for f in dataclasses.fields(kind) if f.init]
-    needed = [f.name for f in fields if f.default is f.default_factory is dataclasses.MISSING]
+    required = [f.name for f in fields if f.default is f.default_factory is dataclasses.MISSING]
+    docs = field_docs(kind)
+    properties = {}
+    for field in fields:
+        properties[field.name] = _of(hints[field.name], definitions)
+        if field.name in docs:
+            properties[field.name]["description"] = docs[field.name]
+        if field.name not in required:
+            properties[field.name] |= _default(field)
     definitions[kind.__name__] = {
         "type": "object",
         "description": inspect.cleandoc(kind.__doc__ or ""),
-        "properties": {f.name: _of(hints[f.name], definitions) for f in fields},
-        "required": needed,
+        "properties": properties,
+        "required": required,
         "additionalProperties": False,
     }
     return reference
+
+
+def _default(field: dataclasses.Field[Any]) -> dict[str, Any]:
+    """The default of a field as JSON; none for a record, whose fields have their own defaults."""
+    factory = field.default_factory
+    value = factory() if factory is not dataclasses.MISSING else field.default
+    return {} if dataclasses.is_dataclass(value) else {"default": records.encode(value)}
 
 
 def _items(arguments: tuple[Any, ...], definitions: dict[str, Any]) -> dict[str, Any]:

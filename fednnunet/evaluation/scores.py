@@ -137,7 +137,11 @@ class SiteScores:
         kept = {}
         for name, sums in self.targets.items():
             metrics = {metric: _of_at_least(getattr(sums, metric), cases) for metric in METRICS}
-            kept[name] = replace(sums, **metrics)
+            kept[name] = TargetSums(
+                **metrics,
+                false_negatives=sums.false_negatives,
+                false_positives=sums.false_positives,
+            )
         return replace(self, targets=kept)
 
     def to_vector(self) -> np.ndarray:
