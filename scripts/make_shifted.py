@@ -52,8 +52,10 @@ held_out = 0.3
 class Options:
     """Where the sites are, and where to write the shifted ones."""
 
-    source: Annotated[Path, Opt("folder with site_a, site_b, site_c and site_d", positional=True)]
-    output: Annotated[Path, Opt("folder for the federation", positional=True)]
+    source: Annotated[Path, Opt(positional=True)]
+    """folder with site_a, site_b, site_c and site_d"""
+    output: Annotated[Path, Opt(positional=True)]
+    """folder for the federation"""
 
 
 def contrast_and_bias(image: Volume, label: Volume, rng: np.random.Generator) -> Pair:

@@ -67,10 +67,16 @@ class Recipe:
 
     def __post_init__(self) -> None:
         if self.learning_rate <= 0 or self.learning_rate_steps < 1:
-            raise InputError(f"recipe {self.name} has rate {self.learning_rate}", mend="above 0")
+            raise InputError(
+                f"recipe {self.name} has learning rate {self.learning_rate}",
+                mend="give a learning rate above 0",
+            )
         for name in ("momentum", "warm_up", "foreground"):
             if not 0 <= getattr(self, name) <= 1:
-                raise InputError(f"{name} of recipe {self.name} must be from 0 to 1", mend="do so")
+                raise InputError(
+                    f"{name} of recipe {self.name} is not from 0 to 1",
+                    mend=f"give a {name} from 0 to 1",
+                )
 
 
 RECIPES: dict[str, Recipe] = {
