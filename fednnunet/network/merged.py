@@ -38,10 +38,10 @@ def is_worthwhile(below: Tensor, up: Tensor, weight: Tensor) -> bool:
     taps = math.prod(_taps(k, s) for k, s in zip(kernel, stride, strict=True))
     phases, places = math.prod(stride), math.prod(kernel)
     voxels = len(below) * math.prod(below.shape[2:])
-    apart = voxels * phases * middle * (inputs + places * outputs)
+    separate = voxels * phases * middle * (inputs + places * outputs)
     merged = voxels * phases * taps * inputs * outputs
     composing = outputs * places * middle * inputs * phases
-    return merged + 2 * composing < 0.8 * apart
+    return merged + 2 * composing < 0.8 * separate
 
 
 @torch.compiler.disable  # torch 2.13 cannot compile it, and it has little to gain
