@@ -10,13 +10,16 @@ class FedNNUNetError(Exception):
     """A fault that a user can understand and mend.
 
     `what` is one plain sentence, `where` names site, file or field, `mend` says what to do.
+    `advice` is a code of `federation.wire.faults` for the coordinator, who is not shown the rest
+    where the error happened at a site; "" takes the usual advice for the class.
     """
 
-    def __init__(self, what: str, *, where: str = "", mend: str = "") -> None:
+    def __init__(self, what: str, *, where: str = "", mend: str = "", advice: str = "") -> None:
         super().__init__(what)
         self.what = what
         self.where = where
         self.mend = mend
+        self.advice = advice
 
     def __str__(self) -> str:
         lines = [self.what]
@@ -40,11 +43,19 @@ class PlanError(FedNNUNetError):
 
 
 class ReplyError(FedNNUNetError):
-    """A site's reply is not acceptable: wrong schema, names, shapes, or non-finite values."""
+    """A message is not acceptable: wrong kind, schema, names, shapes, or non-finite values."""
 
 
 class RefusalError(FedNNUNetError):
     """A site will not answer: its own policy forbids it."""
+
+
+class WorkerError(FedNNUNetError):
+    """A process that worked for this one ended before its work was done, e.g. was killed."""
+
+
+class OutOfMemoryError(FedNNUNetError):
+    """The memory of the machine or of its GPU does not suffice."""
 
 
 class ManyFaults(InputError):  # noqa: N818 - it is several errors, not one
@@ -58,16 +69,16 @@ class ManyFaults(InputError):  # noqa: N818 - it is several errors, not one
         return "\n".join([self.what, *(f"- {fault!s}" for fault in self.faults)])
 
 
-def leaves(error: FedNNUNetError) -> tuple[FedNNUNetError, ...]:
+def single_faults(error: FedNNUNetError) -> tuple[FedNNUNetError, ...]:
     """The single faults of an error: those of `ManyFaults`, at any depth, else the error itself."""
     if isinstance(error, ManyFaults):
-        return tuple(leaf for fault in error.faults for leaf in leaves(fault))
+        return tuple(single for fault in error.faults for single in single_faults(fault))
     return (error,)
 
 
 def name_site(error: FedNNUNetError, site: str, folder: Path) -> None:
     """Make every fault name its site first, and its file as in the site's own folder."""
-    for fault in leaves(error):
+    for fault in single_faults(error):
         place = fault.where.replace(f"{folder}/", "")
         if place.split(",")[0] != f"site {site}":
             place = f"site {site}, {place}" if place else f"site {site}"
@@ -76,7 +87,7 @@ def name_site(error: FedNNUNetError, site: str, folder: Path) -> None:
 
 def raise_all(what: str, faults: Iterable[FedNNUNetError]) -> None:
     """Raise nothing for no faults, the fault itself for one, `ManyFaults` for several."""
-    found = tuple(leaf for fault in faults for leaf in leaves(fault))
+    found = tuple(single for fault in faults for single in single_faults(fault))
     if len(found) == 1:
         raise found[0]
     if found:

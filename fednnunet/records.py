@@ -27,10 +27,32 @@ _NAMES = {str: "text", int: "a whole number", float: "a number", bool: "true or 
 _MAX_SHOWN = 60  # characters of a wrong value in an error message
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class OneOf:
+    """Metadata of a field that holds one of several kinds of record: `Annotated[Base, OneOf(...)]`.
+
+    In a file the value is a table whose `name` is a key of `kinds` and whose other fields are those
+    of that kind, or just the name of one of `presets`, each a whole value. Every kind has a class
+    variable `tag` equal to its key, which is what `encode` writes as `name`.
+    """
+
+    word: str
+    kinds: Mapping[str, type]
+    presets: Mapping[str, Any]
+
+    def preset(self, name: str) -> Any:
+        """The value that a name stands for; raises InputError with the choices."""
+        if name not in self.presets:
+            raise InputError(f"there is no {self.word} {name!r}", mend=_choices(self.presets))
+        return self.presets[name]
+
+
 def encode(value: Any) -> Any:
     """Turn a dataclass (or tuple, dict, scalar) into values for `json.dumps`."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: encode(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        fields = {f.name: encode(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        tag = getattr(type(value), "tag", None)
+        return {"name": tag, **fields} if isinstance(tag, str) else fields
     if isinstance(value, dict):
         return {str(key): encode(item) for key, item in value.items()}
     if isinstance(value, (tuple, list)):
@@ -68,6 +90,10 @@ def write(value: Any, path: Path) -> None:
     write_text(path, json.dumps(encode(value), indent=1, allow_nan=False) + "\n")
 
 
+def _choices(table: Mapping[str, Any]) -> str:
+    return f"choose one of: {', '.join(table)}"
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Decoder:
     source: str
@@ -80,7 +106,8 @@ class _Decoder:
     def decode(self, kind: Any, data: Any, at: str) -> Any:
         origin, arguments = get_origin(kind), get_args(kind)
         if origin is typing.Annotated:
-            return self.decode(arguments[0], data, at)
+            choice = next((m for m in kind.__metadata__ if isinstance(m, OneOf)), None)
+            return self.one_of(choice, data, at) if choice else self.decode(arguments[0], data, at)
         if dataclasses.is_dataclass(kind):
             return self.record(kind, data, at)
         if origin is tuple:
@@ -123,6 +150,24 @@ class _Decoder:
         except FedNNUNetError as error:
             self.fault(error.what, f"{at} {error.where}".strip(), error.mend)
             return None
+
+    def one_of(self, choice: OneOf, data: Any, at: str) -> Any:
+        if isinstance(data, str):
+            if data not in choice.presets:
+                self.fault(
+                    f"there is no {choice.word} {_shown(data)}", at, _choices(choice.presets)
+                )
+            return choice.presets.get(data)
+        if not isinstance(data, dict) or not isinstance(data.get("name"), str):
+            mend = 'write a name, or a table such as {name = "...", ...}'
+            self.fault(f"{at} must be a name or a table with a name, not {_shown(data)}", at, mend)
+            return None
+        name = data["name"]
+        if name not in choice.kinds:
+            self.fault(f"there is no {choice.word} {name!r}", f"{at}.name", _choices(choice.kinds))
+            return None
+        fields = {key: value for key, value in data.items() if key != "name"}
+        return self.record(choice.kinds[name], fields, at)
 
     def items(self, arguments: tuple[Any, ...], data: Any, at: str) -> Any:
         if not isinstance(data, (list, tuple)):

@@ -21,8 +21,8 @@ _SCALARS = {str: "string", int: "integer", float: "number", bool: "boolean", Pat
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class OneOf:
-    """Names that a text field may have: `planner: Annotated[str, OneOf(PLANNERS)]`.
+class Names:
+    """Names that a text field may have: `planner: Annotated[str, Names(PLANNERS)]`.
 
     Only the schema reads it. The class itself must refuse other names, with its own error.
     """
@@ -33,8 +33,7 @@ class OneOf:
 def json_schema(kind: type, *, title: str) -> dict[str, Any]:
     """The schema (draft 2020-12) of the files that `records.read(kind, ...)` accepts.
 
-    A class with a classmethod `json_schema() -> dict` gives its own schema; so a field may accept
-    more forms than its dataclass has (such as a name or a table of settings).
+    A choice of records (`records.OneOf`) is a name, or a table of a name and settings.
     """
     definitions: dict[str, Any] = {}
     schema = _of(kind, definitions)
@@ -49,11 +48,12 @@ def json_schema(kind: type, *, title: str) -> dict[str, Any]:
 def _of(kind: Any, definitions: dict[str, Any]) -> dict[str, Any]:
     origin, arguments = get_origin(kind), get_args(kind)
     if origin is typing.Annotated:
-        names = [sorted(a.names) for a in arguments[1:] if isinstance(a, OneOf)]
-        return {"enum": names[0]} if names else _of(arguments[0], definitions)
-    if hasattr(kind, "json_schema"):
-        own: dict[str, Any] = kind.json_schema()
-        return own
+        for metadata in kind.__metadata__:
+            if isinstance(metadata, Names):
+                return {"enum": sorted(metadata.names)}
+            if isinstance(metadata, records.OneOf):
+                return _choice(metadata, definitions)
+        return _of(kind.__origin__, definitions)
     if dataclasses.is_dataclass(kind) and isinstance(kind, type):
         return _record(kind, definitions)
     if origin is tuple:
@@ -67,6 +67,21 @@ def _of(kind: Any, definitions: dict[str, Any]) -> dict[str, Any]:
         empty = [{"type": "null"}] if type(None) in arguments else []
         return {"anyOf": [*options, *empty]}
     return {"type": _SCALARS[kind]} if kind in _SCALARS else {}
+
+
+def _choice(choice: records.OneOf, definitions: dict[str, Any]) -> dict[str, Any]:
+    """The name of a preset, or a table with the name of a kind and the fields of its record."""
+    options: list[dict[str, Any]] = [{"enum": sorted(choice.presets)}]
+    for tag, kind in sorted(choice.kinds.items()):
+        reference = _record(kind, definitions)
+        definitions[kind.__name__]["properties"] = {
+            "name": {"const": tag},
+            **definitions[kind.__name__]["properties"],
+        }
+        required = definitions[kind.__name__]["required"]
+        definitions[kind.__name__]["required"] = ["name", *(n for n in required if n != "name")]
+        options.append(reference)
+    return {"anyOf": options}
 
 
 def _record(kind: type, definitions: dict[str, Any]) -> dict[str, Any]:

@@ -20,10 +20,11 @@ from fednnunet.planning.plan import read_plan
 from fednnunet.preprocess.store import Store
 from fednnunet.training.device import choose_execution
 from fednnunet.training.initial import plan_network
-from fednnunet.training.local_job import peak_memory_gib
-from fednnunet.training.loop import train
+from fednnunet.training.local_job import LocalJob
+from fednnunet.training.local_training import peak_memory_gib
 from fednnunet.training.recipe import recipe_named
 from fednnunet.training.state import new_state
+from fednnunet.training.trainer import train
 
 LAST = 2  # the coarsest of three decoder stages
 
@@ -52,18 +53,17 @@ class Server:
     def train(self, iterations: int, total: int) -> dict:
         """Train on; seconds of each iteration, batches included."""
         marks = [time.perf_counter()]
-        summary = train(
-            self.state,
-            self.store,
-            self.store.names,
+        job = LocalJob(
+            store=self.store,
+            names=self.store.names,
             plan=self.plan,
             configuration=self.configuration,
             recipe=self.recipe,
-            execution=self.execution,
             iterations=iterations,
             schedule_length=total,
             progress=lambda *_: marks.append(time.perf_counter()),
         )
+        summary = train(self.state, job, self.execution)
         seconds = [b - a for a, b in pairwise(marks)]
         return {"seconds": seconds, "losses": [summary.loss], "wait": summary.wait_share}
 

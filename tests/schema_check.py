@@ -28,6 +28,8 @@ def _faults(schema: dict[str, Any], data: Any, defs: dict[str, Any], at: str) ->
         yield f"{at}: none of the options"
     if "enum" in schema and data not in schema["enum"]:
         yield f"{at}: {data!r} is not one of {schema['enum']}"
+    if "const" in schema and data != schema["const"]:
+        yield f"{at}: {data!r} is not {schema['const']!r}"
     if "type" in schema and not _is(data, schema["type"]):
         yield f"{at}: {data!r} is no {schema['type']}"
     elif isinstance(data, dict):

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import pytest
 
 from fednnunet.federation.site.policy import SitePolicy
-from fednnunet.federation.spec import Budget, Federation, SiteSpec, Training
+from fednnunet.federation.spec import Budget, Federation, SiteSpec
+from fednnunet.federation.training_spec import Training
 from fednnunet.field_docs import field_docs
 from fednnunet.planning.plan import Architecture, Configuration, Intensity, Plan, Reason, Stage
 from fednnunet.task import Task

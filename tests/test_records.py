@@ -8,7 +8,7 @@ import pytest
 
 from fednnunet import records
 from fednnunet.errors import FedNNUNetError, InputError
-from fednnunet.federation.spec import Training
+from fednnunet.federation.training_spec import Training
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

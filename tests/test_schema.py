@@ -57,16 +57,24 @@ def test_descriptions_and_defaults_are_in_the_schema() -> None:
     assert "default" not in definitions["Federation"]["properties"]["training"]
 
 
-def test_a_class_may_give_its_own_schema() -> None:
-    @dataclasses.dataclass(frozen=True)
-    class Method:
-        name: str
-
-        @classmethod
-        def json_schema(cls) -> dict[str, object]:
-            return {"anyOf": [{"type": "string"}, {"type": "object"}]}
-
-    assert json_schema(Method, title="m")["anyOf"] == [{"type": "string"}, {"type": "object"}]
+@pytest.mark.parametrize(
+    ("method", "good"),
+    [
+        ("fedprox", True),
+        ("fedbn_head", True),
+        ({"name": "fedprox", "mu": 0.1, "private": ["norm"]}, True),
+        ({"name": "fedprox", "nu": 0.1}, False),
+        ({"name": "fedprox", "mu": "0.1"}, False),
+        ({"mu": 0.1}, False),
+        ("fedpox", False),
+    ],
+)
+def test_a_method_is_a_name_or_a_table_of_settings(method: object, good: bool) -> None:
+    data = tomllib.loads((PLANS / "hippocampus.toml").read_text())
+    data["training"]["method"] = method
+    found = faults(json_schema(Federation, title="federation"), data)
+    assert (found == []) == good
+    assert found == [] or found == ["$.training.method: none of the options"]
 
 
 @pytest.mark.parametrize("path", sorted(PLANS.glob("*.toml")), ids=lambda path: path.name)

@@ -1,4 +1,7 @@
-"""fednnunet_compare: compare methods with the same plan, cases and number of iterations."""
+"""fednnunet_compare: compare methods with the same plan, cases and number of iterations.
+
+A tool for one machine: it reads the scores of single cases in the folders of all sites.
+"""
 
 from __future__ import annotations
 
@@ -26,12 +29,13 @@ from fednnunet.commands.plan import write_planned
 from fednnunet.commands.plan_federation import plan_federation
 from fednnunet.commands.progress import bars
 from fednnunet.commands.round_lines import RoundLines
+from fednnunet.commands.site_faults import show_fault
 from fednnunet.errors import FedNNUNetError, InputError, raise_all
 from fednnunet.evaluation.compare_page import comparison, verdicts_as_markdown, write_comparison
 from fednnunet.evaluation.compare_tables import markdown, write_rows
 from fednnunet.evaluation.trials import Trial, entries
 from fednnunet.federation.coordinator.exchange import ask_all
-from fednnunet.federation.methods.catalogue import METHODS
+from fednnunet.federation.methods.catalogue import PRESETS
 from fednnunet.federation.spec import Federation, SiteSpec, read_federation
 from fednnunet.federation.wire.messages import PrepareInvite, PrepareReply
 from fednnunet.federation.workflows.simulation import simulation_engine
@@ -90,8 +94,8 @@ def _compare(options: Options, console: Console) -> None:
 def _check_options(options: Options) -> None:
     faults: list[FedNNUNetError] = []
     for name in (*options.methods, *filter(None, [options.reference])):
-        if name not in METHODS:
-            mend = f"choose from: {', '.join(METHODS)}"
+        if name not in PRESETS:
+            mend = f"choose from: {', '.join(PRESETS)}"
             faults.append(InputError(f"there is no method {name!r}", mend=mend))
     if not options.methods or len(set(options.methods)) < len(options.methods):
         mend = "list the methods without repetitions: --methods fedavg,local"
@@ -187,7 +191,9 @@ def _train(
 
 def _prepare(job: RunJob, out: Path, progress: Progress) -> None:
     """Prepare the cases of the run's split, for this run and all others with the same split."""
-    engine = simulation_engine(job.federation, out, prepared=job.prepared, progress=progress)
+    engine = simulation_engine(
+        job.federation, out, prepared=job.prepared, progress=progress, on_fault=show_fault
+    )
     invite = PrepareInvite(plan=job.plan, configuration=job.federation.training.configuration)
     ready = ask_all(engine, invite, PrepareReply, what="not all sites can prepare")
     if not any(reply.held_out_cases for reply in ready.values()):

@@ -21,14 +21,17 @@ import torch
 
 from fednnunet import records
 from fednnunet.commands.report_run import REPORT, report_run
-from fednnunet.errors import FedNNUNetError, InputError, leaves
+from fednnunet.commands.site_faults import show_fault
+from fednnunet.errors import FedNNUNetError, InputError, single_faults
 from fednnunet.evaluation.tables import read_cases_csv
 from fednnunet.evaluation.trials import Trial, over_folds
 from fednnunet.federation.coordinator.history import RoundRecord, load_records
 from fednnunet.federation.coordinator.rounds import Run
-from fednnunet.federation.methods.catalogue import METHODS
+from fednnunet.federation.methods.catalogue import PRESETS, label
+from fednnunet.federation.methods.pooled import run_kind
 from fednnunet.federation.site.evaluation import CASES
-from fednnunet.federation.spec import FOLDS, Federation
+from fednnunet.federation.spec import Federation
+from fednnunet.federation.training_spec import FOLDS
 from fednnunet.federation.workflows.simulation import SITES, simulation_engine
 from fednnunet.federation.workflows.train import SCORES, TrainingScores, train_together
 from fednnunet.planning.memory import training_gib
@@ -83,7 +86,7 @@ def run_jobs(
     ):
         own = dataclasses.replace(
             training,
-            method=method,
+            method=PRESETS[method],
             seed=seed,
             split_seed=split,
             fold=fold,
@@ -129,7 +132,11 @@ def train_run(
         records.write(job.plan, job.folder / "plan.json")
         records.write(job.federation, job.folder / "federation.json")
         engine = simulation_engine(
-            job.federation, job.folder, prepared=job.prepared, progress=progress
+            job.federation,
+            job.folder,
+            prepared=job.prepared,
+            progress=progress,
+            on_fault=show_fault,
         )
         observe = observer or (lambda run, record: None)
         train_together(engine, job.federation, job.plan, job.folder, observer=observe)
@@ -196,7 +203,7 @@ def collect(jobs: Sequence[RunJob]) -> tuple[Trial, ...]:
     groups: dict[tuple[str, int], list[RunJob]] = {}
     for job in jobs:
         training = job.federation.training
-        groups.setdefault((training.method, training.seed), []).append(job)
+        groups.setdefault((label(training.method), training.seed), []).append(job)
     return over_folds(
         trial
         for group in groups.values()
@@ -223,12 +230,12 @@ def _trials(job: RunJob) -> tuple[Trial, ...]:
             cases[site] = read_cases_csv(folder / CASES).get("", ())
         trials.append(
             Trial(
-                method=training.method,
+                method=label(training.method),
                 model=kind,
                 seed=training.seed,
                 targets=job.plan.task.targets,
                 cases=cases,
-                bytes_sent=None if METHODS[training.method].pools else sent,
+                bytes_sent=None if run_kind(training.method) == "pooled" else sent,
                 seconds=sum(site.seconds for site in rounds),
                 external=scores.external,
             )
@@ -238,7 +245,9 @@ def _trials(job: RunJob) -> tuple[Trial, ...]:
 
 def _without_execution(federation: Federation) -> Federation:
     """The federation without the settings that may change during a training."""
-    training = dataclasses.replace(federation.training, device="", compile=False, quorum=0)
+    training = dataclasses.replace(
+        federation.training, device="", compile=False, quorum=0, deadline_s=0.0, grace_s=0.0
+    )
     budget = dataclasses.replace(federation.budget, workers=1)
     return dataclasses.replace(federation, training=training, budget=budget)
 
@@ -249,9 +258,9 @@ def _attempt(
     try:
         train_run(job, observer=observer, progress=progress)
     except FedNNUNetError as error:
-        for fault in leaves(error):
+        for fault in single_faults(error):
             fault.where = f"run {job.name}, {fault.where}" if fault.where else f"run {job.name}"
-        return leaves(error)
+        return single_faults(error)
     return ()
 
 

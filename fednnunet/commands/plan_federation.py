@@ -9,9 +9,11 @@ from pathlib import Path
 from rich.console import Console
 
 from fednnunet.commands.progress import bars
+from fednnunet.commands.site_faults import show_fault
 from fednnunet.errors import InputError
+from fednnunet.federation.site import ledger
 from fednnunet.federation.site.policy import SitePolicy, read_policy
-from fednnunet.federation.site.site import ledger
+from fednnunet.federation.site.wall import LEDGER
 from fednnunet.federation.spec import Federation, read_federation
 from fednnunet.federation.workflows.plan import Planned, plan_together
 from fednnunet.federation.workflows.simulation import SITES, simulation_engine
@@ -34,7 +36,9 @@ def plan_federation(
     """
     federation = _with_options(read_federation(path, without=without), planner, memory_gib)
     with bars(console) as progress:
-        engine = simulation_engine(federation, out, without=without, progress=progress)
+        engine = simulation_engine(
+            federation, out, without=without, progress=progress, on_fault=show_fault
+        )
         kept = {name: site for name, site in federation.sites.items() if name not in without}
         federation = dataclasses.replace(federation, sites=kept)
         planned = plan_together(engine, federation)
@@ -47,7 +51,7 @@ def note_what_left(federation: Federation, out: Path, console: Console) -> None:
     for note in policy_notes(federation):
         console.print(f"note: {note}", markup=False, highlight=False)
     for name in federation.sites:
-        entries = ledger.read(out / SITES / name / "ledger.jsonl")
+        entries = ledger.read(out / SITES / name / LEDGER)
         size = sum(int(str(entry["bytes"])) for entry in entries[-2:])
         line = f"site {name} sent {size:,} bytes of sums, whatever its number of cases"
         console.print(line, markup=False, highlight=False)

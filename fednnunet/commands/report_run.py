@@ -1,4 +1,4 @@
-"""The report of a run folder whose sites are folders on this machine."""
+"""The coordinator's report of a run folder, made of what the sites' messages brought."""
 
 from __future__ import annotations
 
@@ -8,16 +8,14 @@ from pathlib import Path
 from typing import TypeVar
 
 from fednnunet import records
-from fednnunet.commands.plan_federation import policy_notes
 from fednnunet.evaluation.charts import RoundPoint
 from fednnunet.evaluation.contribution import CONTRIBUTION, Contributions
 from fednnunet.evaluation.report import Report, write_report
 from fednnunet.evaluation.site_graph import GRAPH, SiteGraph
 from fednnunet.federation.coordinator.history import RoundRecord, load_records
-from fednnunet.federation.methods.catalogue import METHODS
-from fednnunet.federation.site.evaluation import read_pictures
+from fednnunet.federation.methods.catalogue import label
+from fednnunet.federation.methods.settings import summary
 from fednnunet.federation.spec import Federation
-from fednnunet.federation.workflows.simulation import SITES
 from fednnunet.federation.workflows.train import SCORES, TrainingScores
 from fednnunet.planning.plan import read_plan
 
@@ -27,16 +25,14 @@ T = TypeVar("T")
 
 
 def report_run(folder: Path) -> Path:
-    """Write `report.html` from what a training left in its run folder; returns its path."""
+    """Write `report.html` from what a training left in its run folder; returns its path.
+
+    It holds figures only. Each site has a report of its own, with its own cases, in its folder.
+    """
     federation = records.read(Federation, folder / "federation.json")
     scores = records.read(TrainingScores, folder / SCORES)
     history = load_records(folder / "rounds")
     shown = next((m.model for m in reversed(scores.models) if m.model == "personal"), "global")
-    pictures = [
-        picture
-        for site in federation.sites
-        for picture in read_pictures(folder / SITES / site / "held_out" / shown, site=site)
-    ]
     report = Report(
         title=f"{federation.task.name}: {len(federation.sites)} sites",
         plan=read_plan(folder / "plan.json"),
@@ -47,7 +43,6 @@ def report_run(folder: Path) -> Path:
         models={n: dict(m.sites) for n, m in zip(scores.labels, scores.models, strict=True)},
         external=scores.external,
         detailed=shown if any(model.model == shown for model in scores.models) else "",
-        pictures=tuple(pictures),
         graph=_if_there(SiteGraph, folder / GRAPH),
         contributions=_if_there(Contributions, folder / CONTRIBUTION),
     )
@@ -66,7 +61,7 @@ def _facts(
     cases = ", ".join(f"{site} {count}" for site, count in scores.training_cases.items())
     sent = sum(site.bytes_from_site for record in history for site in record.sites.values())
     return (
-        ("method", f"{training.method}: {METHODS[training.method].about}"),
+        ("method", f"{label(training.method)}: {summary(training.method)}"),
         ("rounds", f"{training.rounds} of {training.iterations_per_round} iterations"),
         ("recipe", f"{training.recipe}, seed {training.seed}"),
         ("training cases", cases),
@@ -76,7 +71,7 @@ def _facts(
 
 
 def _kept(scores: TrainingScores) -> str:
-    """Which round's models are scored and given out."""
+    """Of which rounds the scored models are."""
     rounds = [
         f"{label}: {', '.join(f'{site} {number}' for site, number in model.rounds.items())}"
         for label, model in zip(scores.labels, scores.models, strict=True)
@@ -89,12 +84,14 @@ def _kept(scores: TrainingScores) -> str:
 
 def _notes(federation: Federation, history: tuple[RoundRecord, ...]) -> tuple[str, ...]:
     external = [name for name, site in federation.sites.items() if not site.trains]
-    notes = list(policy_notes(federation))
+    notes = []
     if external:
         notes.append(f"external sites, which only evaluate the global model: {', '.join(external)}")
     for record in history:
         for site, reason in record.refused.items():
             notes.append(f"round {record.round}: {site} gave no acceptable reply: {reason}")
+        for site, reason in record.faults.items():
+            notes.append(f"round {record.round}: {site}: {reason}")
     return tuple(notes)
 
 

@@ -50,7 +50,9 @@ def round_line(method: str, done: Sequence[RoundRecord]) -> str:
     if left:
         parts.append(f"{timedelta(seconds=math.ceil(left))} left")
     if record.refused:
-        parts.append(f"refused: {', '.join(record.refused)}")
+        parts.append(f"no reply used: {', '.join(record.refused)}")
+    if record.faults:
+        parts.append(f"faults after the round: {', '.join(record.faults)}")
     return "  ".join(parts)
 
 

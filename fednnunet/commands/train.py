@@ -16,12 +16,14 @@ from fednnunet.commands.cli import Opt, parse, run_command
 from fednnunet.commands.progress import bars
 from fednnunet.commands.report_run import report_run
 from fednnunet.commands.round_lines import RoundLines
+from fednnunet.commands.site_faults import show_fault
 from fednnunet.commands.tables import print_table
 from fednnunet.evaluation.report import left_out, summarise
 from fednnunet.federation.coordinator.history import RoundRecord
 from fednnunet.federation.coordinator.rounds import Run
+from fednnunet.federation.site.report import REPORT as SITE_REPORT
 from fednnunet.federation.spec import Federation
-from fednnunet.federation.workflows.simulation import simulation_engine
+from fednnunet.federation.workflows.simulation import SITES, simulation_engine
 from fednnunet.federation.workflows.train import SCORES, Observer, TrainingScores, train_together
 from fednnunet.planning.plan import read_plan
 
@@ -53,10 +55,12 @@ def _train(options: Options) -> None:
             observer(run, record)
 
     with bars(console) as progress:
-        engine = simulation_engine(federation, folder, progress=progress)
+        engine = simulation_engine(federation, folder, progress=progress, on_fault=show_fault)
         train_together(engine, federation, plan, folder, observer=observe)
     show_scores(folder, console)
     console.print(f"report: {report_run(folder)}", markup=False)
+    own = folder / SITES / "NAME" / SITE_REPORT
+    console.print(f"each site's own, with pictures of its cases: {own}", markup=False)
 
 
 def show_scores(folder: Path, console: Console) -> None:

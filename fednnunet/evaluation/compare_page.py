@@ -58,8 +58,8 @@ def comparison(
             ("external sites (no training)", ", ".join(sorted(external)) or "none"),
         ),
         notes=(
-            "This page compares the scores of single cases, which never leave a site in a real "
-            "federation. It is for sites that are folders on one machine.",
+            "This page is for one machine. It compares scores of single cases and names cases, "
+            "read from the folders of all sites; between hospitals these never leave a site.",
         ),
     )
 

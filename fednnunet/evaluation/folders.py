@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,8 @@ import numpy as np
 from fednnunet import io
 from fednnunet.errors import DataError, FedNNUNetError, InputError, raise_all
 from fednnunet.evaluation.metrics import CaseScores, score_mask
+from fednnunet.progress import Progress
 from fednnunet.task import Task
-
-Progress = Callable[[int, int, str], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,6 @@
 """Pictures of single cases: an image with prediction and reference outlined.
 
-They show a patient. They are drawn at the site and stay where they were drawn.
+They show a patient, so they are drawn at the site and stay in its folder.
 """
 
 from __future__ import annotations
@@ -29,9 +29,8 @@ _DPI = 150
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CasePicture:
-    """A drawn case: `rank` is its place at the site, `png` the picture's bytes."""
+    """A picture of a case: `rank` is its place at the site ("worst"), `png` the file's bytes."""
 
-    site: str
     case: str
     rank: str
     dice: float

@@ -1,4 +1,8 @@
-"""The report of a run: one HTML file that needs nothing else."""
+"""The coordinator's report of a run: one HTML file of figures, with no picture and no case in it.
+
+It is made of what the sites' messages brought. What a site shows of its cases is in
+`site_report`.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +15,7 @@ from typing import TypeVar
 from fednnunet.evaluation.charts import RoundPoint, dice_chart, history_chart
 from fednnunet.evaluation.contribution import Contributions
 from fednnunet.evaluation.metrics import METRICS
-from fednnunet.evaluation.page import png_source, svg_source, write_page
-from fednnunet.evaluation.pictures import PREDICTION_COLOUR, REFERENCE_COLOUR, CasePicture
+from fednnunet.evaluation.page import svg_source, write_page
 from fednnunet.evaluation.scores import SiteScores
 from fednnunet.evaluation.site_graph import SiteGraph, graph_chart
 from fednnunet.planning.plan import Plan
@@ -27,10 +30,9 @@ class Report:
     `facts` are pairs of a word and its value for the head of the page (method, rounds, cases);
     `notes` are warnings that a reader must see first. `models` maps a model's name ("local",
     "global", "personal"), in the order of the columns, to its scores at each site. `detailed`
-    names the model whose scores are shown per target (the last, if empty). `pictures` are of
-    that model; they show patients, so leave them out where the report leaves the site. The sites
-    `external` did not train, so no mean over sites counts them. `graph` says which sites learn
-    alike, `contributions` what each gave the others, where these were measured.
+    names the model whose scores are shown per target (the last, if empty). The `external` sites
+    did not train, so no mean over sites counts them. `graph` holds the similarity of the sites'
+    updates, `contributions` an estimate of what each site contributed, where these were measured.
     """
 
     title: str
@@ -42,7 +44,6 @@ class Report:
     models: dict[str, dict[str, SiteScores]] = field(default_factory=dict)
     detailed: str = ""
     external: frozenset[str] = frozenset()
-    pictures: tuple[CasePicture, ...] = ()
     graph: SiteGraph | None = None
     contributions: Contributions | None = None
 
@@ -99,9 +100,6 @@ def write_report(path: Path, report: Report) -> None:
     dice = dice_by_model(report.models)
     sites = sorted({site for values in dice.values() for site in values})
     cases = _cases(report.models)
-    pictures: dict[str, list[CasePicture]] = {}
-    for picture in report.pictures:
-        pictures.setdefault(picture.site, []).append(picture)
     detailed = report.detailed or next(reversed(report.models), "")
     write_page(
         path,
@@ -121,13 +119,8 @@ def write_report(path: Path, report: Report) -> None:
         metrics=METRICS,
         dice_chart=svg_source(dice_chart(dice)) if dice else "",
         history_chart=svg_source(history_chart(report.history)) if report.history else "",
-        pictures={
-            site: [(picture, png_source(picture.png)) for picture in own]
-            for site, own in sorted(pictures.items())
-        },
         graph=svg_source(graph_chart(report.graph)) if report.graph else "",
         gains=_gains(dice),
-        colours={"reference": REFERENCE_COLOUR, "prediction": PREDICTION_COLOUR},
     )
 
 

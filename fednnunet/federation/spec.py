@@ -5,28 +5,21 @@ from __future__ import annotations
 import dataclasses
 import re
 import tomllib
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
 from fednnunet import records
 from fednnunet.errors import FedNNUNetError, InputError, raise_all
-from fednnunet.federation.membership import Member, Selection, present
-from fednnunet.federation.methods.catalogue import METHODS
+from fednnunet.federation.membership import Member, present
+from fednnunet.federation.training_spec import Training
 from fednnunet.planning.presets import PLANNERS
-from fednnunet.schema import OneOf
+from fednnunet.schema import Names
+from fednnunet.supervision import SiteSupervision, partial_supervision
 from fednnunet.task import Task
-from fednnunet.training.recipe import RECIPES
-
-FOLDS = 5
 
 _SITE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
-
-
-def _known(kind: str, name: str, table: Collection[str]) -> None:
-    if name not in table:
-        raise InputError(f"there is no {kind} {name!r}", mend=f"choose one of: {', '.join(table)}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,136 +80,21 @@ class Budget:
 
     memory_gib: float | None = None
     """GPU memory in GiB to plan for; by default the planner's own target."""
-    planner: Annotated[str, OneOf(PLANNERS)] = "plain"
+    planner: Annotated[str, Names(PLANNERS)] = "plain"
     """Which network is planned; see plans/README.md."""
     workers: int = 1
     """Cases that each site processes in parallel."""
 
     def __post_init__(self) -> None:
-        _known("planner", self.planner, PLANNERS)
+        if self.planner not in PLANNERS:
+            raise InputError(
+                f"there is no planner {self.planner!r}",
+                mend=f"choose one of: {', '.join(PLANNERS)}",
+            )
         if (self.memory_gib is not None and self.memory_gib <= 0) or self.workers < 1:
             raise InputError(
                 "memory_gib and workers must be positive",
                 mend="give numbers above 0, e.g. memory_gib = 8 and workers = 2",
-            )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Training:
-    """How the federation trains."""
-
-    renamed: ClassVar[Mapping[str, str]] = {
-        "closing_rounds": "public_rounds",
-        "references": "baselines",
-        "most_cases": "max_cases",
-    }
-
-    method: str = "fedease"
-    """The federated method; see the table in README.md."""
-    rounds: int = 40
-    """Number of joint rounds."""
-    iterations_per_round: int = 25
-    """Optimiser steps of each site in a round."""
-    recipe: Annotated[str, OneOf(RECIPES)] = "fast"
-    """Optimiser, loss and augmentation: "nnunet" as in nnU-Net, or "fast"."""
-    configuration: str = "3d_fullres"
-    """The configuration of the plan to train."""
-    held_out: float = 0.2
-    """Share of each site's patients that is held out for evaluation. A site with a test set
-    (imagesTs, labelsTs) trains on all other cases and is evaluated on the test set."""
-    fold: int | None = None
-    """Hold out this fold (0 to 4) of the patients of every site, also where there is a test set.
-    The folds do not depend on `seed`."""
-    validate_every: int = 0
-    """Score the model on the held-out cases after every so many rounds; 0 for never. The bundle of
-    the best round is kept in addition to the last one."""
-    keep: Literal["last", "best"] = "last"
-    """Whether the model of the last round or of the best validated round is the result."""
-    seed: int = 0
-    """Seed of initial weights, patches and augmentation, and of the split by default."""
-    split_seed: int | None = None
-    """Seed of the split into training and held-out cases; by default `seed`."""
-    max_cases: int = 0
-    """Train on at most so many cases of each site, the first by name; 0 for all. The plan and the
-    held-out cases do not change."""
-    personal_rounds: int = 0
-    """Rounds after the joint ones in which every site trains all tensors alone."""
-    personal_schedule: Literal["own", "continued"] = "continued"
-    """Whether the learning rate in the personal rounds continues the schedule of the joint rounds,
-    or starts a schedule of its own (with few rounds, its high start undoes the joint training)."""
-    public_rounds: int = 20
-    """Rounds for external sites, if the method keeps tensors private: the sites train a public copy
-    of these tensors while the shared ones are frozen."""
-    baselines: tuple[str, ...] = ()
-    """Further methods to train with the same cases and iterations, for comparison."""
-    routed: bool = False
-    """Collect the sites' own models after the training, for a bundle of experts that external sites
-    mix for each case. Each site's policy decides whether its model may leave."""
-    quorum: int = 0
-    """A round with fewer replies ends the training with an error; 0 means that all invited sites
-    must reply. It may be changed during the training."""
-    sites_per_round: int = 0
-    """Number of sites in a joint round; 0 for all."""
-    selection: Selection = "random"
-    """How the sites of a round are chosen: at random with equal frequency, or by high loss."""
-    pooled: Literal["samples", "iterations"] = "samples"
-    """The baseline "pooled" sees as many samples as all sites together, or takes as many iterations
-    as one site."""
-    contribution: bool = False
-    """Estimate each site's contribution (FedCE), with one more request to each site after the last
-    joint round."""
-    device: str = "auto"
-    """auto, cpu, cuda, cuda:1 or mps."""
-    compile: bool = False
-    """Whether to run the network through torch.compile."""
-
-    @property
-    def runs(self) -> dict[str, str]:
-        """The method of each training by its name: "" is the main one, then the baselines."""
-        return {"": self.method} | {f"baselines/{name}": name for name in self.baselines}
-
-    @property
-    def mirrored(self) -> bool:
-        """Whether sites train on mirrored patches as well, so that predictions may be mirrored."""
-        return RECIPES[self.recipe].augmentation.mirror
-
-    def __post_init__(self) -> None:
-        for name in (self.method, *self.baselines):
-            _known("method", name, METHODS)
-        _known("recipe", self.recipe, RECIPES)
-        if self.rounds < 1 or self.iterations_per_round < 1:
-            raise InputError(
-                "rounds and iterations_per_round must be at least 1",
-                mend="set both to 1 or more",
-            )
-        if self.personal_rounds < 0 or self.public_rounds < 0:
-            raise InputError(
-                "personal_rounds or public_rounds is negative",
-                mend="set both to 0 (no such rounds) or more",
-            )
-        if self.sites_per_round < 0 or self.quorum < 0:
-            raise InputError(
-                "sites_per_round or quorum is negative",
-                mend="set both to 0 (all sites) or to a number of sites",
-            )
-        if self.max_cases < 0:
-            raise InputError(
-                f"max_cases is {self.max_cases}", mend="set it to 0 (all cases) or more"
-            )
-        if not 0 <= self.held_out < 1:
-            raise InputError(f"held_out is {self.held_out}", mend="give a share from 0 to below 1")
-        if self.fold not in (None, *range(FOLDS)):
-            raise InputError(
-                f"there is no fold {self.fold}", mend=f"choose a fold from 0 to {FOLDS - 1}"
-            )
-        if self.validate_every < 0 or (self.keep == "best" and not self.validate_every):
-            raise InputError(
-                f'validate_every is {self.validate_every} with keep = "{self.keep}"',
-                mend='for keep = "best", set validate_every to 1 or more',
-            )
-        if self.method in self.baselines:
-            raise InputError(
-                f"{self.method!r} is its own baseline", mend="remove it from training.baselines"
             )
 
 
@@ -230,7 +108,7 @@ class Federation:
     """The sites by name."""
     budget: Budget = Budget()
     """What the sites' machines can do."""
-    training: Training = Training()
+    training: Training = field(default_factory=Training)
     """How the sites train."""
 
     def __post_init__(self) -> None:
@@ -286,10 +164,11 @@ class Federation:
             if site.trains
         }
 
-    def annotated_values(self, site: str) -> tuple[int, ...]:
-        """The label values that a site annotates, background included."""
+    def supervision(self, site: str) -> SiteSupervision:
+        """What the labels of each of a site's cases teach."""
         names = self.sites[site].annotated or self.task.labels[1:]
-        return (0, *(self.task.labels.index(name) for name in names))
+        values = [self.task.labels.index(name) for name in names]
+        return SiteSupervision(default=partial_supervision(values, self.task))
 
 
 def read_federation(path: Path, *, without: Collection[str] = ()) -> Federation:

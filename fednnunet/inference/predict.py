@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -23,9 +23,8 @@ from fednnunet.inference.routing import Experts, route
 from fednnunet.inference.sliding import predict_logits
 from fednnunet.planning.plan import Configuration, Plan
 from fednnunet.preprocess.pipeline import Prepared, prepare_volume
+from fednnunet.progress import Progress
 from fednnunet.volume import Geometry, Volume
-
-Progress = Callable[[int, int, str], None]
 
 RECORD = "predictions.json"
 ROUTES = "routing.json"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
 import numpy as np
@@ -16,6 +16,7 @@ import torch
 
 from fednnunet.errors import DataError
 from fednnunet.inference.compute import Compute
+from fednnunet.progress import Progress
 
 PEAK = 10.0
 SIGMA = 1 / 8
@@ -31,7 +32,7 @@ def predict_logits(
     compute: Compute,
     mirror_axes: Sequence[int] = (),
     step: float = 0.5,
-    progress: Callable[[int, int, str], None] | None = None,
+    progress: Progress | None = None,
 ) -> np.ndarray:
     """Logits float32 (k, z, y, x) of `data` float32 (c, z, y, x).
 

@@ -61,6 +61,7 @@ def check_cases(cases: int, min_cases: int, *, site: str = "") -> None:
             f"{cases} cases are fewer than the {min_cases} that this site requires",
             where=f"site {site}" if site else "",
             mend="add cases, or let the site lower min_cases or min_bin_count in its own policy",
+            advice="too_few_cases",
         )
 
 

@@ -13,7 +13,8 @@ from fednnunet.dataset_header import read_header, task_of
 from fednnunet.errors import DataError, FedNNUNetError, raise_all
 from fednnunet.preprocess.check_case import CaseProperties, Checked, check_case
 from fednnunet.preprocess.outliers import Outlier, outliers
-from fednnunet.preprocess.workers import Progress, affordable, bytes_to_read, try_jobs
+from fednnunet.preprocess.workers import affordable, bytes_to_read, try_jobs
+from fednnunet.progress import Progress
 from fednnunet.task import Task
 
 REVIEWED = "reviewed"  # in dataset.json: unusual cases that a person has accepted

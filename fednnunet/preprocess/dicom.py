@@ -14,7 +14,7 @@ from fednnunet.errors import DataError, FedNNUNetError, InputError, ManyFaults
 from fednnunet.preprocess.dicom_cases import Channel, DicomCase, pair
 from fednnunet.preprocess.dicom_label import masks_of, names_in
 from fednnunet.preprocess.dicom_scan import Series, in_order, require_dicom, scan
-from fednnunet.preprocess.workers import Progress
+from fednnunet.progress import Progress
 from fednnunet.volume import Geometry, Volume
 
 

@@ -10,7 +10,8 @@ from fednnunet.errors import DataError
 from fednnunet.planning.fingerprint import CaseFingerprint
 from fednnunet.preprocess.load import load_case
 from fednnunet.preprocess.measure import measure_case
-from fednnunet.preprocess.workers import Progress, affordable, bytes_to_read, run_jobs
+from fednnunet.preprocess.workers import affordable, bytes_to_read, run_jobs
+from fednnunet.progress import Progress
 from fednnunet.task import Task
 
 

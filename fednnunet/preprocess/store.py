@@ -24,7 +24,8 @@ from fednnunet.preprocess.stored_case import (
     stored_key,
     write_case,
 )
-from fednnunet.preprocess.workers import Header, Progress, affordable, run_jobs
+from fednnunet.preprocess.workers import Header, affordable, run_jobs
+from fednnunet.progress import Progress
 
 VERSION = 1  # of the preprocessing; increase it to have all cases prepared again
 

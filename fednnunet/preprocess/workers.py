@@ -18,9 +18,16 @@ from typing import Any, TypeVar
 
 from fednnunet import io
 from fednnunet.dataset import Case
-from fednnunet.errors import DataError, FedNNUNetError, ManyFaults, raise_all
+from fednnunet.errors import (
+    DataError,
+    FedNNUNetError,
+    ManyFaults,
+    OutOfMemoryError,
+    WorkerError,
+    raise_all,
+)
+from fednnunet.progress import Progress
 
-Progress = Callable[[int, int, str], None]
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 
@@ -137,11 +144,16 @@ def _attempt(work: Callable[[Job], Result], job: Job) -> Result | _Failed:
     except FedNNUNetError as fault:
         return _Failed((fault,))
     except MemoryError:
-        mend = "use fewer workers, or a computer with more memory"
-        return _Failed((DataError("not enough memory for this case", mend=mend),))
+        lack = OutOfMemoryError(
+            "not enough memory for this case", mend="use fewer workers, or more memory"
+        )
+        return _Failed((lack,))
     except OSError as error:
-        mend = "check the disk: free space, permissions and connection"
-        return _Failed((DataError(f"a file could not be read or written: {error}", mend=mend),))
+        unreadable = DataError(
+            f"a file could not be read or written: {error}",
+            mend="check the disk's free space and the rights to the file, then run it again",
+        )
+        return _Failed((unreadable,))
 
 
 @dataclass(slots=True)
@@ -225,7 +237,7 @@ def _give(worker: _Worker, name: str, jobs: Mapping[str, Job]) -> None:
 def _take(worker: _Worker) -> tuple[str, Any, bool]:
     """The finished job ("" at the start), its outcome, and whether the worker is alive.
 
-    Raises FedNNUNetError if the worker ended before its first job, as any other would.
+    Raises WorkerError if the worker ended before its first job, as any other would.
     """
     try:
         return worker.job, worker.pipe.recv(), True
@@ -233,11 +245,11 @@ def _take(worker: _Worker) -> tuple[str, Any, bool]:
         worker.process.join()
         code = worker.process.exitcode
     if not worker.job:
-        raise FedNNUNetError(
+        raise WorkerError(
             f"a worker process ended at its start (exit code {code})",
             mend="read its messages above; with one worker no process is started",
         )
-    fault = DataError(
+    fault = WorkerError(
         f"the worker was killed (exit code {code}) while it processed this case",
         mend="if memory ran out, use fewer workers or a smaller memory_gib",
     )
@@ -254,5 +266,5 @@ def _named(fault: FedNNUNetError, name: str) -> FedNNUNetError:
     text = str(fault)
     if any(form in text for form in (f"case {name}", f"{name}.", f"{name}_")):
         return fault
-    where = f"case {name}, {fault.where}" if fault.where else f"case {name}"
-    return DataError(fault.what, where=where, mend=fault.mend)
+    fault.where = f"case {name}, {fault.where}" if fault.where else f"case {name}"
+    return fault

@@ -123,7 +123,7 @@ def make_augmenter(
     flat = not is_2d and max(patch) / patch[0] > _FLAT
     degrees = _degrees(patch, flat)
     read = patch
-    if augmentation.moves:
+    if augmentation.spatial:
         read = enlarged(patch, degrees)
         if flat:
             read = (patch[0], *read[1:])
@@ -160,7 +160,7 @@ def _degrees(patch: Sequence[int], flat: bool) -> float:
 def _turner(
     size: PatchSize, degrees: float, flat: bool, augmentation: Augmentation
 ) -> Turner | None:
-    if not augmentation.moves:
+    if not augmentation.spatial:
         return None
     from batchgeneratorsv2.transforms.spatial.spatial import SpatialTransform
 

@@ -1,20 +1,21 @@
 """Batches of patches, each a function of the seed and the iteration alone.
 
-No generator is carried along: sample `position` of iteration `step` has its own, so a restart, the
-number of worker processes and the number of GPUs cannot change what is drawn.
+No random generator is carried along: sample `position` of iteration `step` has its own, so that a
+restart, the number of worker processes and the number of GPUs cannot change the patches.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from fednnunet.errors import FedNNUNetError, InputError, leaves, raise_all
+from fednnunet.errors import FedNNUNetError, InputError, WorkerError, raise_all, single_faults
+from fednnunet.supervision import SiteSupervision, Supervision
 from fednnunet.task import Task
 from fednnunet.training.augment import Augmenter
 from fednnunet.training.patches import (
@@ -31,17 +32,36 @@ _DEATH = re.compile(r"DataLoader worker .*(exited unexpectedly|killed by signal)
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """`image` float32 (b, c, z, y, x), `labels` int16 (b, z, y, x) with -1 outside; no z in 2D."""
+    """`image` float32 (b, c, z, y, x), `labels` int16 (b, z, y, x) with -1 outside; no z in 2D.
+
+    `supervision` says of each sample what its case's labels teach (default: fully annotated).
+    """
 
     image: Tensor
     labels: Tensor
+    supervision: tuple[Supervision, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.supervision:
+            object.__setattr__(self, "supervision", (Supervision(),) * len(self.image))
 
     def __len__(self) -> int:
         return len(self.image)
 
     def part(self, start: int, stop: int) -> Batch:
         """Samples from `start` to before `stop`."""
-        return Batch(self.image[start:stop], self.labels[start:stop])
+        return Batch(self.image[start:stop], self.labels[start:stop], self.supervision[start:stop])
+
+    def samples(self) -> Iterator[Batch]:
+        """Each sample as a batch of one."""
+        return (self.part(row, row + 1) for row in range(len(self)))
+
+    def by_supervision(self) -> tuple[tuple[Supervision, tuple[int, ...]], ...]:
+        """Each supervision in the batch with the rows of its samples; see `take`."""
+        rows: dict[Supervision, tuple[int, ...]] = {}
+        for row, supervision in enumerate(self.supervision):
+            rows[supervision] = (*rows.get(supervision, ()), row)
+        return tuple(rows.items())
 
     def to(self, device: torch.device) -> Batch:
         """The batch on a device; from pinned memory the copy does not wait."""
@@ -49,18 +69,26 @@ class Batch:
         return Batch(
             self.image.to(device, non_blocking=not wait),
             self.labels.to(device, non_blocking=not wait),
+            self.supervision,
         )
 
     def pin_memory(self) -> Batch:
         """The batch in page-locked memory."""
-        return Batch(self.image.pin_memory(), self.labels.pin_memory())
+        return Batch(self.image.pin_memory(), self.labels.pin_memory(), self.supervision)
+
+
+def take(tensor: Tensor, rows: Sequence[int]) -> Tensor:
+    """Samples `rows` of a tensor (b, ...); the tensor itself, not a copy, where these are all."""
+    return tensor if len(rows) == len(tensor) else torch.stack([tensor[row] for row in rows])
 
 
 @dataclass(slots=True, kw_only=True)
 class BatchSource:
     """Makes the batch of any iteration: `source[step]`.
 
-    `share` = (rank, ranks) picks every `ranks`-th sample of a batch, for training on several GPUs.
+    `names` are the store's cases to sample from, `foreground` is the share of a batch whose patches
+    are centred on foreground, and `supervision` says what each case's labels teach. `share` =
+    (rank, ranks) picks every `ranks`-th sample of a batch, for training on several GPUs.
     """
 
     store: PatchStore
@@ -71,6 +99,7 @@ class BatchSource:
     foreground: float
     seed: int
     share: tuple[int, int] = (0, 1)
+    supervision: SiteSupervision = field(default_factory=SiteSupervision)
 
     def __post_init__(self) -> None:
         if not self.names:
@@ -79,12 +108,13 @@ class BatchSource:
     def __getitem__(self, step: int) -> Batch:
         rank, ranks = self.share
         samples = [self._sample(step, position) for position in range(rank, self.size, ranks)]
-        images, labels = zip(*samples, strict=True)
-        return Batch(torch.stack(images), torch.stack(labels))
+        images, labels, supervision = zip(*samples, strict=True)
+        return Batch(torch.stack(images), torch.stack(labels), supervision)
 
-    def _sample(self, step: int, position: int) -> tuple[Tensor, Tensor]:
+    def _sample(self, step: int, position: int) -> tuple[Tensor, Tensor, Supervision]:
         rng = np.random.default_rng([self.seed, step, position])
-        case = self.store.case(self.names[int(rng.integers(len(self.names)))])
+        name = self.names[int(rng.integers(len(self.names)))]
+        case = self.store.case(name)
         forced = forced_foreground(self.size, self.foreground)[position]
         size = self.augmenter.size
         corner = draw_corner(case, size, self.task, forced=forced, rng=rng)
@@ -92,12 +122,13 @@ class BatchSource:
         def read(inset: Sequence[int], edges: Sequence[int]) -> Box:
             return read_box(case, [c + i for c, i in zip(corner, inset, strict=True)], edges)
 
-        return self.augmenter(read, int(rng.integers(2**63)))
+        image, labels = self.augmenter(read, int(rng.integers(2**63)))
+        return image, labels, self.supervision.of(name)
 
 
 @dataclass(frozen=True, slots=True)
 class _Faulty:
-    """What comes from a worker in place of a batch: torch would keep an error's text only."""
+    """What a worker returns in place of a batch: torch would keep an error's text only."""
 
     step: int
     faults: tuple[FedNNUNetError, ...]
@@ -105,7 +136,7 @@ class _Faulty:
 
 @dataclass(frozen=True, slots=True)
 class _InWorker:
-    """The source as a worker asks it: a fault is a value."""
+    """The source in a worker process: a fault is returned, not raised."""
 
     source: BatchSource
 
@@ -113,7 +144,7 @@ class _InWorker:
         try:
             return self.source[step]
         except FedNNUNetError as fault:
-            return _Faulty(step, leaves(fault))
+            return _Faulty(step, single_faults(fault))
 
 
 def batches(
@@ -122,7 +153,7 @@ def batches(
     """The batches of iterations `start` to before `stop`, in order.
 
     With `workers` they are made ahead in that many processes, at most two waiting in each. A fault
-    of a case is raised here as it was found there; FedNNUNetError if a worker is killed.
+    of a case is raised here as it was found there; WorkerError if a worker is killed.
     """
     if workers == 0:
         for step in range(start, stop):
@@ -145,7 +176,7 @@ def batches(
     except RuntimeError as error:
         if not _DEATH.match(str(error)):
             raise
-        raise FedNNUNetError(
+        raise WorkerError(
             f"a process that makes batches ended: {str(error).splitlines()[0]}",
-            mend="often memory ran out: use fewer workers, or none",
+            mend="often memory ran out: close other programs, or train on a machine with more",
         ) from None

@@ -1,21 +1,31 @@
-"""Dice of patches as counts that add up over batches, rounds and sites."""
+"""Dice of patches as counts of voxels, which add up over batches, rounds and sites."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import reduce
 
 import torch
 from torch import Tensor
 
 from fednnunet.errors import InputError
+from fednnunet.supervision import Supervision
+from fednnunet.training.batches import Batch, take
 from fednnunet.training.targets import Targets
+
+
+def dice_of(tp: int, fp: int, fn: int) -> float | None:
+    """Dice from counts of voxels, 2 tp / (2 tp + fp + fn); `None` where there is none to count."""
+    voxels = 2 * tp + fp + fn
+    return 2 * tp / voxels if voxels else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DiceCounts:
-    """Voxels per target that are found (`tp`), wrongly found (`fp`) and `fn`.
+    """Voxels per target: true positives `tp`, false positives `fp` and false negatives `fn`.
 
-    `names` are the task's targets. Targets that a site has not annotated count nothing.
+    `names` are the task's targets. Targets that are not annotated have counts of 0.
     """
 
     names: tuple[str, ...]
@@ -43,14 +53,14 @@ class DiceCounts:
 
     @property
     def rows(self) -> tuple[tuple[int, int, int], ...]:
-        """Hit, extra and missed of each target."""
+        """True positives, false positives and false negatives of each target."""
         return tuple(zip(self.tp, self.fp, self.fn, strict=True))
 
     @property
     def dice(self) -> dict[str, float]:
-        """Dice per target; a target that is neither there nor found is left out."""
-        rows = zip(self.names, self.tp, self.fp, self.fn, strict=True)
-        return {n: 2 * h / (2 * h + e + m) for n, h, e, m in rows if h + e + m}
+        """Dice per target; a target that is neither there nor predicted is left out."""
+        found = {name: dice_of(*row) for name, row in zip(self.names, self.rows, strict=True)}
+        return {name: value for name, value in found.items() if value is not None}
 
     @property
     def mean(self) -> float | None:
@@ -58,9 +68,15 @@ class DiceCounts:
         values = self.dice.values()
         return sum(values) / len(values) if values else None
 
+    @property
+    def dice_loss(self) -> float:
+        """1 - mean Dice, from 0 (best) to 1; 1 where no target counts."""
+        mean = self.mean
+        return 1.0 if mean is None else 1 - mean
+
 
 def count_dice(logits: Tensor, labels: Tensor, targets: Targets) -> Tensor:
-    """Counts (3, targets of the task) of hits, extras and misses; logits (b, k, ...), int64.
+    """tp, fp and fn of each of the task's targets, int64 (3, targets); logits (b, k, z, y, x).
 
     They stay on the device, so that counting does not make the GPU wait; see `as_counts`.
     """
@@ -75,10 +91,19 @@ def count_dice(logits: Tensor, labels: Tensor, targets: Targets) -> Tensor:
         found, truth = found & valid[:, None], truth & valid[:, None]
     axes = (0, *range(2, truth.ndim))
     planes = (found & truth, found & ~truth, ~found & truth)
-    here = torch.stack([plane.sum(axes) for plane in planes])
-    out = here.new_zeros((3, len(targets.names)))
-    out[:, list(targets.scored)] = here
+    counts = torch.stack([plane.sum(axes) for plane in planes])
+    out = counts.new_zeros((3, len(targets.names)))
+    out[:, list(targets.scored)] = counts
     return out
+
+
+def count_batch(logits: Tensor, batch: Batch, targets: Mapping[Supervision, Targets]) -> Tensor:
+    """As `count_dice`, each sample counted by the targets of its own supervision."""
+    parts = [
+        count_dice(take(logits, rows), take(batch.labels, rows), targets[supervision])
+        for supervision, rows in batch.by_supervision()
+    ]
+    return reduce(torch.add, parts)
 
 
 def as_counts(table: Tensor, names: tuple[str, ...]) -> DiceCounts:

@@ -1,19 +1,19 @@
 """What a federated method may change in a site's training: one frozen value of small parts.
 
-    Local(augmentations=..., terms=..., detours=..., corrections=..., turns=...)
+    LocalRule(augmentations=..., terms=..., gradient_rules=..., corrections=..., phases=...)
 
 is the site's half of a method. Each part is a value too (importable, so that it can be sent to the
-processes of several GPUs), and `+` joins two such halves. What is received in a round comes in a
-`Given`; what a site must remember from round to round lies in `TrainingState.memory`, which is
+processes of several GPUs), and `+` joins two rules. What a site receives in a round is in a
+`RoundContext`; what it must remember from round to round is in `TrainingState.memory`, which is
 saved with the network and never sent. In an iteration:
 
-    augmentations of the patches  ->  gradient of (loss + sum of terms), taken where the detours say
-    ->  corrections  ->  clipping  ->  the optimiser's step on the parameters whose turn it is
+    augmentations of the patches  ->  gradient of (loss + sum of terms), computed by the gradient
+    rules  ->  corrections  ->  clipping  ->  the optimiser's step on the parameters of this phase
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -21,19 +21,20 @@ import torch
 from torch import Tensor, nn
 
 from fednnunet.errors import InputError
+from fednnunet.network.tensors import Tensors
 from fednnunet.training.batches import Batch
 from fednnunet.training.state import TrainingState
 from fednnunet.training.targets import Targets
 
-Tensors = Mapping[str, Tensor]
 Measured = tuple[Tensor, Tensor]
 """Loss (scalar) and Dice counts (3, targets) of a batch, on the device."""
 
 Gradient = Callable[[Batch], Measured]
-"""Puts the gradient over a batch, at the parameters as they are now, in place of every `.grad`.
+"""Computes the gradient over a batch at the present parameters and replaces every `.grad` by it.
 
 The batch may be another one than the iteration's, or a part of it; the gradient is always that of
-a mean over its samples. Over several GPUs every process counts as it does in the iteration's batch.
+a mean over its samples. Over several GPUs every process has the weight that it has in the
+iteration's batch.
 """
 
 
@@ -41,8 +42,8 @@ a mean over its samples. Over several GPUs every process counts as it does in th
 class RoundContext:
     """What a site holds at the beginning of a round.
 
-    `start` is every tensor of its network then, the received ones among them; `shared` are the
-    names of those. `aside` is what came beside the weights (see `Method.asides`).
+    `start` has every tensor of its network at that time; `shared` are the names of those that were
+    received. `extras` are the auxiliary tensors that were received too (see `Method.extras`).
     """
 
     start: Tensors = field(default_factory=dict)
@@ -51,7 +52,7 @@ class RoundContext:
 
     @property
     def received(self) -> dict[str, Tensor]:
-        """The shared tensors as they came."""
+        """The shared tensors as they were received."""
         return {name: tensor for name, tensor in self.start.items() if name in self.shared}
 
     def on(self, device: torch.device) -> RoundContext:
@@ -67,7 +68,8 @@ class ForwardPass:
 
     `image` (b, c, z, y, x), `labels` (b, z, y, x) integers with -1 outside, `logits`
     (b, k, z, y, x) of the finest resolution, `features` (b, f, z, y, x) that its head reads (if
-    `Local.features`); in 2D without z. `targets` say what this site's labels teach.
+    `LocalRule.features`); in 2D without z. `targets` say what the labels of these samples teach;
+    samples whose labels teach something else come in a forward pass of their own.
     """
 
     network: nn.Module
@@ -80,14 +82,14 @@ class ForwardPass:
 
 
 Step = Callable[..., dict[str, Any]]
-"""A step of augmentation: takes and gives `image` (c, *patch) and `segmentation`, by name.
+"""A step of augmentation: takes and returns `image` (c, *patch) and `segmentation`, by name.
 
-It draws from the global generators, which the augmenter sets for each patch.
+It uses the global random generators, which the augmenter seeds for each patch.
 """
 
 
 class RoundAugmentation(Protocol):
-    """A step of augmentation that depends on what the round has given."""
+    """A step of augmentation that depends on what the site has received in the round."""
 
     def __call__(self, memory: Tensors, context: RoundContext, /) -> Step | None:
         """The step for a round, or None where there is nothing to change; `memory` is read only."""
@@ -97,26 +99,27 @@ class RoundAugmentation(Protocol):
 class Term(Protocol):
     """A part of the loss."""
 
-    def __call__(self, seen: ForwardPass, /) -> Tensor:
-        """A scalar to add to the loss: a mean over the pass's samples, or independent of them."""
+    def __call__(self, forward: ForwardPass, /) -> Tensor:
+        """A scalar to add to the loss: a mean over the samples, or independent of them."""
         ...
 
 
 class GradientRule(Protocol):
-    """Where, and on what, an iteration's gradient is taken."""
+    """At which parameters, and on which samples, an iteration's gradient is computed."""
 
     def __call__(
         self, state: TrainingState, batch: Batch, gradient: Gradient, context: RoundContext, /
     ) -> Measured:
         """Call `gradient` as often as needed; the last call's gradient is the iteration's.
 
-        The network must leave as it came, also where `gradient` raises (see `moves.moved`).
+        The network's tensors must be the same afterwards, also where `gradient` raises (see
+        `perturbation.perturbed`).
         """
         ...
 
 
 class Correction(Protocol):
-    """A augmentation of the gradient before it is clipped."""
+    """A change of the gradient before it is clipped."""
 
     def __call__(self, state: TrainingState, context: RoundContext, /) -> None:
         """Change the parameters' `.grad` in place; frozen and unused parameters have none."""
@@ -125,14 +128,19 @@ class Correction(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingPhase:
-    """For `share` of a round's iterations only the parameters that `trains` names are trained."""
+    """For `share` of a round's iterations only the parameters are trained that `trains` accepts.
+
+    `trains(name)` is asked for every parameter of the network.
+    """
 
     trains: Callable[[str], bool]
     share: float
 
     def __post_init__(self) -> None:
         if not 0 < self.share <= 1:
-            raise InputError(f"a turn's share is {self.share}", mend="choose above 0, at most 1")
+            raise InputError(
+                f"a training phase has the share {self.share}", mend="choose above 0, at most 1"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,8 +148,8 @@ class LocalRule:
     """A site's half of a method: nothing by default, which is plain training.
 
     `augmentations` are applied after the spatial augmentations and before those of intensity.
-    `terms` are added to the loss, `gradient_rules` say where the gradient is taken (the first is
-    the outermost), `corrections` change it in order, and `phases` divide a round's iterations among
+    `terms` are added to the loss, `gradient_rules` compute the gradient (the first is the
+    outermost), `corrections` change it in order, and `phases` divide a round's iterations among
     parts of the network. `features` asks for `ForwardPass.features`.
     """
 
@@ -155,7 +163,9 @@ class LocalRule:
     def __post_init__(self) -> None:
         total = sum(phase.share for phase in self.phases)
         if self.phases and abs(total - 1) > 1e-6:
-            raise InputError(f"the turns' shares sum to {total}", mend="let them sum to 1")
+            raise InputError(
+                f"the shares of the training phases sum to {total}", mend="let them sum to 1"
+            )
 
     def __add__(self, other: LocalRule) -> LocalRule:
         """Both; raises InputError where both divide the iterations."""
@@ -174,7 +184,7 @@ class LocalRule:
 def phase_lengths(
     phases: Sequence[TrainingPhase], iterations: int, names: Sequence[str]
 ) -> tuple[tuple[int, frozenset[str]], ...]:
-    """Numbers of iterations that sum to `iterations`, each with the `names` not trained in it."""
+    """Each phase's number of iterations, which sum to `iterations`, and the `names` it freezes."""
     if not phases:
         return ((iterations, frozenset()),)
     found, done, share = [], 0, 0.0

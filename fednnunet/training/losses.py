@@ -12,7 +12,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fednnunet.training.targets import Targets
+from fednnunet.planning.plan import Configuration
+from fednnunet.supervision import Supervision
+from fednnunet.task import Task
+from fednnunet.training.recipe import Recipe
+from fednnunet.training.targets import Targets, make_targets
 
 _SMOOTH = 1e-5
 
@@ -21,8 +25,9 @@ _SMOOTH = 1e-5
 class Loss:
     """Soft Dice plus cross-entropy of every resolution, weighted.
 
-    With `batch_dice` overlaps are summed over the batch before the ratio. `level_weights` has one
-    weight per resolution, finest first; those that are missing or zero are left out.
+    `targets` say what the labels teach. With `batch_dice` overlaps are summed over the batch
+    before the ratio. `level_weights` has one weight per resolution, finest first; resolutions
+    without a weight, or with weight 0, are left out.
     """
 
     targets: Targets
@@ -60,6 +65,20 @@ class Loss:
     def _sum(self, entropy: Tensor, p: Tensor, truth: Tensor, valid: Tensor | None) -> Tensor:
         dice = soft_dice(p, truth, valid, batch_dice=self.batch_dice)
         return self.cross_entropy_weight * entropy - self.dice_weight * dice
+
+
+def make_loss(
+    task: Task, supervision: Supervision, configuration: Configuration, recipe: Recipe
+) -> Loss:
+    """The loss of cases with that supervision, by a plan's configuration and a recipe."""
+    levels = len(configuration.architecture.stages) - 1
+    return Loss(
+        targets=make_targets(task, supervision),
+        batch_dice=configuration.batch_dice,
+        level_weights=level_weights(levels, deep_supervision=recipe.deep_supervision),
+        dice_weight=recipe.dice_weight,
+        cross_entropy_weight=recipe.cross_entropy_weight,
+    )
 
 
 def soft_dice(p: Tensor, truth: Tensor, valid: Tensor | None, *, batch_dice: bool) -> Tensor:

@@ -11,22 +11,37 @@ from fednnunet.errors import InputError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Augmentation:
-    """Probability of each change of a training patch; ranges are nnU-Net's.
-
-    `rotation`, `scaling`, `noise`, `brightness`, `contrast`, `gamma_inverted` and `gamma` are per
-    patch, `blur` and `low_resolution` per patch and then one half per channel, `mirror` per axis.
-    """
+    """Probability of each random augmentation of a training patch; their ranges are nnU-Net's."""
 
     rotation: float = 0.2
+    """Rotation, per patch."""
+
     scaling: float = 0.2
+    """Zoom in or out, per patch."""
+
     noise: float = 0.1
+    """Gaussian noise, per patch."""
+
     blur: float = 0.2
+    """Gaussian blur, per patch, and then one half per channel."""
+
     brightness: float = 0.15
+    """Multiplied brightness, per patch."""
+
     contrast: float = 0.15
+    """Contrast about the mean, per patch."""
+
     low_resolution: float = 0.25
+    """Simulated low resolution, per patch, and then one half per channel."""
+
     gamma_inverted: float = 0.1
+    """Gamma of the inverted intensities, per patch."""
+
     gamma: float = 0.3
+    """Gamma of the intensities, per patch."""
+
     mirror: bool = True
+    """Whether each axis is mirrored in one half of all patches."""
 
     def __post_init__(self) -> None:
         for name in self.__slots__:
@@ -35,47 +50,76 @@ class Augmentation:
                 raise InputError(f"the probability of {name} is {value}", mend="give 0 to 1")
 
     @property
-    def moves(self) -> bool:
-        """Whether patches are rotated or scaled, so that more than a patch must be read."""
+    def spatial(self) -> bool:
+        """Whether patches are rotated or scaled, for which more than a patch must be read."""
         return self.rotation > 0 or self.scaling > 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """Optimiser, rate, loss, sampling and augmentation of one way to train.
+    """Optimiser, learning rate, loss, sampling and augmentation of one way to train.
 
-    The rate is a function of the share of the *federation's* iterations that are done, so neither
-    rounds nor a restart reset it. `foreground` is the share of a batch whose patches are centred on
-    foreground. `clip` bounds the gradient's norm (0: no bound).
+    The learning rate is a function of the fraction of the *federation's* iterations that are done,
+    so that neither a new round nor a restart resets it.
     """
 
     name: str
+    """By which `training.recipe` chooses it."""
+
     optimiser: Literal["sgd", "adamw"]
+    """SGD with Nesterov momentum, or AdamW."""
+
     learning_rate: float
+    """The highest learning rate of the schedule."""
+
     schedule: Literal["polynomial", "one_cycle"]
+    """How the learning rate changes; see `learning_rate_at`."""
+
     weight_decay: float
+    """Weight decay of the optimiser."""
+
     momentum: float = 0.99
+    """Momentum of SGD, the first beta of AdamW."""
+
     clip: float = 12.0
+    """Bound on the gradient's norm (0: none)."""
+
     power: float = 0.9
+    """Exponent of the "polynomial" schedule."""
+
     learning_rate_steps: int = 1000
+    """Number of constant steps of the "polynomial" schedule: nnU-Net's epochs."""
+
     warm_up: float = 0.0
+    """Fraction of the "one_cycle" schedule in which the learning rate rises."""
+
     deep_supervision: bool = True
+    """Whether all decoder levels but the lowest have a loss, or only the finest."""
+
     foreground: float = 0.33
+    """Fraction of a batch whose patches are centred on foreground."""
+
     dice_weight: float = 1.0
+    """Weight of soft Dice in the loss."""
+
     cross_entropy_weight: float = 1.0
+    """Weight of cross-entropy in the loss."""
+
     augmentation: Augmentation = Augmentation()
+    """Random augmentations of training patches."""
 
     def __post_init__(self) -> None:
         if self.learning_rate <= 0 or self.learning_rate_steps < 1:
             raise InputError(
-                f"recipe {self.name} has learning rate {self.learning_rate}",
-                mend="give a learning rate above 0",
+                f"recipe {self.name} has learning_rate {self.learning_rate} and "
+                f"learning_rate_steps {self.learning_rate_steps}",
+                mend="give a learning rate above 0, and at least 1 step",
             )
         for name in ("momentum", "warm_up", "foreground"):
-            if not 0 <= getattr(self, name) <= 1:
+            value = getattr(self, name)
+            if not 0 <= value <= 1:
                 raise InputError(
-                    f"{name} of recipe {self.name} is not from 0 to 1",
-                    mend=f"give a {name} from 0 to 1",
+                    f"{name} of recipe {self.name} is {value}", mend="give a value from 0 to 1"
                 )
 
 
@@ -110,21 +154,22 @@ def recipe_named(name: str) -> Recipe:
 def learning_rate_at(recipe: Recipe, step: int, total: int) -> float:
     """Learning rate of iteration `step` (from 0) of `total` in the whole federation.
 
-    "polynomial" is nnU-Net's: rate * (1 - t) ** power, constant over each of `rate_steps` parts.
-    "one_cycle" (Smith and Topin 2019) rises along a cosine from 1/25 of the rate during `warm_up`
-    and falls along a cosine to nearly nothing.
+    With t from 0 to 1 over the federation, "polynomial" is nnU-Net's learning_rate *
+    (1 - t) ** power, constant over each of `learning_rate_steps` parts. "one_cycle" (Smith and
+    Topin 2019) rises along a cosine from 1/25 of `learning_rate` to all of it during `warm_up`, and
+    falls along a cosine to 1/1000.
     """
-    share = min(max(step / max(total, 1), 0.0), 1.0)
+    done = min(max(step / max(total, 1), 0.0), 1.0)
     if recipe.schedule == "polynomial":
-        part = math.floor(share * recipe.learning_rate_steps + 1e-9) / recipe.learning_rate_steps
+        part = math.floor(done * recipe.learning_rate_steps + 1e-9) / recipe.learning_rate_steps
         return float(recipe.learning_rate * (1 - part) ** recipe.power)
     low, end = recipe.learning_rate / 25, recipe.learning_rate / 1000
-    if share < recipe.warm_up:
-        return _cosine(low, recipe.learning_rate, share / recipe.warm_up)
+    if done < recipe.warm_up:
+        return _cosine(low, recipe.learning_rate, done / recipe.warm_up)
     return _cosine(
-        recipe.learning_rate, end, (share - recipe.warm_up) / max(1 - recipe.warm_up, 1e-9)
+        recipe.learning_rate, end, (done - recipe.warm_up) / max(1 - recipe.warm_up, 1e-9)
     )
 
 
-def _cosine(start: float, end: float, share: float) -> float:
-    return end + (start - end) * (1 + math.cos(math.pi * share)) / 2
+def _cosine(start: float, end: float, fraction: float) -> float:
+    return end + (start - end) * (1 + math.cos(math.pi * fraction)) / 2

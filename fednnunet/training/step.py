@@ -2,77 +2,81 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext, suppress
-from dataclasses import dataclass, field, replace
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from functools import partial, reduce
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
+from torch import Tensor
 
-from fednnunet.errors import FedNNUNetError
-from fednnunet.training.batches import Batch
-from fednnunet.training.counts import count_dice
+from fednnunet.supervision import Supervision
+from fednnunet.training.batches import Batch, take
+from fednnunet.training.counts import count_batch
 from fednnunet.training.device import Execution
 from fednnunet.training.features import capture_features
+from fednnunet.training.local_job import LocalJob
 from fednnunet.training.local_rule import (
     ForwardPass,
     Gradient,
     GradientRule,
-    LocalRule,
     Measured,
     RoundContext,
 )
 from fednnunet.training.losses import Loss
 from fednnunet.training.state import TrainingState
+from fednnunet.training.targets import Targets
 
 Backward = Callable[[TrainingState, int, Batch], Measured]
-"""`Stepper.gradient`, or what stands in its place."""
+"""`Stepper.gradient`, or a replacement for it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stepper:
     """What stays the same from one iteration to the next.
 
-    `micro_batch` samples go through the network at once; what that changes, `Execution` says.
-    `batch` is the whole batch over all GPUs, of which this process has a part; `ranks` counts the
-    processes. `local` is what a federated method changes, with what this round has `given` it.
+    `losses` has the loss of every supervision in the job. `micro_batch` samples go through the
+    network at once; what that changes, `Execution` says. `context` is the job's, on the device.
+    `ranks` counts the processes that share each batch.
     """
 
-    loss: Loss
+    job: LocalJob
     execution: Execution
+    losses: Mapping[Supervision, Loss]
     micro_batch: int
-    batch: int
-    clip: float
-    axes: int
-    local_rule: LocalRule = field(default_factory=LocalRule)
     context: RoundContext = field(default_factory=RoundContext)
     ranks: int = 1
 
     def __call__(
         self, state: TrainingState, batch: Batch, backward: Backward | None = None
     ) -> Measured:
-        """Train on one batch at the optimiser's rate. Returns loss and Dice counts, on the device.
+        """Train on one batch at the optimiser's learning rate.
 
-        `backward` stands in for `gradient`.
+        Returns the loss and the Dice counts, on the device. `backward` replaces `gradient`.
         """
         gradient: Gradient = partial(backward or self.gradient, state, len(batch))
-        for rule in reversed(self.local_rule.gradient_rules):
-            gradient = partial(_by_way_of, rule, state, gradient, self.context)
+        for rule in reversed(self.job.local_rule.gradient_rules):
+            gradient = partial(_apply_rule, rule, state, gradient, self.context)
         measured = gradient(batch)
         state.scaler.unscale_(state.optimiser)
-        for correct in self.local_rule.corrections:
+        for correct in self.job.local_rule.corrections:
             correct(state, self.context)
-        if self.clip:
+        if self.job.recipe.clip:
             params = state.network.parameters()
-            torch.nn.utils.clip_grad_norm_(params, self.clip, foreach=self.execution.fused)
+            torch.nn.utils.clip_grad_norm_(
+                params, self.job.recipe.clip, foreach=self.execution.fused
+            )
         if self.execution.fused:
             _begin_momentum(state.optimiser)
         state.scaler.step(state.optimiser)
         state.scaler.update()
         return measured
+
+    @property
+    def targets(self) -> dict[Supervision, Targets]:
+        """The targets of every supervision in the job."""
+        return {supervision: loss.targets for supervision, loss in self.losses.items()}
 
     def over_ranks(self, tensor: Tensor) -> Tensor:
         """The sum over the processes that share the batch."""
@@ -86,7 +90,7 @@ class Stepper:
         Raises torch.OutOfMemoryError with a part of the gradient in place.
         """
         state.optimiser.zero_grad(set_to_none=True)
-        over_all = self.batch * len(batch) / whole
+        over_all = self.job.configuration.batch * len(batch) / whole
         parts = []
         for start in range(0, len(batch), self.micro_batch):
             part = batch.part(start, start + self.micro_batch)
@@ -95,34 +99,92 @@ class Stepper:
         losses, counts = zip(*parts, strict=True)
         return torch.stack(losses).sum(), torch.stack(counts).sum(0)
 
-    def _backward(self, state: TrainingState, part: Batch, share: float, last: bool) -> Measured:
+    def _backward(self, state: TrainingState, part: Batch, weight: float, last: bool) -> Measured:
+        """Add `weight` times the gradient over one micro-batch; its loss, so weighted, and counts.
+
+        Samples whose labels teach the same go into one loss, weighted by their number.
+        """
         network = state.network if state.runner is None else state.runner
         part = part.to(self.execution.torch_device)
-        image = part.image.to(memory_format=self.execution.device.memory_format(self.axes))
+        axes = len(self.job.configuration.patch_vox)
+        image = part.image.to(memory_format=self.execution.device.memory_format(axes))
         with _accumulating(network, last):
             with self.execution.device.autocast():
-                with capture_features(state.network, self.local_rule.features) as features:
+                with capture_features(state.network, self.job.local_rule.features) as features:
                     logits = network(image)
-                loss = self.loss(logits, part.labels) * share
-                total = loss
-                if self.local_rule.terms:
-                    seen = ForwardPass(
-                        network=state.network,
-                        image=image,
-                        labels=part.labels,
-                        logits=logits[0],
-                        features=features[-1] if features else None,
-                        targets=self.loss.targets,
-                        context=self.context,
+                found = [
+                    self._loss(
+                        state,
+                        Batch(take(image, rows), take(part.labels, rows), (kind,) * len(rows)),
+                        [take(level, rows) for level in logits],
+                        take(features[-1], rows) if features else None,
+                        weight * (len(rows) / len(part)),
                     )
-                    total = (
-                        loss
-                        + torch.stack([term(seen) for term in self.local_rule.terms]).sum() * share
-                    )
+                    for kind, rows in part.by_supervision()
+                ]
+                losses, totals = zip(*found, strict=True)
+                loss, total = reduce(torch.add, losses), reduce(torch.add, totals)
             state.scaler.scale(total * self.ranks).backward()  # DDP takes the processes' mean
         with torch.no_grad():
-            counts = count_dice(logits[0].detach(), part.labels, self.loss.targets)
+            counts = count_batch(logits[0].detach(), part, self.targets)
         return loss.detach(), counts
+
+    def _loss(
+        self,
+        state: TrainingState,
+        samples: Batch,
+        logits: Sequence[Tensor],
+        features: Tensor | None,
+        weight: float,
+    ) -> tuple[Tensor, Tensor]:
+        """Loss of samples of one supervision, and its sum with the method's terms; weighted."""
+        supervised = self.losses[samples.supervision[0]]
+        loss = supervised(logits, samples.labels) * weight
+        if not self.job.local_rule.terms:
+            return loss, loss
+        forward = ForwardPass(
+            network=state.network,
+            image=samples.image,
+            labels=samples.labels,
+            logits=logits[0],
+            features=features,
+            targets=supervised.targets,
+            context=self.context,
+        )
+        terms = torch.stack([term(forward) for term in self.job.local_rule.terms])
+        return loss, loss + terms.sum() * weight
+
+
+def make_stepper(job: LocalJob, execution: Execution, *, ranks: int = 1) -> Stepper:
+    """The stepper of a job; `ranks` counts the processes that share each batch."""
+    return Stepper(
+        job=job,
+        execution=execution,
+        losses=job.losses(),
+        micro_batch=samples_at_once(job, execution),
+        context=job.context.on(execution.torch_device),
+        ranks=ranks,
+    )
+
+
+def samples_at_once(job: LocalJob, execution: Execution) -> int:
+    """Number of samples that go through the network together.
+
+    On a CPU in float32 two at a time are faster than a whole batch, since their feature maps stay
+    nearer to the cache, and take a fraction of the memory; in bfloat16 maps are half as large, and
+    the costs of a forward pass that do not depend on its size weigh more (a batch of 7 took 0.92 s
+    whole, 1.11 s by twos). Batches are divided only where that computes the same: with instance
+    normalisation, a Dice per sample and no ignored voxels, with which cross-entropy is a mean over
+    the known voxels of all samples that go through together. Otherwise the batch stays whole,
+    unless the execution bounds it: memory has priority then, and the step is close to the whole
+    batch's (see `Execution`).
+    """
+    configuration = job.configuration
+    if execution.micro_batch is not None:
+        return min(execution.micro_batch, configuration.batch)
+    same = job.plan.norm == "instance" and not configuration.batch_dice and not job.ignores
+    float32_on_cpu = execution.device.kind == "cpu" and execution.device.precision == "float32"
+    return min(2, configuration.batch) if same and float32_on_cpu else configuration.batch
 
 
 def set_learning_rate(optimiser: torch.optim.Optimizer, learning_rate: float) -> None:
@@ -131,66 +193,8 @@ def set_learning_rate(optimiser: torch.optim.Optimizer, learning_rate: float) ->
         group["lr"] = learning_rate
 
 
-def step_with_fallback(
-    step: Stepper, state: TrainingState, batch: Batch
-) -> tuple[Stepper, Measured]:
-    """Run one iteration; a gradient that runs out of the GPU's memory is taken in smaller parts.
-
-    Returns the stepper to go on with. Raises FedNNUNetError, before the optimiser's step, where one
-    sample does not fit. The optimiser's own lack of memory is not caught.
-    """
-    fitting = _Fitting(step)
-    measured = step(state, batch, fitting)
-    return fitting.step, measured
-
-
-class _Fitting:
-    """A stepper's gradient; its micro-batch is halved until the device's memory holds it."""
-
-    def __init__(self, step: Stepper) -> None:
-        self.step = step
-
-    def __call__(self, state: TrainingState, whole: int, batch: Batch) -> Measured:
-        before = [(buffer, buffer.clone()) for buffer in _running_statistics(state.network)]
-        while True:
-            with suppress(torch.OutOfMemoryError):
-                return self.step.gradient(state, whole, batch)
-            # Only here is the error gone, and with it the maps that its traceback holds.
-            state.optimiser.zero_grad(set_to_none=True)
-            for buffer, value in before:
-                buffer.copy_(value)
-            if self.step.execution.torch_device.type == "cuda":
-                torch.cuda.empty_cache()
-            size = min(self.step.micro_batch, len(batch))
-            if size <= 1 or self.step.ranks > 1:
-                raise _does_not_fit(self.step, size)
-            self.step = replace(self.step, micro_batch=size // 2)
-
-
-def _does_not_fit(step: Stepper, size: int) -> FedNNUNetError:
-    where = f"device {step.execution.device.name}"
-    if size > 1:
-        return FedNNUNetError(
-            f"{size} patches at once do not fit into the memory of each GPU",
-            where=where,
-            mend="set a lower sites.NAME.memory_gib for it: fewer then go through at once",
-        )
-    return FedNNUNetError(
-        "one patch alone does not fit into the GPU's memory: there is no smaller part",
-        where=where,
-        mend='end what else uses the GPU, train with device = "cpu", or lower '
-        "sites.NAME.memory_gib and plan anew in another run folder, for smaller patches",
-    )
-
-
-def _running_statistics(network: nn.Module) -> list[Tensor]:
-    """The tensors that a forward pass moves: those of batch normalisation."""
-    norms = [module for module in network.modules() if isinstance(module, _BatchNorm)]
-    return [buffer for module in norms for buffer in module.buffers()]
-
-
 def _begin_momentum(optimiser: torch.optim.Optimizer) -> None:
-    """Give what is trained for the first time, after other parameters, a momentum of zero.
+    """Give parameters that are trained for the first time, after others, a momentum of zero.
 
     That is what no momentum means, but torch's fused SGD takes either all of them or none.
     """
@@ -204,7 +208,7 @@ def _begin_momentum(optimiser: torch.optim.Optimizer) -> None:
                 optimiser.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
 
 
-def _by_way_of(
+def _apply_rule(
     rule: GradientRule,
     state: TrainingState,
     gradient: Gradient,

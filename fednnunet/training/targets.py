@@ -1,20 +1,21 @@
-"""What a site's labels teach: which targets there are, which voxels count, what is not annotated.
+"""A supervision as tensors: the groups of labels that a loss tells apart, and which voxels count.
 
-A site may have drawn only some of the task's labels. A voxel that it calls background may then be
+Labels may annotate only some of the task's classes. A voxel that they call background may then be
 any of the others, so the probabilities of those are added to the background's before the loss
 (marginal loss; Shi et al., Marginal loss and exclusion loss for partially supervised multi-organ
-segmentation, Medical Image Analysis 2021). A missing label is never taught as background.
+segmentation, Medical Image Analysis 2021). A class that is not annotated is never taught as
+background.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from fednnunet.errors import InputError
+from fednnunet.supervision import Supervision
 from fednnunet.task import Task
 
 
@@ -23,10 +24,11 @@ class Targets:
     """Labels of a task as a loss sees them.
 
     `groups` gives, per output of the loss, the label values it stands for: for a softmax task the
-    first is the background with all that the site has not annotated, and each other is one
+    first is the background with all classes that are not annotated, and each other is one
     annotated label; for regions each is one region whose values are all annotated. `outputs` are
     the network's outputs of each group (several are merged by adding probabilities). `scored` are
     the targets (positions in `Task.targets`) that the groups after the background stand for.
+    `ignore` is the label value of voxels that do not count, and `names` are the task's targets.
     """
 
     regions: bool
@@ -54,38 +56,39 @@ class Targets:
         return out
 
 
-def make_targets(task: Task, labels_here: Iterable[int] | None = None) -> Targets:
-    """Targets of a site that has annotated the label values `labels_here` (default: all).
+def make_targets(task: Task, supervision: Supervision | None = None) -> Targets:
+    """Targets of cases with that supervision (default: fully annotated).
 
-    Raises InputError where it has annotated nothing of the task.
+    Raises InputError where nothing of the task is annotated, or a value that it does not have.
     """
+    supervision = supervision or Supervision()
     every = set(range(1, len(task.labels)))
-    here = every if labels_here is None else set(labels_here) - {0, task.ignore}
-    if not here <= every or not here:
+    annotated = supervision.classes(task)
+    if not annotated <= every or not annotated:
         raise InputError(
-            f"the site annotates the values {sorted(here)}, the task has {sorted(every)}",
+            f"the labels annotate the values {sorted(annotated)}, the task has {sorted(every)}",
             mend="name at least one label of the task",
         )
     if task.regions:
-        whole = [i for i, values in enumerate(task.regions.values()) if set(values) <= here]
+        whole = [i for i, v in enumerate(task.regions.values()) if supervision.covers(v, task)]
         if not whole:
             raise InputError(
-                f"no region is made of the annotated values {sorted(here)} alone",
+                f"no region is made of the annotated values {sorted(annotated)} alone",
                 mend="annotate all labels of at least one region",
             )
         groups = tuple(tuple(list(task.regions.values())[i]) for i in whole)
         outputs: tuple[tuple[int, ...], ...] = tuple((i,) for i in whole)
         scored = tuple(whole)
     else:
-        missing = tuple(sorted(every - here))
-        known = tuple(sorted(here))
-        groups = ((0, *missing), *((value,) for value in known))
+        unknown = tuple(sorted(every - annotated))
+        known = tuple(sorted(annotated))
+        groups = ((0, *unknown), *((value,) for value in known))
         outputs, scored = groups, tuple(value - 1 for value in known)
     return Targets(
         regions=bool(task.regions),
         groups=groups,
         outputs=outputs,
         scored=scored,
-        ignore=task.ignore,
+        ignore=supervision.ignored(task),
         names=task.targets,
     )

@@ -3,127 +3,57 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
 
 from fednnunet.errors import InputError
 from fednnunet.federation.methods.catalogue import METHODS
-from fednnunet.federation.methods.method import Reply, State
-from fednnunet.federation.site.policy import SitePolicy
-from fednnunet.federation.site.trainer import SiteTrainer
-from fednnunet.federation.spec import Training
+from fednnunet.federation.methods.scaffold import Scaffold
+from fednnunet.federation.site.prepared import site_seed
 from fednnunet.federation.wire.extras import join, split
-from fednnunet.federation.wire.messages import EvaluateInvite, TrainInvite, TrainReply, pack
-from fednnunet.federation.wire.phases import Phase
+from fednnunet.federation.wire.messages import EvaluateInvite, pack
 from fednnunet.federation.wire.tensors import check_like
 from fednnunet.training.device import choose_execution
 from fednnunet.training.initial import initial_tensors
 from fednnunet.training.local_rule import LocalRule, RoundContext
-from fednnunet.training.loop import train
 from fednnunet.training.recipe import recipe_named
 from fednnunet.training.state import new_state
-from tests.training.fakes import blobs, small_plan
-from tests.training.test_step import META, batch, state, stepper
-
-CONFIGURATION = "3d_fullres"
-ROUNDS, ITERATIONS = 2, 2
-
-
-def a_trainer(folder: Path, name: str) -> SiteTrainer:
-    store = blobs(seed=len(name))
-    return SiteTrainer(
-        name=name,
-        base=folder / name,
-        plan=small_plan()[0],
-        configuration_name=CONFIGURATION,
-        store=store,
-        cases=store.names,
-        annotated=(0, 1, 2),
-        training=Training(rounds=ROUNDS, iterations_per_round=ITERATIONS, device="cpu"),
-        policy=SitePolicy(min_cases=3),
-    )
-
-
-def an_invite(
-    method: str, tensors, number: int, *, phase: Phase = "joint", resume_round: int | None = None
-) -> TrainInvite:
-    """A round in which a site that missed none takes part, on a schedule of `ROUNDS` rounds."""
-    return TrainInvite(
-        tensors=tensors,
-        run="",
-        method=method,
-        round=number,
-        phase=phase,
-        resume_round=number if resume_round is None else resume_round,
-        iterations=ITERATIONS,
-        schedule_start=number % ROUNDS * ITERATIONS,
-        schedule_length=ROUNDS * ITERATIONS,
-    )
-
-
-def rounds_alone(trainer: SiteTrainer, method: str):
-    """All rounds of one site whose weights come back unchanged, and its model."""
-    state = State(round=0, shared=METHODS[method].shared(first_tensors()))
-    replies = []
-    for number in range(ROUNDS):
-        replies.append(trainer.train(an_invite(method, join(state.shared, state.extras), number)))
-        merged = METHODS[method].merge(state, [as_method_sees(trainer.name, replies[-1])])
-        state = replace(merged, shared=split(replies[-1].tensors)[0])
-    shared = state.shared
-    invite = EvaluateInvite(tensors=shared, run="", method=method, round=ROUNDS, personal=True)
-    return replies, trainer.bundle(invite).weights
-
-
-def first_tensors():
-    return initial_tensors(small_plan()[0], CONFIGURATION, seed=0)
-
-
-def as_method_sees(site: str, reply: TrainReply) -> Reply:
-    tensors, extras = split(reply.tensors)
-    return Reply(site=site, tensors=tensors, extras=extras, cases=reply.cases, loss=reply.loss)
-
-
-def memory_of(trainer: SiteTrainer, number: int):
-    tensors = load_file(trainer.base / "state" / f"round_{number:04d}" / "state.safetensors")
-    return {name: tensor for name, tensor in tensors.items() if name.startswith("memory.")}
+from fednnunet.training.trainer import train
+from tests.contracts.helpers import an_invite, first_tensors, memory_of, rounds_alone
+from tests.federation.site_fakes import CONFIGURATION, ITERATIONS, ROUNDS, SmallSite, a_trainer
+from tests.training.fakes import a_job, small_plan
+from tests.training.steps import META, batch, state, stepper
 
 
 def is_plain_alone(method: str) -> bool:
     """Whether a site that is alone trains as if there were no federation."""
-    return METHODS[method].local_rule == LocalRule() or method.startswith("scaffold")
+    return METHODS[method].local_rule in (LocalRule(), Scaffold().build().local_rule)
 
 
-def plain_training(trainer: SiteTrainer, seed: int):
+def plain_training(trainer: SmallSite, seed: int):
     execution, recipe = choose_execution("cpu"), recipe_named("fast")
     weights = initial_tensors(trainer.plan, CONFIGURATION, seed=0)
     state = new_state(
         trainer.plan, trainer.configuration, recipe, execution, seed=seed, weights=weights
     )
-    train(
-        state,
-        trainer.store,
-        trainer.cases,
+    job = a_job(
+        store=trainer.store,
         plan=trainer.plan,
         configuration=trainer.configuration,
-        recipe=recipe,
-        execution=execution,
         iterations=ROUNDS * ITERATIONS,
         schedule_length=ROUNDS * ITERATIONS,
     )
+    train(state, job, execution)
     return state.network.state_dict()
 
 
 @pytest.mark.parametrize("method", sorted(m for m in METHODS if is_plain_alone(m)))
 def test_one_site_alone_equals_plain_training(tmp_path, method):
-    from fednnunet.federation.site.trainer import _seed
-
     trainer = a_trainer(tmp_path, "one")
     replies, own = rounds_alone(trainer, method)
     federated = {**own, **split(replies[-1].tensors)[0]}
-    plain = plain_training(trainer, _seed(0, "one"))
+    plain = plain_training(trainer, site_seed(0, "one"))
     assert all(torch.equal(federated[name], plain[name]) for name in plain)
 
 

@@ -13,7 +13,7 @@ from fednnunet.federation.coordinator.history import load_last, load_records, ro
 from fednnunet.federation.membership import Member
 from fednnunet.federation.methods.catalogue import METHODS
 from fednnunet.federation.wire.extras import split
-from tests.federation.test_rounds import SITES, PretendEngine, a_run, go
+from tests.federation.fakes import SITES, PretendEngine, a_run, go
 
 every_method = pytest.mark.parametrize("method", sorted(METHODS))
 LATE = {"a": Member(), "b": Member(), "c": Member(joins=3)}

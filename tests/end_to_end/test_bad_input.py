@@ -163,7 +163,7 @@ FAULTS = {
     ),
     "other channels": Fault(
         second_channel("south"),
-        ("['MRI', 'T2'], the task has ['MRI']", "where: site south, dataset.json", "use the same ch"),
+        ("['MRI', 'T2'], the task has ['MRI']", "where: site south, dataset.json", "use the same"),
     ),
     "an unknown key": Fault(
         toml("held_out", "hold_out"),

@@ -20,7 +20,7 @@ OTHERS = ("scaffold", "fedsam_bn_head", "per_fedavg", "fedgkd", "head_alternatin
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     names = ", ".join(f'"{name}"' for name in OTHERS)
-    toml = TOML.replace('method = "fedbn_head"', f'method = "{MAIN}"\nreferences = [{names}]')
+    toml = TOML.replace('method = "fedbn_head"', f'method = "{MAIN}"\nbaselines = [{names}]')
     root = tmp_path_factory.mktemp("rules")
     make_planned(
         make_federation(root, toml=toml.replace("public_rounds = 1", "public_rounds = 2")),

@@ -104,9 +104,9 @@ def shrink(path: Path) -> None:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """Every file under a folder and its bytes, but for the ledgers, which only ever grow."""
+    """Every file under a folder and its bytes, but for sites' ledgers and logs, which only grow."""
     return {
         str(path.relative_to(folder)): path.read_bytes()
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name != "ledger.jsonl"
+        if path.is_file() and path.name not in ("ledger.jsonl", "site.log")
     }

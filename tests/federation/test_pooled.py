@@ -2,51 +2,52 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from fednnunet.errors import InputError
+from fednnunet.federation.coordinator.engine import Deadline
 from fednnunet.federation.engines.in_process import InProcessEngine
-from fednnunet.federation.spec import Training
+from fednnunet.federation.training_spec import Training
 from fednnunet.federation.wire.messages import EvaluateInvite, TrainReply, pack, unpack
 from fednnunet.federation.workflows.pooled import NAME, pooled_engine, pooled_training
-from tests.contracts.test_local_training import CONFIGURATION, a_trainer, an_invite, initial_tensors
+from fednnunet.supervision import SiteSupervision, Supervision
+from fednnunet.training.initial import initial_tensors
+from tests.contracts.helpers import an_invite
+from tests.federation.site_fakes import CONFIGURATION, a_site
 
 
 class Hospital:
-    def __init__(self, trainer):
-        self.trainer = trainer
+    def __init__(self, prepared):
+        self.prepared = prepared
 
     def answer(self, data):
         raise AssertionError("a pooled training asks no site")
 
 
 def an_engine(tmp_path, **changes) -> InProcessEngine:
-    trainers = {name: a_trainer(tmp_path, name) for name in ("one", "other")}
-    trainers["other"] = replace(trainers["other"], **changes)
-    return InProcessEngine({name: Hospital(trainer) for name, trainer in trainers.items()})
+    sites = {"one": a_site(tmp_path, "one"), "other": a_site(tmp_path, "other", **changes)}
+    return InProcessEngine({name: Hospital(site) for name, site in sites.items()})
 
 
 def test_one_site_trains_on_the_cases_of_all(tmp_path):
     engine = an_engine(tmp_path)
     pooled = pooled_engine(engine, tmp_path)
-    trainer = pooled.local(NAME).trainer
+    site = pooled.local(NAME).prepared
     assert pooled.sites == (NAME,)
-    assert len(trainer.cases) == sum(len(engine.local(s).trainer.cases) for s in engine.sites)
-    for name in trainer.cases:
-        site, case = name.split("/")
-        assert trainer.store.case(name) is engine.local(site).trainer.store.case(case)
-    first = initial_tensors(trainer.plan, CONFIGURATION, seed=0)
-    (answer,) = pooled.ask({NAME: an_invite("pooled", first, 0)})
+    assert len(site.cases) == sum(len(engine.local(s).prepared.cases) for s in engine.sites)
+    for name in site.cases:
+        own, case = name.split("/")
+        assert site.store.case(name) is engine.local(own).prepared.store.case(case)
+    first = initial_tensors(site.plan, CONFIGURATION, seed=0)
+    (answer,) = pooled.ask({NAME: an_invite("pooled", first, 0)}, Deadline())
     assert isinstance(answer.reply, TrainReply)
-    assert answer.reply.cases == len(trainer.cases)
+    assert answer.reply.cases == len(site.cases)
     assert (tmp_path / "state" / "round_0001").is_dir()
 
 
 def test_a_site_without_training_cases_adds_none(tmp_path):
     pooled = pooled_engine(an_engine(tmp_path, cases=()), tmp_path)
-    assert {name.split("/")[0] for name in pooled.local(NAME).trainer.cases} == {"one"}
+    assert {name.split("/")[0] for name in pooled.local(NAME).prepared.cases} == {"one"}
 
 
 def test_over_a_network_it_is_refused(tmp_path):
@@ -57,9 +58,10 @@ def test_over_a_network_it_is_refused(tmp_path):
         pooled_engine(Remote(), tmp_path)
 
 
-def test_sites_that_draw_different_labels_are_refused(tmp_path):
-    with pytest.raises(InputError, match="draw different labels"):
-        pooled_engine(an_engine(tmp_path, annotated=(0, 1)), tmp_path)
+def test_sites_that_annotate_different_labels_are_refused(tmp_path):
+    partial = SiteSupervision(default=Supervision(kind="partial", annotated=(1,)))
+    with pytest.raises(InputError, match="annotate different labels"):
+        pooled_engine(an_engine(tmp_path, supervision=partial), tmp_path)
 
 
 def test_it_only_trains(tmp_path):

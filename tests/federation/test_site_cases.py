@@ -6,8 +6,10 @@ import pytest
 
 from fednnunet.errors import DataError, FedNNUNetError, InputError
 from fednnunet.federation.site.cases import check_annotated, site_cases
-from fednnunet.federation.spec import FOLDS, SiteSpec, Training
+from fednnunet.federation.spec import SiteSpec
+from fednnunet.federation.training_spec import FOLDS, Training
 from fednnunet.planning.fingerprint import CaseFingerprint
+from fednnunet.supervision import SiteSupervision, Supervision
 from fednnunet.task import Task
 
 TASK = Task(name="t", channels=("MRI",), labels=("background", "a"))
@@ -100,7 +102,7 @@ def test_a_fold_that_is_not_there_is_refused():
         Training(fold=5)
 
 
-def test_labels_that_a_site_says_it_does_not_draw_are_named(folder):
+def test_labels_that_a_site_says_it_does_not_annotate_are_named(folder):
     task = Task(name="t", channels=("MRI",), labels=("background", "a", "b"))
     cases = split(SiteSpec(folder=folder)).training[:3]
 
@@ -111,9 +113,10 @@ def test_labels_that_a_site_says_it_does_not_draw_are_named(folder):
         )  # fmt: skip
 
     measured = [holding(9, 4, 0), holding(9, 0, 1234), holding(9, 1, 1)]
-    check_annotated(cases, measured, task, (0, 1, 2), site="s")
+    check_annotated(cases, measured, task, SiteSupervision(), site="s")
+    only_a = SiteSupervision(default=Supervision(kind="partial", annotated=(1,)))
     with pytest.raises(FedNNUNetError, match="2 faults") as caught:
-        check_annotated(cases, measured, task, (0, 1), site="s")
+        check_annotated(cases, measured, task, only_a, site="s")
     said = str(caught.value)
     assert f"case {cases[1].name} has label 2 (b)" in said and "1,234 voxels" in said
     assert cases[0].name not in said

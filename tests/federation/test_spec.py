@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 
 from fednnunet.errors import FedNNUNetError, InputError
+from fednnunet.federation.methods.fedease import FedEase
 from fednnunet.federation.spec import read_federation
+from fednnunet.supervision import SiteSupervision, Supervision
 
 TASK = """
 [task]
@@ -38,14 +40,15 @@ def test_folders_are_relative_to_the_file(write, tmp_path):
     federation = read_federation(write(TASK + SITES))
     assert federation.sites["one"].folder == tmp_path / "one"
     assert list(federation.sites) == ["one", "two"]
-    assert federation.training.method == "fedease"
+    assert federation.training.method == FedEase()
 
 
 def test_partial_sites_annotate_what_they_say(write):
     text = TASK + SITES + 'labels = "partial"\nannotated = ["b"]\n'
     federation = read_federation(write(text))
-    assert federation.annotated_values("two") == (0, 2)
-    assert federation.annotated_values("one") == (0, 1, 2)
+    partial = Supervision(kind="partial", annotated=(2,))
+    assert federation.supervision("two") == SiteSupervision(default=partial)
+    assert federation.supervision("one") == SiteSupervision()
 
 
 @pytest.mark.parametrize(

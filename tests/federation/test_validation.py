@@ -15,12 +15,12 @@ from fednnunet.federation.coordinator.history import load_records
 from fednnunet.federation.coordinator.rounds import run_rounds
 from fednnunet.federation.coordinator.validation import Validation, mean_dice
 from fednnunet.federation.membership import Member
-from fednnunet.federation.spec import Training
+from fednnunet.federation.training_spec import Training
 from fednnunet.federation.wire.messages import EvaluateInvite, EvaluateReply
 from fednnunet.inference.best_bundle import FOLDER, best_bundle
 from fednnunet.inference.bundle import read_bundle
 from fednnunet.training.initial import initial_tensors
-from tests.federation.test_rounds import SITES, PretendEngine, a_run
+from tests.federation.fakes import SITES, PretendEngine, a_run
 
 
 def scores(dice):
@@ -35,9 +35,9 @@ class Judging(PretendEngine):
         super().__init__(**settings)
         self.dice, self.silent, self.judged = dice, silent, []
 
-    def ask(self, invites):
+    def ask(self, invites, deadline):
         if not isinstance(next(iter(invites.values())), EvaluateInvite):
-            yield from super().ask(invites)
+            yield from super().ask(invites, deadline)
             return
         for site, invite in invites.items():
             self.judged.append((site, invite))
@@ -80,9 +80,7 @@ def test_where_tensors_are_private_sites_judge_their_own_and_last_the_merged_mod
     go(tmp_path, engine, "fedbn_head", personal_rounds=1)
     asked = {invite.round: invite for _, invite in engine.judged}
     assert [asked[number].personal for number in range(1, 8)] == [True] * 5 + [False] * 2
-    assert (
-        asked[4].tensors and not asked[5].tensors
-    )  # round 5 is personal: nothing of ours
+    assert asked[4].tensors and not asked[5].tensors  # round 5 is personal: nothing of ours
     assert all(invite.brief for invite in asked.values())
 
 

@@ -11,6 +11,7 @@ from scipy import ndimage
 
 from fednnunet import io
 from fednnunet.dataset import read_dataset
+from fednnunet.federation.methods.catalogue import PRESETS
 from fednnunet.federation.spec import read_federation
 
 
@@ -18,7 +19,7 @@ def test_a_federation_is_written_and_read(tmp_path: Path, phantoms: ModuleType) 
     path = phantoms.make_federation(tmp_path, train=2, test=1)
     federation = read_federation(path)
     assert sorted(federation.sites) == ["north", "south", "west"]
-    assert federation.training.method == "fedbn_head"
+    assert federation.training.method == PRESETS["fedbn_head"]
     for name, site in federation.sites.items():
         dataset = read_dataset(site.folder, federation.task, site=name)
         assert len(dataset.cases) == 2

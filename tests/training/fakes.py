@@ -11,6 +11,11 @@ from fednnunet.device import Device
 from fednnunet.planning.plan import Architecture, Configuration, Intensity, Plan, Stage
 from fednnunet.task import Task
 from fednnunet.training.device import Execution
+from fednnunet.training.local_job import LocalJob
+from fednnunet.training.recipe import RECIPES
+from fednnunet.training.state import TrainingState
+from fednnunet.training.summary import TrainSummary
+from fednnunet.training.trainer import train
 
 CPU = Execution(device=Device(), fused=False)
 
@@ -133,3 +138,29 @@ def blobs(count: int = 3, *, shape: Sequence[int] = (12, 11, 13), channels: int 
         data = seg[None] + rng.normal(0, 0.3, (channels, *shape))
         cases[f"case{index}"] = MemoryCase(data.astype(np.float32), seg.astype(np.int16))
     return MemoryStore(cases)
+
+
+def a_job(**changes: object) -> LocalJob:
+    """A job on `blobs` with a small plan and the recipe "fast"; `changes` replace its fields."""
+    plan, configuration = small_plan()
+    store = changes.get("store") or blobs()
+    values: dict = {
+        "store": store,
+        "names": store.names,
+        "plan": plan,
+        "configuration": configuration,
+        "recipe": RECIPES["fast"],
+        "iterations": 1,
+        "schedule_length": 4,
+    }
+    return LocalJob(**{**values, **changes})
+
+
+def names_of(state: TrainingState, chosen) -> frozenset[str]:
+    """The names of the parameters for which `chosen(name)` holds."""
+    return frozenset(name for name in state.parameters if chosen(name))
+
+
+def train_on_cpu(state: TrainingState, **changes: object) -> TrainSummary:
+    """Train on the job that `a_job` makes of `changes`."""
+    return train(state, a_job(**changes), CPU)

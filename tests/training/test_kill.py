@@ -22,21 +22,16 @@ PROGRAM = f"""
 import sys
 import torch
 from pathlib import Path
-from fednnunet.training.loop import train
 from fednnunet.training.recipe import RECIPES
 from fednnunet.training.state import load, new_state, save
-from tests.training.fakes import CPU, blobs, small_plan
+from tests.training.fakes import CPU, small_plan, train_on_cpu
 torch.set_num_threads(1)
 folder = Path(sys.argv[1])
 plan, configuration = small_plan()
-store = blobs()
 state = new_state(plan, configuration, RECIPES["fast"], CPU, seed=1)
 load(state, folder)
 while state.step < {STEPS}:
-    train(
-        state, store, store.names, plan=plan, configuration=configuration,
-        recipe=RECIPES["fast"], execution=CPU, iterations=1, schedule_length={STEPS},
-    )
+    train_on_cpu(state, iterations=1, schedule_length={STEPS})
     save(state, folder)
 """
 

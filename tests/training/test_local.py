@@ -9,12 +9,11 @@ from torch import nn
 from fednnunet.errors import InputError
 from fednnunet.training.features import capture_features
 from fednnunet.training.local_rule import LocalRule, RoundContext, TrainingPhase, phase_lengths
-from fednnunet.training.loop import train
 from fednnunet.training.perturbation import gradients, norm, perturbed
 from fednnunet.training.recipe import RECIPES
 from fednnunet.training.state import load, new_state, save
-from tests.training.fakes import CPU, blobs, small_plan
-from tests.training.test_step import batch, state, stepper
+from tests.training.fakes import CPU, names_of, small_plan, train_on_cpu
+from tests.training.steps import batch, state, stepper
 
 
 def odd(name):
@@ -35,7 +34,7 @@ def test_two_halves_are_joined_in_order():
     assert LocalRule() + one == one + LocalRule() == one
 
 
-def test_turns_that_do_not_fill_a_round_are_refused():
+def test_phases_that_do_not_fill_a_round_are_refused():
     with pytest.raises(InputError, match=r"sum to 0\.5"):
         LocalRule(phases=(TrainingPhase(trains=odd, share=0.5),))
     whole = LocalRule(phases=(TrainingPhase(trains=odd, share=1.0),))
@@ -44,7 +43,7 @@ def test_turns_that_do_not_fill_a_round_are_refused():
 
 
 @pytest.mark.parametrize("iterations", [0, 1, 2, 5, 25])
-def test_turns_share_out_every_iteration(iterations):
+def test_phases_share_out_every_iteration(iterations):
     phases = (TrainingPhase(trains=odd, share=0.5), TrainingPhase(trains=even, share=0.5))
     (first, resting), (second, others) = phase_lengths(phases, iterations, ("a.weight", "a.bias"))
     assert first + second == iterations and abs(first - second) <= 1
@@ -52,37 +51,21 @@ def test_turns_share_out_every_iteration(iterations):
     assert phase_lengths((), iterations, ("a",)) == ((iterations, frozenset()),)
 
 
-def a_stretch(here, plan, configuration, iterations, **changes):
-    store = blobs()
-    return train(
-        here,
-        store,
-        store.names,
-        plan=plan,
-        configuration=configuration,
-        recipe=RECIPES["fast"],
-        execution=CPU,
-        iterations=iterations,
-        schedule_length=4,
-        **changes,
-    )
-
-
-def test_turns_are_stretches_one_after_the_other():
+def test_phases_are_trainings_one_after_the_other():
     plan, configuration = small_plan()
     one, two = (
         new_state(plan, configuration, RECIPES["fast"], CPU, seed=1),
         new_state(plan, configuration, RECIPES["fast"], CPU, seed=1),
     )
     phases = (TrainingPhase(trains=odd, share=0.5), TrainingPhase(trains=even, share=0.5))
-    a_stretch(one, plan, configuration, 4, local_rule=LocalRule(phases=phases))
-    a_stretch(two, plan, configuration, 2, trains=odd)
-    a_stretch(two, plan, configuration, 2, trains=even)
+    train_on_cpu(one, iterations=4, local_rule=LocalRule(phases=phases))
+    train_on_cpu(two, iterations=2, frozen=names_of(two, even))
+    train_on_cpu(two, iterations=2, frozen=names_of(two, odd))
     for p, q in zip(one.network.parameters(), two.network.parameters(), strict=True):
         assert torch.equal(p, q) and p.requires_grad
 
 
-def test_a_detour_that_only_asks_for_the_gradient_changes_nothing():
+def test_a_gradient_rule_that_only_asks_for_the_gradient_changes_nothing():
     def straight(state, batch, gradient, context):
         return gradient(batch)
 
@@ -94,7 +77,7 @@ def test_a_detour_that_only_asks_for_the_gradient_changes_nothing():
         assert torch.equal(p, q)
 
 
-def test_a_detour_over_a_part_takes_the_mean_over_that_part():
+def test_a_gradient_rule_over_a_part_takes_the_mean_over_that_part():
     def first_half(state, batch, gradient, context):
         return gradient(batch.part(0, 2))
 
@@ -106,7 +89,7 @@ def test_a_detour_over_a_part_takes_the_mean_over_that_part():
         torch.testing.assert_close(p, q, rtol=1e-4, atol=1e-6)
 
 
-def test_the_first_detour_is_the_outermost():
+def test_the_first_gradient_rule_is_the_outermost():
     order = []
 
     def named(name):
@@ -149,7 +132,7 @@ def test_a_term_sees_what_the_finest_head_reads():
     assert seen[0].features.shape[1] == head.in_channels
 
 
-def test_watching_ends():
+def test_capturing_features_ends():
     network = state().network
     with capture_features(network) as features:
         network(batch().image)
@@ -158,7 +141,7 @@ def test_watching_ends():
 
 
 @pytest.mark.parametrize("fails", [False, True])
-def test_moved_parameters_come_home_to_the_last_bit(fails):
+def test_perturbed_parameters_come_back_to_the_last_bit(fails):
     network = nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3))
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     steps = {name: torch.rand_like(p) for name, p in network.named_parameters()}
@@ -196,7 +179,7 @@ def test_memory_is_saved_and_loaded(tmp_path):
     assert all(torch.equal(tensor, there.memory[n]) for n, tensor in here.memory.items())
 
 
-def test_given_tells_received_from_own():
+def test_the_context_tells_received_from_own():
     context = RoundContext(
         start={"a": torch.ones(1), "b": torch.zeros(1)}, shared=frozenset({"a"}), extras={}
     )

@@ -5,13 +5,18 @@ import torch
 import torch.nn.functional as F
 
 from fednnunet.errors import InputError
+from fednnunet.supervision import Supervision, partial_supervision
 from fednnunet.training.losses import Loss, level_weights, shrink, soft_dice
 from fednnunet.training.targets import make_targets
 from tests.training.fakes import small_task
 
 
-def loss(task=None, here=None, *, batch_dice=False, levels=(1.0,), **weights):
-    targets = make_targets(task or small_task(), here)
+def partial(*annotated):
+    return Supervision(kind="partial", annotated=annotated)
+
+
+def loss(task=None, supervision=None, *, batch_dice=False, levels=(1.0,), **weights):
+    targets = make_targets(task or small_task(), supervision)
     return Loss(targets=targets, batch_dice=batch_dice, level_weights=levels, **weights)
 
 
@@ -71,7 +76,7 @@ def test_all_ignored_is_finite():
 def test_a_label_that_is_not_annotated_is_never_taught_as_background():
     logits, labels = example()
     labels[labels == 2] = 0  # this site draws label 1 alone
-    here = loss(here=(0, 1))
+    here = loss(supervision=partial(1))
     value = here([logits], labels)
     swapped = logits.detach()[:, [2, 1, 0]]  # moves probability between background and label 2
     torch.testing.assert_close(here([swapped], labels), value.detach())
@@ -86,25 +91,28 @@ def test_a_label_that_is_not_annotated_is_never_taught_as_background():
 def test_a_site_that_annotates_all_has_the_plain_loss():
     logits, labels = example()
     torch.testing.assert_close(
-        loss(here=(0, 1, 2))([logits], labels), loss()([logits], labels), rtol=0, atol=0
+        loss(supervision=partial_supervision((0, 1, 2), small_task()))([logits], labels),
+        loss()([logits], labels),
+        rtol=0,
+        atol=0,
     )
 
 
 def test_regions_with_a_label_that_is_not_annotated_are_left_out():
     task = small_task(regions={"whole": (1, 2), "core": (2,)})
     logits, labels = example(2)
-    value = loss(task, (0, 2))([logits], labels)
+    value = loss(task, partial(2))([logits], labels)
     value.backward()
     assert not logits.grad[:, 0].any() and logits.grad[:, 1].any()
     with pytest.raises(InputError, match="no region"):
-        make_targets(task, (0, 1))
+        make_targets(task, partial(1))
 
 
 def test_what_a_site_annotates_must_be_of_the_task():
-    with pytest.raises(InputError, match="annotates"):
-        make_targets(small_task(), (0,))
-    with pytest.raises(InputError, match="annotates"):
-        make_targets(small_task(), (0, 7))
+    with pytest.raises(InputError, match="annotate the values"):
+        make_targets(small_task(), partial(0))
+    with pytest.raises(InputError, match="annotate the values"):
+        make_targets(small_task(), partial(7))
 
 
 def test_levels_are_weighted_and_the_lowest_is_left_out():

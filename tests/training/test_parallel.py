@@ -12,13 +12,12 @@ from fednnunet.federation.methods.fedproto import NearPrototypes
 from fednnunet.federation.methods.fedsam import SAMGradient
 from fednnunet.federation.methods.scaffold import Controlled
 from fednnunet.training.device import Execution
-from fednnunet.training.local_job import LocalJob
 from fednnunet.training.local_rule import LocalRule, RoundContext, TrainingPhase
-from fednnunet.training.loop import train
 from fednnunet.training.parallel import rank_execution, unlike_one_device
 from fednnunet.training.recipe import RECIPES
 from fednnunet.training.state import new_state
-from tests.training.fakes import CPU, blobs, small_plan, small_task
+from fednnunet.training.trainer import train
+from tests.training.fakes import CPU, a_job, blobs, names_of, small_plan, small_task
 
 
 def is_encoder(name):
@@ -51,21 +50,17 @@ def run(execution, local=EVERYTHING, store=None):
     store, recipe = store or blobs(), RECIPES["nnunet"]
     state = new_state(plan, configuration, recipe, CPU, seed=1)
     weights = {name: tensor.clone() for name, tensor in state.network.state_dict().items()}
-    summary = train(
-        state,
-        store,
-        store.names,
+    job = a_job(
+        store=store,
         plan=plan,
         configuration=configuration,
         recipe=recipe,
-        execution=execution,
         iterations=3,
-        schedule_length=4,
         local_rule=local + LocalRule(terms=(pull,)),
         context=RoundContext(start=weights, shared=frozenset(weights), extras=PROTOTYPES),
-        trains=lambda name: not name.startswith("heads"),
+        frozen=names_of(state, lambda name: name.startswith("heads")),
     )
-    return state, summary
+    return state, train(state, job, execution)
 
 
 def test_two_processes_train_like_one():
@@ -111,17 +106,7 @@ def test_a_mistake_in_a_process_is_told_with_its_cause():
 def test_what_devices_compute_otherwise_than_one_is_noted():
     def note(**changes):
         plan, configuration = small_plan(**changes)
-        local_job = LocalJob(
-            store=blobs(),
-            names=("case0",),
-            plan=plan,
-            configuration=configuration,
-            recipe=RECIPES["nnunet"],
-            iterations=1,
-            schedule_length=1,
-            schedule_start=0,
-        )
-        return " ".join(unlike_one_device(local_job))
+        return " ".join(unlike_one_device(a_job(plan=plan, configuration=configuration)))
 
     assert note() == ""
     assert "takes Dice over" in note(batch_dice=True)

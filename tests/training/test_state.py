@@ -7,10 +7,10 @@ import torch
 
 from fednnunet.errors import InputError
 from fednnunet.network.roles import role
-from fednnunet.training.loop import train
 from fednnunet.training.recipe import RECIPES
 from fednnunet.training.state import CURRENT, PREVIOUS, load, new_state, save
-from tests.training.fakes import CPU, blobs, small_plan
+from fednnunet.training.trainer import train
+from tests.training.fakes import CPU, a_job, blobs, names_of, small_plan
 
 STORE = blobs()
 
@@ -20,24 +20,18 @@ def fresh(recipe="fast", seed=1, **changes):
     return new_state(plan, configuration, RECIPES[recipe], CPU, seed=seed)
 
 
-def is_head(name):
-    return role(name) == "head"
-
-
-def go_on(state, iterations, *, recipe="fast", execution=CPU, trains=None, **changes):
+def go_on(state, iterations, *, recipe="fast", execution=CPU, frozen=frozenset(), **changes):
     plan, configuration = small_plan(**changes)
-    return train(
-        state,
-        STORE,
-        STORE.names,
+    job = a_job(
+        store=STORE,
         plan=plan,
         configuration=configuration,
         recipe=RECIPES[recipe],
-        execution=execution,
         iterations=iterations,
         schedule_length=8,
-        trains=trains,
+        frozen=frozen,
     )
+    return train(state, job, execution)
 
 
 def equal(a, b):
@@ -83,9 +77,9 @@ def test_parts_trained_at_different_times_train_fused_as_one_by_one():
     for fused in (True, False):
         execution = replace(CPU, fused=fused)
         state = new_state(plan, configuration, RECIPES["nnunet"], execution, seed=1)
-        first = {"recipe": "nnunet", "execution": execution, "trains": is_head}
-        go_on(state, 2, **first)
-        go_on(state, 2, **(first | {"trains": None}))
+        body = names_of(state, lambda name: role(name) != "head")
+        go_on(state, 2, recipe="nnunet", execution=execution, frozen=body)
+        go_on(state, 2, recipe="nnunet", execution=execution)
         states.append(state)
     pairs = zip(*(state.network.parameters() for state in states), strict=True)
     for p, q in pairs:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import weakref
+from dataclasses import replace
 
 import pytest
 import torch
@@ -8,39 +9,13 @@ import torch
 from fednnunet.device import Device
 from fednnunet.errors import FedNNUNetError
 from fednnunet.federation.methods.fedsam import SAMGradient
-from fednnunet.training.batches import Batch
-from fednnunet.training.device import Execution, Machine, choose_execution
+from fednnunet.supervision import SiteSupervision, Supervision
+from fednnunet.training.device import Execution, choose_execution
 from fednnunet.training.local_rule import LocalRule
-from fednnunet.training.losses import Loss
+from fednnunet.training.out_of_memory import step_with_fallback
 from fednnunet.training.recipe import RECIPES
-from fednnunet.training.state import new_state
-from fednnunet.training.step import Stepper, step_with_fallback
-from fednnunet.training.targets import make_targets
-from tests.training.fakes import CPU, small_plan, small_task
-
-META = choose_execution("meta", machine=Machine())
-
-
-def batch(count=4, axes=3):
-    generator = torch.Generator().manual_seed(0)
-    image = torch.randn(count, 1, *(8,) * axes, generator=generator)
-    labels = torch.randint(-1, 3, (count, *(8,) * axes), generator=generator, dtype=torch.int16)
-    return Batch(image, labels)
-
-
-def stepper(execution=CPU, *, micro_batch=4, task=None, here=None, axes=3, **changes):
-    loss = Loss(
-        targets=make_targets(task or small_task(), here),
-        batch_dice=False,
-        level_weights=(2 / 3, 1 / 3),
-    )
-    values = {"loss": loss, "execution": execution, "micro_batch": micro_batch}
-    return Stepper(**{**values, "batch": 4, "clip": 12.0, "axes": axes, **changes})
-
-
-def state(execution=CPU, recipe="nnunet", **changes):
-    plan, configuration = small_plan(features=(4, 6, 8), **changes)
-    return new_state(plan, configuration, RECIPES[recipe], execution, seed=1)
+from tests.training.fakes import small_task
+from tests.training.steps import META, batch, state, stepper
 
 
 @pytest.mark.parametrize("micro_batch", [1, 2, 3])
@@ -71,7 +46,9 @@ def test_a_whole_step_runs_on_the_meta_device(recipe, axes, regions):
 
 
 def test_a_partial_label_set_runs_on_the_meta_device():
-    loss, _ = stepper(META, here=(0, 2))(state(META), batch())
+    partial = Supervision(kind="partial", annotated=(2,))
+    step = stepper(META, supervision=SiteSupervision(default=partial))
+    loss, _ = step(state(META), replace(batch(), supervision=(partial,) * 4))
     assert loss.device.type == "meta"
 
 
@@ -154,8 +131,8 @@ def test_the_maps_of_a_failed_pass_are_gone_when_memory_is_cleared(monkeypatch):
     assert held[:2] == [[], [False]]
 
 
-def test_a_detour_is_repeated_in_smaller_parts_where_it_stands():
-    """Its second gradient fails: the first, and what the detour made of it, stay."""
+def test_a_gradient_rule_is_repeated_in_smaller_parts_where_it_stands():
+    """Its second gradient fails: the first, and what the gradient rule made of it, stay."""
     easy, hard = state(), state()
     hard.runner = TooSmall(hard.network, 1, spared=2)
     local = LocalRule(gradient_rules=(SAMGradient(rho=0.1),))

@@ -14,18 +14,18 @@ from fednnunet.federation.coordinator.engine import Engine
 from fednnunet.federation.coordinator.exchange import ask
 from fednnunet.federation.coordinator.history import RoundRecord
 from fednnunet.federation.methods.method import Reply, State, by_cases
-from fednnunet.federation.methods.updates import Pulls
+from fednnunet.federation.methods.updates import UpdateProducts
 from fednnunet.federation.wire.messages import ProbeInvite, ProbeReply
 from fednnunet.federation.wire.tensors import weighted_mean
 
 
 def divergence(state: State, replies: Sequence[Reply]) -> dict[str, float]:
     """For each site 1 - cosine between its change and the mean change of the others, by cases."""
-    pulls, cases = Pulls.of(state, replies), by_cases(replies)
+    products, cases = UpdateProducts.of(state, replies), by_cases(replies)
     found = {}
-    for site in pulls.sites:
+    for site in products.sites:
         others = {name: count for name, count in cases.items() if name != site}
-        found[site] = 1 - pulls.cosine({site: 1.0}, others)
+        found[site] = 1 - products.cosine({site: 1.0}, others)
     return found
 
 
@@ -37,20 +37,18 @@ def without(replies: Sequence[Reply], site: str) -> dict[str, Tensor]:
 
 def ask_leave_one_out(
     engine: Engine, invite: ProbeInvite, replies: Sequence[Reply]
-) -> dict[str, float]:
-    """What the model made without a site is missing there, of each site that answers.
+) -> tuple[dict[str, float], dict[str, str]]:
+    """The Dice loss at each site of the model made without it, and what sites failed in words.
 
-    Each is sent `invite` with the tensors of that model.
+    Each site is sent `invite` with the tensors of that model.
     """
     invites = {
         reply.site: replace(invite, tensors=without(replies, reply.site)) for reply in replies
     }
-    answers = ask(engine, invites, ProbeReply).replies
-    return {
-        site: answer.reply.dice_loss
-        for site, answer in answers.items()
-        if isinstance(answer.reply, ProbeReply)
-    }
+    answers = ask(engine, invites, ProbeReply)
+    losses = {site: answer.reply.dice_loss for site, answer in answers.replies.items()}
+    faults = {s: f"no leave-one-out Dice loss: {e.what}" for s, e in answers.errors.items()}
+    return losses, faults
 
 
 def write_contribution(history: Sequence[RoundRecord], folder: Path) -> None:

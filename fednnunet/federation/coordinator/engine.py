@@ -1,8 +1,9 @@
-"""How the coordinator reaches sites: the one interface that `rounds.py` knows."""
+"""How the coordinator reaches sites: the one interface to them that it knows, and its deadline."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -12,7 +13,7 @@ from fednnunet.federation.wire.messages import Message
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What came of one invite: a reply, or the error that the site gave instead."""
+    """What came of one invite: a message of the site, or why none could be read."""
 
     site: str
     reply: Message | None = None
@@ -21,14 +22,47 @@ class Answer:
     bytes_from_site: int = 0
 
 
+class Deadline:
+    """Until when answers are awaited, in seconds of `clock`; it may be brought forward.
+
+    No `seconds` means without end. Tests give a clock of their own.
+    """
+
+    def __init__(
+        self, seconds: float | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._clock = clock
+        self._end = None if seconds is None else clock() + seconds
+
+    @property
+    def remaining_s(self) -> float | None:
+        """Seconds left, at least 0; None without a deadline."""
+        return None if self._end is None else max(self._end - self._clock(), 0.0)
+
+    @property
+    def passed(self) -> bool:
+        """Whether answers that come now are late."""
+        return self.remaining_s == 0.0
+
+    def shorten(self, seconds: float) -> None:
+        """Wait so many seconds from now at most."""
+        end = self._clock() + seconds
+        self._end = end if self._end is None else min(self._end, end)
+
+
 class Engine(Protocol):
-    """Carries invites to sites and replies back."""
+    """Carries invites to sites and their answers back."""
 
     @property
     def sites(self) -> tuple[str, ...]:
         """Names of the sites that can be asked, sorted."""
         ...
 
-    def ask(self, invites: Mapping[str, Message]) -> Iterator[Answer]:
-        """Send each site its invite; yield the answers as they come, in any order."""
+    def ask(self, invites: Mapping[str, Message], deadline: Deadline) -> Iterator[Answer]:
+        """Send each site its invite; yield the answers to these invites as they come, in any order.
+
+        The iterator ends when all sites have answered, or when the deadline has passed. It must
+        look at the deadline anew while it waits, since every answer may bring it forward. An answer
+        that is yielded after the deadline is late, and is not used.
+        """
         ...

@@ -56,7 +56,8 @@ class SiteRound:
 class RoundRecord:
     """One round. `shift` is the norm of the change of the shared tensors.
 
-    `refused` names each site that gave no acceptable reply, and why. `key` identifies the training,
+    `refused` names each site that gave no acceptable reply in time, and why; `faults` each site
+    that took part but could not be scored or probed afterwards. `key` identifies the training,
     so that rounds of another plan or method are never continued. `scores` are sums over held-out
     cases, in the rounds after which these are predicted whole; `contribution` is of joint rounds in
     which sites shared something. The round took `seconds` at the coordinator, and is one `of` so
@@ -71,6 +72,7 @@ class RoundRecord:
     refused: dict[str, str]
     scores: dict[str, SiteScores] = field(default_factory=dict)
     contribution: dict[str, RoundContribution] = field(default_factory=dict)
+    faults: dict[str, str] = field(default_factory=dict)
     seconds: float = 0.0
     of: int = 0
 

@@ -8,12 +8,12 @@ from dataclasses import replace
 
 from torch import Tensor
 
-from fednnunet.errors import FedNNUNetError, raise_all
+from fednnunet.errors import FedNNUNetError, ReplyError, raise_all
 from fednnunet.evaluation.contribution import RoundContribution
 from fednnunet.evaluation.scores import SiteScores
 from fednnunet.federation.coordinator.contribution import ask_leave_one_out, divergence
-from fednnunet.federation.coordinator.engine import Answer, Engine
-from fednnunet.federation.coordinator.exchange import Answers, ask
+from fednnunet.federation.coordinator.engine import Engine
+from fednnunet.federation.coordinator.exchange import Answers, Received, Waiting, ask
 from fednnunet.federation.coordinator.history import (
     RoundRecord,
     SiteRound,
@@ -23,16 +23,19 @@ from fednnunet.federation.coordinator.history import (
 )
 from fednnunet.federation.coordinator.invites import invite, sites_of_round
 from fednnunet.federation.coordinator.run import Run
+from fednnunet.federation.filters.chain import context_of, filter_at_coordinator
 from fednnunet.federation.membership import Member
 from fednnunet.federation.methods.method import Method, Reply, State, Tensors, mean_by_cases
 from fednnunet.federation.wire.extras import join, split
-from fednnunet.federation.wire.messages import Message, ProbeInvite, TrainReply
+from fednnunet.federation.wire.messages import ProbeInvite, TrainReply
 from fednnunet.federation.wire.phases import Phase, Phases
 from fednnunet.federation.wire.tensors import check_like, difference, norm
+from fednnunet.training.counts import dice_of
 
 Observer = Callable[[RoundRecord], None]
-Validate = Callable[[State, Sequence[RoundRecord]], dict[str, SiteScores]]
-"""Asks sites how good the model is after the last round of a history; see `validation`."""
+Faults = dict[str, str]  # what went wrong at a site, in words
+Validate = Callable[[State, Sequence[RoundRecord]], tuple[dict[str, SiteScores], Faults]]
+"""Asks sites for scores of the model after the last round of a history; see `validation`."""
 
 
 def run_rounds(
@@ -63,9 +66,10 @@ def run_rounds(
             state = replace(state, shared={**run.method.private(initial), **state.shared})
         extras = run.method.extras_like(initial) if phases.of(state.round) == "joint" else {}
         state, record = _one_round(engine, run, phases, state, history, members, extras)
-        scores = validate(state, (*history, record)) if validate else {}
+        scores, faults = validate(state, (*history, record)) if validate else ({}, {})
         seconds = time.perf_counter() - begin
-        record = replace(record, scores=scores, seconds=seconds, of=phases.total)
+        faults = _joined(record.faults, faults)
+        record = replace(record, scores=scores, faults=faults, seconds=seconds, of=phases.total)
         save_round(run.folder / "rounds", state, record)
         history = (*history, record)
         write_history(history, run.plan.task.targets, run.folder / "history.csv")
@@ -85,15 +89,28 @@ def _one_round(
     phase = phases.of(state.round)
     trained = run.method.outgoing(state.shared, phase)
 
-    def check(site: str, message: Message) -> None:
-        check_like(message.tensors, join(trained, extras), site=site)
+    def decode(site: str, reply: TrainReply) -> TrainReply:
+        context = context_of(invites[site], site)
+        tensors = filter_at_coordinator(run.training.filter_chain, reply.tensors, context)
+        return replace(reply, tensors=tensors)
+
+    def check(site: str, reply: TrainReply) -> None:
+        if reply.round != state.round:
+            raise _of_another_round(site, reply.round, state.round)
+        check_like(reply.tensors, join(trained, extras), site=site)
 
     sites = sites_of_round(run, phases, state.round, history, members)
     invites = {site: invite(run, phases, state, history, site) for site in sites}
-    answers = ask(engine, invites, TrainReply, check=check)
+    waiting = Waiting(
+        deadline_s=run.training.deadline_s,
+        quorum=run.training.quorum,
+        grace_s=run.training.grace_s,
+    )
+    answers = ask(engine, invites, TrainReply, decode=decode, check=check, waiting=waiting)
     _check_quorum(answers, min(run.training.quorum or len(sites), len(sites)))
-    replies = [_as_method_sees(name, answer) for name, answer in answers.replies.items()]
+    replies = [_as_method_sees(answer) for answer in answers.replies.values()]
     new = _merge(run.method, phase, state, trained, replies)
+    contribution, faults = _contribution(engine, run, phases, state, replies)
     record = RoundRecord(
         key=run.key,
         round=new.round,
@@ -101,25 +118,28 @@ def _one_round(
         shift=norm(difference(new.shared, state.shared)),
         sites={name: _site_round(answer) for name, answer in answers.replies.items()},
         refused={name: error.what for name, error in answers.errors.items()},
-        contribution=_contribution(engine, run, phases, state, replies),
+        contribution=contribution,
+        faults=faults,
     )
     return new, record
 
 
 def _contribution(
     engine: Engine, run: Run, phases: Phases, state: State, replies: Sequence[Reply]
-) -> dict[str, RoundContribution]:
+) -> tuple[dict[str, RoundContribution], Faults]:
     """What each site gave to the others in a joint round; the last one asks the sites, too."""
     if phases.of(state.round) != "joint" or len(replies) < 2 or not state.shared:
-        return {}
+        return {}, {}
     dice_losses: dict[str, float] = {}
+    faults: Faults = {}
     if run.training.contribution and state.round + 1 == phases.joint:
         probe = ProbeInvite(run=run.name, method=run.method_name, round=phases.joint)
-        dice_losses = ask_leave_one_out(engine, probe, replies)
-    return {
+        dice_losses, faults = ask_leave_one_out(engine, probe, replies)
+    found = {
         site: RoundContribution(divergence=value, dice_loss=dice_losses.get(site))
         for site, value in divergence(state, replies).items()
     }
+    return found, faults
 
 
 def _merge(
@@ -135,7 +155,7 @@ def _merge(
             return replace(merged, shared={**state.shared, **merged.shared})
 
 
-def _check_quorum(answers: Answers, quorum: int) -> None:
+def _check_quorum(answers: Answers[TrainReply], quorum: int) -> None:
     if len(answers.replies) < quorum:
         raise_all("too few sites answered", answers.errors.values())
         raise FedNNUNetError(
@@ -144,29 +164,38 @@ def _check_quorum(answers: Answers, quorum: int) -> None:
         )
 
 
-def _as_method_sees(name: str, answer: Answer) -> Reply:
+def _of_another_round(site: str, got: int, asked: int) -> ReplyError:
+    return ReplyError(
+        f"late: the reply is of round {got + 1}, not of round {asked + 1}",
+        where=f"reply of site {site}",
+        mend="raise training.deadline_s, or give the site less to do",
+    )
+
+
+def _joined(first: Faults, second: Faults) -> Faults:
+    """The faults of both, by site."""
+    sites = sorted({*first, *second})
+    return {s: "; ".join(f[s] for f in (first, second) if s in f) for s in sites}
+
+
+def _as_method_sees(answer: Received[TrainReply]) -> Reply:
     reply = answer.reply
-    assert isinstance(reply, TrainReply)
     tensors, extras = split(reply.tensors)
-    return Reply(site=name, tensors=tensors, extras=extras, cases=reply.cases, loss=reply.loss)
+    return Reply(
+        site=answer.site, tensors=tensors, extras=extras, cases=reply.cases, loss=reply.loss
+    )
 
 
-def _site_round(answer: Answer) -> SiteRound:
+def _site_round(answer: Received[TrainReply]) -> SiteRound:
     reply = answer.reply
-    assert isinstance(reply, TrainReply)
     return SiteRound(
         cases=reply.cases,
         loss=reply.loss,
-        dice=tuple(_dice(*counts) for counts in reply.overlap),
+        dice=tuple(dice_of(*counts) for counts in reply.overlap),
         seconds=reply.seconds,
         wait_share=reply.wait_share,
         bytes_to_site=answer.bytes_to_site,
         bytes_from_site=answer.bytes_from_site,
-        held_out=tuple(_dice(*counts) for counts in reply.held_out),
-        notes=reply.notes,
+        held_out=tuple(dice_of(*counts) for counts in reply.held_out),
+        notes=tuple(note.text for note in reply.notes),
     )
-
-
-def _dice(tp: int, fp: int, fn: int) -> float | None:
-    voxels = 2 * tp + fp + fn
-    return 2 * tp / voxels if voxels else None

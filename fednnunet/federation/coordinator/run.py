@@ -8,28 +8,43 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fednnunet import records
-from fednnunet.federation.methods.catalogue import METHODS
-from fednnunet.federation.methods.constants import constants
+from fednnunet.federation.methods.catalogue import label
 from fednnunet.federation.methods.method import Method, Tensors
-from fednnunet.federation.spec import Training
+from fednnunet.federation.methods.pooled import RunKind, run_kind
+from fednnunet.federation.methods.settings import Settings
+from fednnunet.federation.training_spec import Training
 from fednnunet.federation.wire.phases import Phases
 from fednnunet.planning.plan import Plan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """One training by one method: the main one (`name` "") or a reference beside it."""
+    """One training of `Training.runs`: the main one, whose `name` is "", or a baseline."""
 
     name: str
-    method_name: str
     folder: Path
     plan: Plan
     training: Training
 
     @property
+    def settings(self) -> Settings:
+        """The method's settings."""
+        return self.training.runs[self.name]
+
+    @property
     def method(self) -> Method:
         """The method's both halves."""
-        return METHODS[self.method_name]
+        return self.settings.build()
+
+    @property
+    def method_name(self) -> str:
+        """The method's label, which tells it and its settings from all others."""
+        return label(self.settings)
+
+    @property
+    def kind(self) -> RunKind:
+        """Whether the sites train together, or their cases are pooled."""
+        return run_kind(self.settings)
 
     def phases(self, tensors: Tensors) -> Phases:
         """The rounds of each phase; none public where what is shared is the whole model."""
@@ -44,10 +59,10 @@ class Run:
 
     @property
     def key(self) -> str:
-        """A checksum of all that the rounds depend on, the method's own constants among it."""
+        """A checksum of all that the rounds depend on, the method's settings included."""
         training = replace(
             self.training,
-            method=self.method_name,
+            method=self.settings,
             baselines=(),
             routed=False,
             contribution=False,
@@ -55,8 +70,10 @@ class Run:
             compile=False,
             validate_every=0,
             quorum=0,
+            deadline_s=0.0,
+            grace_s=0.0,
             keep="last",
         )
-        parts = [records.encode(self.plan), records.encode(training), constants(self.method)]
+        parts = [records.encode(self.plan), records.encode(training)]
         content = json.dumps(parts, sort_keys=True)
         return hashlib.sha256(content.encode()).hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""Scores on held-out cases while the rounds go on, and which model they are of."""
+"""Scores on held-out cases while the training goes on, and of which model they are."""
 
 from __future__ import annotations
 
@@ -19,14 +19,16 @@ from fednnunet.federation.wire.messages import EvaluateInvite, EvaluateReply
 from fednnunet.inference.best_bundle import FOLDER, offer
 from fednnunet.inference.bundle import write_bundle
 
+Validated = tuple[dict[str, SiteScores], dict[str, str]]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Validation:
     """Asks `sites` for scores after every `Training.validate_every` rounds; 0 is never.
 
     `names` are those of all tensors of the network. Where all are shared, the merged model is
-    judged, and the best one kept by the coordinator; else each site that took part judges the model
-    of its own and keeps its best. A site that does not answer is left out.
+    scored, and the best one kept by the coordinator; else each site that took part scores its own
+    model and keeps its best.
     """
 
     engine: Engine
@@ -34,11 +36,14 @@ class Validation:
     names: Collection[str]
     sites: Sequence[str]
 
-    def __call__(self, state: State, history: Sequence[RoundRecord]) -> dict[str, SiteScores]:
-        """Sums of scores of each site after the last round of `history`, if it is to be judged."""
+    def __call__(self, state: State, history: Sequence[RoundRecord]) -> Validated:
+        """Scores of each site after the last round of `history`, and the faults of other sites.
+
+        Both are empty after a round that is not validated.
+        """
         every = self.run.training.validate_every
         if not every or state.round % every:
-            return {}
+            return {}, {}
         merged = history[-1].phase != "personal" and state.shared.keys() == set(self.names)
         if merged:
             invites = dict.fromkeys(self.sites, global_invite(self.run, state.shared, state.round))
@@ -50,11 +55,8 @@ class Validation:
             }
         brief = {site: replace(invite, brief=True) for site, invite in invites.items()}
         answers = ask(self.engine, brief, EvaluateReply)
-        scores = {
-            site: answer.reply.scores
-            for site, answer in answers.replies.items()
-            if isinstance(answer.reply, EvaluateReply)
-        }
+        scores = {site: answer.reply.scores for site, answer in answers.replies.items()}
+        faults = {site: f"not scored: {error.what}" for site, error in answers.errors.items()}
         if merged:
             write = partial(
                 write_bundle,
@@ -65,7 +67,7 @@ class Validation:
                 note={"method": self.run.method_name, "rounds": str(state.round)},
             )
             offer(self.run.folder / FOLDER, state.round, mean_dice(scores), write)
-        return scores
+        return scores, faults
 
 
 def mean_dice(scores: Mapping[str, SiteScores]) -> float:

@@ -1,4 +1,4 @@
-"""The embedded engine: all sites in this process, one after another.
+"""The engine of a simulation: all sites in this process, one after another.
 
 Every message is packed to bytes and read again, so what crosses a site's wall here is exactly what
 would cross a network.
@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping
 from typing import Protocol
 
 from fednnunet.errors import FedNNUNetError
-from fednnunet.federation.coordinator.engine import Answer
-from fednnunet.federation.site.trainer import SiteTrainer
+from fednnunet.federation.coordinator.engine import Answer, Deadline
+from fednnunet.federation.site.prepared import PreparedSite
 from fednnunet.federation.wire.messages import Message, pack, unpack
 
 
@@ -19,12 +19,12 @@ class InProcessSite(Protocol):
     """A site in this process."""
 
     @property
-    def trainer(self) -> SiteTrainer:
-        """What trains there, once it is prepared."""
+    def prepared(self) -> PreparedSite:
+        """What it trains with, once its cases are prepared."""
         ...
 
     def answer(self, data: bytes) -> bytes:
-        """Take an invite as bytes and return the reply as bytes."""
+        """Take an invite as bytes and return the reply as bytes; a fault is a reply, too."""
         ...
 
 
@@ -43,16 +43,28 @@ class InProcessEngine:
         """One of the sites itself, for what is done on this machine only."""
         return self._sites[name]
 
-    def ask(self, invites: Mapping[str, Message]) -> Iterator[Answer]:
-        """Ask the sites in the order of their names."""
+    def ask(self, invites: Mapping[str, Message], deadline: Deadline) -> Iterator[Answer]:
+        """Ask the sites in the order of their names.
+
+        A site at work is not interrupted; after the deadline no further site is asked.
+        """
         for name in sorted(invites):
-            data = pack(invites[name])
-            try:
-                answer = self._sites[name].answer(data)
-                reply = unpack(answer, sender=f"site {name}")
-            except FedNNUNetError as error:
-                yield Answer(site=name, error=error, bytes_to_site=len(data))
-                continue
-            yield Answer(
-                site=name, reply=reply, bytes_to_site=len(data), bytes_from_site=len(answer)
-            )
+            if deadline.passed:
+                return
+            yield self._ask(name, pack(invites[name]))
+
+    def _ask(self, name: str, data: bytes) -> Answer:
+        answer = self._sites[name].answer(data)
+        reply: Message | None = None
+        error: FedNNUNetError | None = None
+        try:
+            reply = unpack(answer, sender=f"site {name}")
+        except FedNNUNetError as unreadable:
+            error = unreadable
+        return Answer(
+            site=name,
+            reply=reply,
+            error=error,
+            bytes_to_site=len(data),
+            bytes_from_site=len(answer),
+        )

@@ -1,56 +1,58 @@
-"""APFL: each site learns a model of its own beside the shared one, and how much to use of it.
+"""APFL: each site learns a personal model, a mixture of shared and private weights.
 
 Deng, Kamani and Mahdavi, "Adaptive Personalized Federated Learning", 2020. A site holds the shared
-w, a private v and a mixing alpha from 0 to 1; its own model is u = alpha * v + (1 - alpha) * w. On
-each batch, with g = grad f(u) and rate eta, all three move at once:
+w, private weights v and a mixing weight alpha from 0 to 1; its personal model is
+u = alpha * v + (1 - alpha) * w. On each batch, with g = grad f(u) and learning rate eta, all three
+are updated:
 
     w      -= eta * grad f(w)
     v      -= eta * alpha * g              the gradient of f(u) by v
-    alpha  -= eta * <v - w, g>             the gradient of f(u) by alpha, kept from 0 to 1
+    alpha  -= eta * <v - w, g>             the gradient of f(u) by alpha, clamped to 0 to 1
 
 Only w leaves the site, and FedAvg's merge averages it; v, alpha and the moments of v stay in the
 site's memory. The global model is the mean of the w, the personal one is u, with w as it was merged
-last. v begins as the first w that the site receives.
+last. v is initialised with the first w that the site receives.
 
 **Cost.** An iteration is one batch, on which two gradients are taken, at w and at u: at the same
 number of iterations APFL computes twice as much as FedAvg, and a comparison by iterations should
-say so. It carries FedAvg's bytes, and a site holds its weights and moments twice.
+say so. It sends FedAvg's bytes, and a site holds its weights and moments twice.
 
 What differs from the paper: w and v are trained by the recipe's optimiser and clipping (each with
-moments of its own; Adam takes most of the factor alpha out of v's steps again), not by plain steps.
-alpha is trained by plain steps at the recipe's rate, in every iteration: with the recipe "fast" it
-moves slowly (from 0.5 to 0.49 in 120 iterations on phantoms), so a short training all but keeps its
-start. Running statistics of batch normalisation are those of w.
+moments of its own; Adam cancels most of the factor alpha in v's steps), not by plain steps. alpha
+is trained by plain steps at the recipe's learning rate, in every iteration: with the recipe "fast"
+it changes slowly (from 0.5 to 0.49 in 120 iterations on phantoms), so in a short training it stays
+near its initial value. Running statistics of batch normalisation are those of w.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from fednnunet.errors import InputError
-from fednnunet.federation.methods.fedavg import fedavg
-from fednnunet.federation.methods.method import Tensors, TrainedSite
+from fednnunet.federation.methods.method import Method, Tensors, TrainedSite
+from fednnunet.federation.methods.private_weights import PrivateWeights
+from fednnunet.federation.methods.settings import AllBut, Private
 from fednnunet.training.batches import Batch
 from fednnunet.training.local_rule import Gradient, LocalRule, Measured, RoundContext
 from fednnunet.training.perturbation import gradients, perturbed
-from fednnunet.training.recipe import recipe_named
-from fednnunet.training.state import TrainingState, make_optimiser
-from fednnunet.training.step import set_learning_rate
+from fednnunet.training.state import TrainingState
 
-_ALPHA, _OWN, _MOMENTS = "apfl/alpha", "apfl/own/", "apfl/moments/"
+_ALPHA = "apfl/alpha"
+_PRIVATE = PrivateWeights(prefix="apfl/")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mixing:
-    """The detour: v and alpha follow the gradient at the mixture, w its own.
+    """The gradient rule: v and alpha follow the gradient at the mixture, w the gradient at w.
 
-    `alpha` is where the mixing begins. At 0 it would stay: v is then never trained.
+    `alpha` is the initial mixing weight. At 0 it would stay 0, since v would never be trained.
     """
 
-    alpha: float = 0.5
+    alpha: float
 
     def __post_init__(self) -> None:
         if not 0 < self.alpha <= 1:
@@ -61,26 +63,25 @@ class Mixing:
     ) -> Measured:
         """Loss and counts are those of w; nothing is kept where `gradient` raises."""
         parameters = state.parameters
-        own = {n: _own_of(state.memory, n, parameter) for n, parameter in parameters.items()}
+        own = _PRIVATE.of(state)
         alpha = state.memory.get(_ALPHA, torch.tensor(self.alpha)).to(next(iter(own.values())))
-        apart = {name: own[name] - parameter.detach() for name, parameter in parameters.items()}
-        with perturbed(state.network, {name: alpha * tensor for name, tensor in apart.items()}):
+        offset = {name: own[name] - parameter.detach() for name, parameter in parameters.items()}
+        with perturbed(state.network, {name: alpha * tensor for name, tensor in offset.items()}):
             gradient(batch)
             slope = gradients(state)
         measured = gradient(batch)
         if state.scaler.is_enabled() and not any(bool(g.any()) for g in slope.values()):
             return measured  # float16 has overflowed
-        along = torch.stack([(apart[name] * g).sum() for name, g in slope.items()]).sum()
+        along = torch.stack([(offset[name] * g).sum() for name, g in slope.items()]).sum()
         learning_rate = state.optimiser.param_groups[0]["lr"]
-        _train_own(state, own, {name: alpha * g for name, g in slope.items()}, learning_rate)
-        state.memory |= {_OWN + name: tensor for name, tensor in own.items()}
+        _PRIVATE.step(state, own, {name: alpha * g for name, g in slope.items()})
         state.memory[_ALPHA] = (alpha - learning_rate * along).clamp(0, 1)
         return measured
 
 
 @dataclass(frozen=True, slots=True)
 class Mixed:
-    """A site's own model: the mixture, which a site that never trained has not."""
+    """The personal model: the mixture, or the network of a site that has not trained yet."""
 
     def update(self, site: TrainedSite, /) -> None:
         """Nothing: v and alpha are trained in every iteration."""
@@ -90,55 +91,29 @@ class Mixed:
         if _ALPHA not in memory:
             return dict(tensors)
         return {
-            name: torch.lerp(tensor, memory[_OWN + name], memory[_ALPHA])
-            if _OWN + name in memory
+            name: torch.lerp(tensor, memory[_PRIVATE.name(name)], memory[_ALPHA])
+            if _PRIVATE.name(name) in memory
             else tensor
             for name, tensor in tensors.items()
         }
 
 
-def _own_of(memory: Tensors, name: str, parameter: nn.Parameter) -> Tensor:
-    """A new copy of v, laid out plainly, as the optimisers' fused kernels ask of all they join."""
-    tensor = memory.get(_OWN + name, parameter.detach())
-    return tensor.clone(memory_format=torch.contiguous_format)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class APFL:
+    """Each site learns private weights and their mixture with shared ones (APFL, Deng 2020)."""
 
+    tag: ClassVar[str] = "apfl"
 
-def _train_own(state: TrainingState, own: Tensors, slope: Tensors, learning_rate: float) -> None:
-    """One step of the recipe's optimiser on v in place, with its moments in the site's memory."""
-    recipe = recipe_named(state.recipe)
-    held = nn.ParameterList([nn.Parameter(tensor) for tensor in own.values()])
-    fused = bool(state.optimiser.param_groups[0].get("fused"))
-    optimiser = make_optimiser(held, recipe, fused=fused)
-    set_learning_rate(optimiser, learning_rate)
-    moments = _moments(state.memory)
-    parameters = dict(zip(own, held, strict=True))
-    for name, parameter in parameters.items():
-        if name in slope:
-            parameter.grad = slope[name].contiguous()
-        if name in moments:
-            optimiser.state[parameter] = moments[name]
-    if recipe.clip:
-        torch.nn.utils.clip_grad_norm_(held.parameters(), recipe.clip)
-    optimiser.step()
-    for name, parameter in parameters.items():
-        for key, value in optimiser.state.get(parameter, {}).items():
-            if value is not None:
-                state.memory[f"{_MOMENTS}{key}/{name}"] = torch.as_tensor(value)
+    alpha: float = 0.5
+    """Initial weight of the private weights in the personal model, above 0 and up to 1."""
 
+    private: Private = ()
+    """Parts of the network that stay at each site: any of "norm", "head", "decoder", "encoder"."""
 
-def _moments(memory: Tensors) -> dict[str, dict[str, Tensor]]:
-    """The optimiser's moments of v, by parameter and kind."""
-    found: dict[str, dict[str, Tensor]] = {}
-    for name, tensor in memory.items():
-        if name.startswith(_MOMENTS):
-            kind, parameter = name.removeprefix(_MOMENTS).split("/", 1)
-            found.setdefault(parameter, {})[kind] = tensor
-    return found
-
-
-apfl = replace(
-    fedavg,
-    about="each site learns a model beside the shared one and how to mix them (APFL, Deng 2020)",
-    local_rule=LocalRule(gradient_rules=(Mixing(),)),
-    personal_model=Mixed(),
-)
+    def build(self) -> Method:
+        """The method with these settings; raises InputError where one is out of range."""
+        return Method(
+            is_shared=AllBut(self.private),
+            local_rule=LocalRule(gradient_rules=(Mixing(alpha=self.alpha),)),
+            personal_model=Mixed(),
+        )

@@ -1,69 +1,93 @@
-"""The one table of methods."""
+"""The tables of methods: their settings by name, and the names that stand for whole settings."""
 
 from __future__ import annotations
 
-from fednnunet.federation.methods.apfl import apfl
-from fednnunet.federation.methods.decoder import decoder
-from fednnunet.federation.methods.fedadam import fedadam
-from fednnunet.federation.methods.fedadp import fedadp
-from fednnunet.federation.methods.fedavg import fedavg
-from fednnunet.federation.methods.fedavgm import fedavgm
-from fednnunet.federation.methods.fedbn import fedbn
-from fednnunet.federation.methods.feddg import feddg
-from fednnunet.federation.methods.fedease import (
-    fedease,
-    fedease_all,
-    fedease_firm,
-    fedease_open,
-)
-from fednnunet.federation.methods.fedgkd import fedgkd, fedgkd_bn_head
-from fednnunet.federation.methods.fedproto import fedproto
-from fednnunet.federation.methods.fedprox import fedprox, fedprox_bn_head
-from fednnunet.federation.methods.fedsam import fedsam, fedsam_bn_head
-from fednnunet.federation.methods.head import fedbn_head, head
-from fednnunet.federation.methods.head_alternating import head_alternating
-from fednnunet.federation.methods.iop_fl import iop_fl
-from fednnunet.federation.methods.local import local
-from fednnunet.federation.methods.method import Method
-from fednnunet.federation.methods.per_fedavg import per_fedavg
-from fednnunet.federation.methods.pooled import pooled
-from fednnunet.federation.methods.qfedavg_dice import qfedavg_dice
-from fednnunet.federation.methods.scaffold import scaffold, scaffold_bn_head
-from fednnunet.federation.methods.similarity import similarity
-from fednnunet.federation.methods.weighting import fedavg_uniform, propfair, qfedavg
+from typing import Annotated
 
-METHODS: dict[str, Method] = {
-    "fedavg": fedavg,
-    "fedavg_uniform": fedavg_uniform,
-    "qfedavg": qfedavg,
-    "qfedavg_dice": qfedavg_dice,
-    "propfair": propfair,
-    "fedadp": fedadp,
-    "fedprox": fedprox,
-    "fedgkd": fedgkd,
-    "fedproto": fedproto,
-    "feddg": feddg,
-    "scaffold": scaffold,
-    "fedsam": fedsam,
-    "per_fedavg": per_fedavg,
-    "fedavgm": fedavgm,
-    "fedadam": fedadam,
-    "fedbn": fedbn,
-    "head": head,
-    "fedbn_head": fedbn_head,
-    "head_alternating": head_alternating,
-    "fedprox_bn_head": fedprox_bn_head,
-    "fedgkd_bn_head": fedgkd_bn_head,
-    "scaffold_bn_head": scaffold_bn_head,
-    "fedsam_bn_head": fedsam_bn_head,
-    "decoder": decoder,
-    "apfl": apfl,
-    "fedease": fedease,
-    "fedease_all": fedease_all,
-    "fedease_firm": fedease_firm,
-    "fedease_open": fedease_open,
-    "iop_fl": iop_fl,
-    "similarity": similarity,
-    "local": local,
-    "pooled": pooled,
+from fednnunet import records
+from fednnunet.federation.methods.apfl import APFL
+from fednnunet.federation.methods.fedadam import FedAdam
+from fednnunet.federation.methods.fedadp import FedAdp
+from fednnunet.federation.methods.fedavg import FedAvg
+from fednnunet.federation.methods.fedavgm import FedAvgM
+from fednnunet.federation.methods.feddg import FedDG
+from fednnunet.federation.methods.fedease import FedEase
+from fednnunet.federation.methods.fedgkd import FedGKD
+from fednnunet.federation.methods.fedproto import FedProto
+from fednnunet.federation.methods.fedprox import FedProx
+from fednnunet.federation.methods.fedsam import FedSAM
+from fednnunet.federation.methods.head_alternating import HeadAlternating
+from fednnunet.federation.methods.iop_fl import IOPFL
+from fednnunet.federation.methods.local import Local
+from fednnunet.federation.methods.method import Method
+from fednnunet.federation.methods.per_fedavg import PerFedAvg
+from fednnunet.federation.methods.pooled import Pooled
+from fednnunet.federation.methods.propfair import PropFair
+from fednnunet.federation.methods.qfedavg import QFedAvg
+from fednnunet.federation.methods.qfedavg_dice import QFedAvgDice
+from fednnunet.federation.methods.scaffold import Scaffold
+from fednnunet.federation.methods.settings import Settings, canonical
+from fednnunet.federation.methods.similarity import Similarity
+
+SETTINGS: dict[str, type[Settings]] = {
+    kind.tag: kind
+    for kind in (
+        FedAvg,
+        QFedAvg,
+        QFedAvgDice,
+        PropFair,
+        FedAdp,
+        FedProx,
+        FedGKD,
+        FedProto,
+        FedDG,
+        Scaffold,
+        FedSAM,
+        PerFedAvg,
+        FedAvgM,
+        FedAdam,
+        HeadAlternating,
+        APFL,
+        FedEase,
+        IOPFL,
+        Similarity,
+        Local,
+        Pooled,
+    )
 }
+"""Every method's settings by the `name` in `[training.method]`."""
+
+PRESETS: dict[str, Settings] = {
+    **{name: kind() for name, kind in SETTINGS.items()},
+    "fedavg_uniform": FedAvg(weights="uniform"),
+    "fedbn": FedAvg(private=("norm",)),
+    "head": FedAvg(private=("head",)),
+    "fedbn_head": FedAvg(private=("norm", "head")),
+    "decoder": FedAvg(private=("decoder", "head")),
+    "fedprox_bn_head": FedProx(private=("norm", "head")),
+    "fedgkd_bn_head": FedGKD(private=("norm", "head")),
+    "scaffold_bn_head": Scaffold(private=("norm", "head")),
+    "fedsam_bn_head": FedSAM(private=("norm", "head")),
+    "fedease_all": FedEase(graph=False),
+    "fedease_firm": FedEase(annealing=False),
+    "fedease_open": FedEase(private=()),
+}
+"""What each name stands for in `method = "..."`: a method with its defaults, or with others."""
+
+METHODS: dict[str, Method] = {name: settings.build() for name, settings in PRESETS.items()}
+"""The method of each preset."""
+
+CHOICE = records.OneOf("method", SETTINGS, PRESETS)
+MethodChoice = Annotated[Settings, CHOICE]
+"""A field of the federation file that names a method."""
+
+_PRESET_NAMES = {canonical(settings): name for name, settings in PRESETS.items()}
+
+
+def label(settings: Settings) -> str:
+    """What a method with its settings is called: by a preset's name if there is one.
+
+    Equal methods have equal labels, and different ones different labels.
+    """
+    own = canonical(settings)
+    return _PRESET_NAMES.get(own, own)

@@ -1,7 +1,7 @@
-"""FedAdp: a site that pulls the way of all counts more than one that pulls aside.
+"""FedAdp: a site counts the more, the smaller the angle between its update and the mean update.
 
 Wu and Wang, "Fast-Convergent Federated Learning with Adaptive Weighting", IEEE Transactions on
-Cognitive Communications and Networking 2021. With D_k the change that site k made, D their mean by
+Cognitive Communications and Networking 2021. With D_k the update of site k, D their mean by
 cases, and t the number of rounds that the site took part in,
 
     angle_k(t) = arccos(<D, D_k> / (|D| |D_k|)),
@@ -9,9 +9,9 @@ cases, and t the number of rounds that the site took part in,
     weight_k   = cases_k * exp(f(mean_k)),   f(a) = slope * (1 - exp(-exp(-slope * (a - 1)))),
 
 angles in radians; f is Gompertz' curve, and `slope` 5 is the paper's. Of two sites of as many cases
-the one with an angle of 0 counts some 100 times as much as one with a right angle: that helps where
-sites that pull aside are noise, and takes from a hospital that is unlike the others what it could
-gain.
+the one with an angle of 0 counts some 100 times as much as one with a right angle. That helps where
+updates of another direction are noise; a hospital whose images differ from the others' gains less
+than by FedAvg.
 """
 
 from __future__ import annotations
@@ -19,14 +19,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from fednnunet.errors import InputError
-from fednnunet.federation.methods.fedavg import fedavg
-from fednnunet.federation.methods.method import MeanBy, Reply, State, by_cases
-from fednnunet.federation.methods.updates import Pulls
+from fednnunet.federation.methods.method import MeanBy, Method, Reply, State, by_cases
+from fednnunet.federation.methods.settings import AllBut, Private
+from fednnunet.federation.methods.updates import UpdateProducts
 
 _ANGLE = "angle/"  # in memory, for each site: the mean angle so far, and over how many rounds
 
@@ -35,7 +36,7 @@ _ANGLE = "angle/"  # in memory, for each site: the mean angle so far, and over h
 class ByAngle:
     """A merge: the mean by cases and by each site's mean angle to the mean change."""
 
-    slope: float = 5.0
+    slope: float
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.slope) and self.slope > 0):
@@ -57,10 +58,10 @@ class ByAngle:
         return self.slope * (1 - math.exp(-math.exp(-self.slope * (angle - 1))))
 
     def _angles(self, state: State, replies: Sequence[Reply]) -> dict[str, Tensor]:
-        pulls, cases = Pulls.of(state, replies), by_cases(replies)
+        products, cases = UpdateProducts.of(state, replies), by_cases(replies)
         found = {}
-        for site in pulls.sites:
-            angle = math.acos(pulls.cosine({site: 1.0}, cases))
+        for site in products.sites:
+            angle = math.acos(products.cosine({site: 1.0}, cases))
             before = state.memory.get(_ANGLE + site, torch.zeros(2, dtype=torch.float64))
             rounds = float(before[1]) + 1
             new = float(before[0]) + (angle - float(before[0])) / rounds
@@ -68,8 +69,18 @@ class ByAngle:
         return found
 
 
-fedadp = replace(
-    fedavg,
-    about="FedAvg weighted by cases and by agreement in direction (FedAdp, Wu and Wang 2021)",
-    merge=ByAngle(),
-)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FedAdp:
+    """FedAvg weighted by cases and by agreement in direction (FedAdp, Wu and Wang 2021)."""
+
+    tag: ClassVar[str] = "fedadp"
+
+    slope: float = 5.0
+    """How steeply a site's weight falls with its angle (the paper's alpha), above 0."""
+
+    private: Private = ()
+    """Parts of the network that stay at each site: any of "norm", "head", "decoder", "encoder"."""
+
+    def build(self) -> Method:
+        """The method with these settings; raises InputError where one is out of range."""
+        return Method(is_shared=AllBut(self.private), merge=ByAngle(slope=self.slope))

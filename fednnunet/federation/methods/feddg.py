@@ -1,7 +1,7 @@
-"""FedDG's amplitude exchange: training patches take on the look of other sites' images.
+"""FedDG's amplitude exchange: training patches take on the appearance of other sites' images.
 
 Liu et al., "FedDG: Federated Domain Generalization on Medical Image Segmentation via Episodic
-Learning in Continuous Frequency Space", CVPR 2021. Each site tells the amplitude of its images' low
+Learning in Continuous Frequency Space", CVPR 2021. Each site sends the amplitude of its images' low
 frequencies; in every other training patch, a site moves the amplitude of those frequencies towards
 another site's by a random share (`training.amplitude` has the formula). The labels and the phase
 stay. The merge is FedAvg's.
@@ -9,7 +9,7 @@ stay. The merge is FedAvg's.
 What differs from the paper:
 - A site sends one amplitude, the mean over all its training cases, and not one of each image: no
   amplitude of a single patient leaves it, and it refuses where it has fewer training cases than its
-  own policy asks for. All exchanged patches of a pair of sites thus share one look.
+  own policy asks for. All exchanged patches of a pair of sites thus share one appearance.
 - The transform is in three dimensions, of patches of the plan's size. The paper's is of 2D slices,
   with a square whose half-width is a share of their edge; here it is `waves` whole waves over the
   patch.
@@ -25,20 +25,22 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from fednnunet.errors import InputError
-from fednnunet.federation.methods.fedavg import fedavg
 from fednnunet.federation.methods.method import (
     Merge,
+    Method,
     Reply,
     State,
     Tensors,
     TrainedSite,
     mean_by_cases,
 )
+from fednnunet.federation.methods.settings import AllBut, Private
 from fednnunet.planning.minimum_counts import check_cases
 from fednnunet.training.amplitude import Exchange, amplitude_shape, mean_amplitude
 from fednnunet.training.local_rule import LocalRule, RoundContext
@@ -49,19 +51,19 @@ _FIRST = "encoder.0.blocks.0.conv.weight"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BorrowAmplitude:
-    """The change of patches: with `chance`, towards one of the other sites' amplitudes.
+    """The augmentation: with `chance`, towards one of the other sites' amplitudes.
 
     A site's own is not borrowed: it is known by what the site keeps in its memory.
     """
 
-    chance: float = 0.5
+    chance: float
 
     def __post_init__(self) -> None:
         if not 0 < self.chance <= 1:
             raise InputError(f"the chance is {self.chance}", mend="choose above 0, at most 1")
 
     def __call__(self, memory: Tensors, context: RoundContext, /) -> Exchange | None:
-        """The exchange, or None where no other site has told its amplitude."""
+        """The exchange, or None where no other site has sent its amplitude."""
         own = memory[_OWN].cpu() if _OWN in memory else None
         bank = [t.cpu() for name, t in sorted(context.extras.items()) if name.startswith(_BANK)]
         others = [t for t in bank if own is None or not torch.equal(t, own)]
@@ -70,14 +72,14 @@ class BorrowAmplitude:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeanAmplitude:
-    """A site's aside: the mean amplitude of up to `waves` waves, over `patches` of every case."""
+    """The extra: a site's mean amplitude of up to `waves` waves, over `patches` of every case."""
 
     words: str = (
         "mean strength of the lowest spatial frequencies over all of the site's training cases, "
         "which every site receives"
     )
-    waves: int = 2
-    patches: int = 4
+    waves: int
+    patches: int
 
     def __post_init__(self) -> None:
         if self.waves < 0 or self.patches < 1:
@@ -107,16 +109,35 @@ class GatherAmplitudes:
     mean: Merge = mean_by_cases
 
     def __call__(self, state: State, replies: Sequence[Reply], /) -> State:
-        """The state after the round, with each site's amplitude in its aside."""
+        """The state after the round, with each site's amplitude among its extras."""
         new = self.mean(state, replies)
         told = {_BANK + reply.site: reply.extras[_OWN] for reply in replies}
         return replace(new, extras={**new.extras, **dict(sorted(told.items()))})
 
 
-feddg = replace(
-    fedavg,
-    about="patches take on other sites' mean low-frequency amplitude (FedDG, Liu 2021)",
-    local_rule=LocalRule(augmentations=(BorrowAmplitude(),)),
-    extras=(MeanAmplitude(),),
-    merge=GatherAmplitudes(),
-)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FedDG:
+    """Patches take on other sites' mean low-frequency amplitude (FedDG, Liu 2021)."""
+
+    tag: ClassVar[str] = "feddg"
+
+    chance: float = 0.5
+    """Share of the training patches whose amplitude is exchanged, above 0 and up to 1."""
+
+    waves: int = 2
+    """The highest frequency that is exchanged, in whole waves over a patch; 0 or more."""
+
+    patches: int = 4
+    """Patches of each training case over which a site measures its amplitude, at least 1."""
+
+    private: Private = ()
+    """Parts of the network that stay at each site: any of "norm", "head", "decoder", "encoder"."""
+
+    def build(self) -> Method:
+        """The method with these settings; raises InputError where one is out of range."""
+        return Method(
+            is_shared=AllBut(self.private),
+            local_rule=LocalRule(augmentations=(BorrowAmplitude(chance=self.chance),)),
+            extras=(MeanAmplitude(waves=self.waves, patches=self.patches),),
+            merge=GatherAmplitudes(),
+        )

@@ -1,36 +1,38 @@
-"""Sites are led together, by their likes where scanners show, and let go towards the end.
+"""FedEase: federated averaging with annealed ("eased") mixing of each site's weights and the mean.
 
-A model of one's own between the global and the local one is the mixture of Hanzely and Richtárik,
-"Federated Learning of a Mixture of Global and Local Models", 2020 (L2GD), whose aggregation step
-draws every site some way towards the mean. Two things are added here. The way is nearly whole for
-most of the rounds and falls to nothing in the last ones, so that sites share what all can learn and
-end with what their own scanner asks for; with x_k the reply of site k after round r of R,
+Each site receives a mixture of its own reply and a mean over sites, after Hanzely and Richtárik,
+"Federated Learning of a Mixture of Global and Local Models" (L2GD), 2020, whose aggregation step
+moves every site some way towards the mean. Here the weight of the mean is annealed from nearly 1 to
+0, so that sites first learn together what is common and end with what suits their own scanner. With
+x_k the reply of site k after round r of R,
 
     site k receives  (1 - b) * x_k + b * m_k,  b = 1 - (r / R) ** power,
 
-and after the last round every site holds its own model; one that missed it stays as far on its way
-as it was led after the round it was last in. And m_k is the mean over all sites for what tells of
-anatomy, but for the first two stages of the encoder it is that over the neighbours of k, see
-`similarity`. There a scanner's contrast shows within one round: sites of like contrast pull one
-way, and one whose contrast is inverted would only be led astray. The updates of deeper stages,
-which have far more weights, are nearly orthogonal by chance alone, and every site gains by them.
+so after the last round every site holds its own model. A site that misses rounds keeps the mixture
+of the last round that it took part in.
 
-The global model begins as the mean over all sites by cases. As the sites have drifted apart by
-then, the public rounds train it whole, as FedAvg does, and not its private part alone: give them
-(`public_rounds`) about as many iterations as the joint rounds where hospitals outside need it.
+m_k is the mean over all sites, except in encoder stages 0-1, where it is the mean over sites with
+similar updates, see `similarity`. There the contrast of a scanner shows within one round: sites
+with similar contrast have similar updates, and averaging with a site of inverted contrast would
+harm both. Updates of deeper stages, which have far more weights, are nearly orthogonal between any
+two sites, and every site gains from averaging them.
+
+By default normalisation layers and segmentation heads stay private. The global model is the mean
+over all sites by cases. Since the sites' weights differ at the end, that mean needs training: the
+public rounds train all of its tensors by FedAvg, not only the private parts. Where hospitals
+outside the federation need a model, give about as many iterations to the public rounds
+(`public_rounds`) as to the joint ones.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
-import networkx as nx
 import torch
 
 from fednnunet.errors import InputError
-from fednnunet.federation.methods.fedavg import fedavg
-from fednnunet.federation.methods.head import fedbn_head
 from fednnunet.federation.methods.method import (
     Merge,
     Method,
@@ -39,43 +41,48 @@ from fednnunet.federation.methods.method import (
     Tensors,
     mean_by_cases,
 )
+from fednnunet.federation.methods.settings import AllBut, Private
 from fednnunet.federation.methods.similarity import BySimilarity
 from fednnunet.network.roles import encoder_stage
 
 
 @dataclass(frozen=True, slots=True)
 class AnnealedMixing:
-    """A merge that leads each site to what `mean` would send it, less far after each round.
+    """A merge: each site's reply mixed with what `mean` would send it, by an annealed weight.
 
-    The higher the `power`, the later sites are let go. It needs `State.rounds`; where that is 0,
-    unknown, every site is led all the way.
+    The higher the `power`, the later the weight of the mean falls. It needs `State.rounds`; where
+    that is 0, unknown, the weight stays 1.
     """
 
     mean: Merge
-    power: float = 6.0
+    power: float
 
     def __post_init__(self) -> None:
-        if self.power <= 0:
-            raise InputError(f"the power of easing is {self.power}", mend="choose above 0")
+        if not self.power > 0:
+            raise InputError(f"power is {self.power}", mend="choose a power above 0, e.g. 6")
 
     def __call__(self, state: State, replies: Sequence[Reply], /) -> State:
         """The state after the round; a site that did not reply keeps what it would receive."""
         merged = self.mean(state, replies)
         done = min(merged.round / state.rounds, 1.0) if state.rounds else 0.0
-        pull = 1 - done**self.power
-        led = {}
+        weight = 1 - done**self.power
+        mixed = {}
         for reply in replies:
             mean = merged.for_site.get(reply.site)
             if mean is None or mean is state.for_site.get(reply.site):  # one mean for all sites
                 mean = merged.shared
-            led[reply.site] = lerp(reply.tensors, mean, pull)
-        return replace(merged, for_site={**merged.for_site, **led})
+            mixed[reply.site] = lerp(reply.tensors, mean, weight)
+        return replace(merged, for_site={**merged.for_site, **mixed})
+
+    def artefacts(self, state: State) -> Mapping[str, object]:
+        """Those of `mean`."""
+        return getattr(self.mean, "artefacts", lambda state: {})(state)
 
 
-def lerp(own: Tensors, other: Tensors, way: float) -> Tensors:
-    """Tensors that lie at the share `way` from `own` to `other`; whole numbers are `own`'s."""
+def lerp(own: Tensors, other: Tensors, weight: float) -> Tensors:
+    """Linear interpolation: (1 - weight) * own + weight * other; integer tensors are `own`'s."""
     return {
-        name: torch.lerp(tensor.double(), other[name].double(), way).to(tensor.dtype)
+        name: torch.lerp(tensor.double(), other[name].double(), weight).to(tensor.dtype)
         if tensor.is_floating_point()
         else tensor
         for name, tensor in own.items()
@@ -87,37 +94,47 @@ def in_first_stages(name: str) -> bool:
     return encoder_stage(name) in (0, 1)
 
 
-def site_graph(method: Method, state: State) -> nx.Graph | None:
-    """The graph of sites that a method has drawn, if it draws one."""
-    merge = method.merge.mean if isinstance(method.merge, AnnealedMixing) else method.merge
-    return merge.graph(state) if isinstance(merge, BySimilarity) else None
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FedEase:
+    """Replies are mixed with a mean, its weight annealed to 0 (after L2GD 2020, pFedGraph 2023)."""
 
+    tag: ClassVar[str] = "fedease"
 
-likes = BySimilarity(over=in_first_stages)
+    annealing: bool = True
+    """Whether the weight of the mean falls to 0; if not, each site receives its mean to the end."""
 
-fedease = replace(
-    fedbn_head,
-    about="sites are led to a mean, in the first stages their neighbours', and let go in the end; "
-    "norm layers and heads stay (after L2GD, Hanzely and Richtárik 2020, and pFedGraph, Ye 2023)",
-    merge=AnnealedMixing(likes),
-    mean_needs_training=True,
-)
+    power: float = 6.0
+    """Exponent of the annealing; the higher, the later the weight of the mean falls. Above 0."""
 
-fedease_all = replace(
-    fedease,
-    about="fedease without a graph: every site is led to the mean of all",
-    merge=AnnealedMixing(mean_by_cases),
-)
+    graph: bool = True
+    """Whether encoder stages 0-1 are averaged over sites with similar updates, not over all."""
 
-fedease_firm = replace(
-    fedease,
-    about="fedease without easing: every site receives its mean to the end",
-    merge=likes,
-)
+    min_similarity: float = 0.0
+    """Cosine of updates above which sites are neighbours in the graph, from 0 to below 1."""
 
-fedease_open = replace(
-    fedavg,
-    about="fedease with norm layers and heads shared too",
-    merge=AnnealedMixing(likes),
-    mean_needs_training=True,
-)
+    decay: float = 0.5
+    """Weight of earlier rounds in the similarity of two sites, from 0 to below 1."""
+
+    private: Private = ("norm", "head")
+    """Parts of the network that stay at each site: any of "norm", "head", "decoder", "encoder"."""
+
+    def build(self) -> Method:
+        """The method with these settings; raises InputError where they make no sense."""
+        if not (self.annealing or self.graph):
+            raise InputError(
+                "FedEase without annealing and graph is FedAvg",
+                mend='choose method = "fedavg" with the same private parts, or set one of the two',
+            )
+        if self.graph and "encoder" in self.private:
+            raise InputError(
+                "the graph compares updates of the encoder, which is private",
+                mend='set graph = false, or take "encoder" out of private',
+            )
+        merge: Merge = mean_by_cases
+        if self.graph:
+            merge = BySimilarity(
+                min_similarity=self.min_similarity, decay=self.decay, over=in_first_stages
+            )
+        if self.annealing:
+            merge = AnnealedMixing(merge, self.power)
+        return Method(is_shared=AllBut(self.private), merge=merge, mean_needs_training=True)

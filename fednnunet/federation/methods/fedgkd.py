@@ -1,22 +1,22 @@
-"""FedGKD: each site's outputs are held near those of the model that it received.
+"""FedGKD: knowledge distillation keeps each site's outputs near those of the model it received.
 
 Yao et al., "FedGKD: Toward Heterogeneous Federated Learning via Global Knowledge Distillation",
 IEEE Transactions on Computers 2024 (first 2021). To the site's loss is added
 
     gamma / 2 * KL(p_received || p)
 
-per voxel, with p the class probabilities at temperature 1. Where FedProx holds parameters, this
-holds what they compute, and leaves the parameters free. The paper's teacher may be the mean of
-the last few global models; here it is the last one. Private tensors of the teacher are the site's
-own as they were at the round's start. For regions, whose outputs are not exclusive, the divergence
+per voxel, with p the class probabilities at temperature 1. FedProx penalises the distance of
+parameters, this the distance of outputs. The paper's teacher may be the mean of the last few global
+models; here it is the last one. Private tensors of the teacher are the site's own as they were at
+the round's start. For regions, whose outputs are not exclusive, the divergence
 is the mean over outputs of that of two Bernoulli distributions. The teacher predicts in evaluation
 mode and costs a forward pass, about a third of the time.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import cast
+from dataclasses import dataclass
+from typing import ClassVar, cast
 
 import torch
 import torch.nn.functional as F
@@ -24,16 +24,16 @@ from torch import Tensor
 from torch.func import functional_call
 
 from fednnunet.errors import InputError
-from fednnunet.federation.methods.fedavg import fedavg
-from fednnunet.federation.methods.head import fedbn_head
+from fednnunet.federation.methods.method import Method
+from fednnunet.federation.methods.settings import AllBut, Private
 from fednnunet.training.local_rule import ForwardPass, LocalRule
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Distillation:
-    """The local term gamma/2 * KL(received || now), the mean over voxels that are not ignored."""
+    """The loss term gamma/2 * KL(received || now), the mean over voxels that are not ignored."""
 
-    gamma: float = 0.2
+    gamma: float
 
     def __post_init__(self) -> None:
         if not self.gamma > 0:
@@ -55,9 +55,9 @@ def divergence(logits: Tensor, teacher: Tensor, *, regions: bool) -> Tensor:
     if not regions:
         now, then = F.log_softmax(logits, 1), F.log_softmax(teacher, 1)
         return F.kl_div(now, then, reduction="none", log_target=True).sum(1)
-    there = teacher.sigmoid()
-    inside = there * (F.logsigmoid(teacher) - F.logsigmoid(logits))
-    outside = (1 - there) * (F.logsigmoid(-teacher) - F.logsigmoid(-logits))
+    probability = teacher.sigmoid()
+    inside = probability * (F.logsigmoid(teacher) - F.logsigmoid(logits))
+    outside = (1 - probability) * (F.logsigmoid(-teacher) - F.logsigmoid(-logits))
     return (inside + outside).mean(1)
 
 
@@ -72,16 +72,21 @@ def _as_received(seen: ForwardPass) -> Tensor:
         seen.network.train(was_training)
 
 
-distillation_rule = LocalRule(terms=(Distillation(),))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FedGKD:
+    """FedAvg, and outputs are held near the received model's (FedGKD, Yao 2024)."""
 
-fedgkd = replace(
-    fedavg,
-    about="FedAvg, and outputs are held near the received model's, gamma 0.2 (FedGKD, Yao 2024)",
-    local_rule=distillation_rule,
-)
+    tag: ClassVar[str] = "fedgkd"
 
-fedgkd_bn_head = replace(
-    fedbn_head,
-    about="fedbn_head, and outputs are held near the received body's (FedGKD, Yao 2024)",
-    local_rule=distillation_rule,
-)
+    gamma: float = 0.2
+    """Strength of the distillation term gamma/2 * KL(received || now), above 0."""
+
+    private: Private = ()
+    """Parts of the network that stay at each site: any of "norm", "head", "decoder", "encoder"."""
+
+    def build(self) -> Method:
+        """The method with these settings; raises InputError where one is out of range."""
+        return Method(
+            is_shared=AllBut(self.private),
+            local_rule=LocalRule(terms=(Distillation(gamma=self.gamma),)),
+        )

@@ -1,4 +1,4 @@
-"""FedProto's prototypes: each class has about the same features at every site.
+"""FedProto's prototypes: the features of a class are pulled towards its mean over all sites.
 
 Tan et al., "FedProto: Federated Prototype Learning across Heterogeneous Clients", AAAI 2022. The
 prototype of a class is the mean of its features; the coordinator averages the sites' prototypes,
@@ -8,14 +8,15 @@ and to each site's loss is added
 
 with m_j the mean over the patch's voxels of class j, C_j the prototype received and f the number
 of features. Features are what the finest segmentation head reads. The paper exchanges prototypes
-instead of weights; here they go beside FedAvg's, as features of weights never averaged would not
-be comparable, and the squared distance is divided by f, so that `weight` means the same for any
-width.
+instead of weights; here they are exchanged in addition to FedAvg's weights, as features of networks
+that are never averaged would not be comparable. The squared distance is divided by f, so that
+`weight` means the same for any width.
 
 What leaves a site: for each class one vector, the mean over all voxels of the class in two patches
 of each of its training cases (of the first 32 of them, to bound the time), and whether there were
-enough: a class found in fewer cases than the site's `min_cases` is not told. There is one row an
-output of the network: a label, or a region. A site that draws not all labels tells no background.
+enough: a class found in fewer cases than the site's `min_cases` is not sent. There is one row an
+output of the network: a label, or a region. A site that does not annotate all labels sends no
+background.
 """
 
 from __future__ import annotations
@@ -23,24 +24,25 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from fednnunet.errors import InputError
-from fednnunet.federation.methods.fedavg import fedavg
 from fednnunet.federation.methods.method import (
     Merge,
+    Method,
     Reply,
     State,
     Tensors,
     TrainedSite,
     mean_by_cases,
 )
-from fednnunet.training.batches import Batch
-from fednnunet.training.features import capture_features
+from fednnunet.federation.methods.settings import AllBut, Private
+from fednnunet.training.evaluate_patches import Prediction, evaluate_patches
 from fednnunet.training.local_rule import ForwardPass, LocalRule
-from fednnunet.training.targets import Targets
+from fednnunet.training.targets import Targets, make_targets
 
 _MEAN, _SEEN = "prototypes/mean", "prototypes/seen"
 _HEAD = "heads.0.weight"
@@ -48,9 +50,9 @@ _HEAD = "heads.0.weight"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NearPrototypes:
-    """The local term; zero in the first round, when there are no prototypes yet."""
+    """The loss term; zero in the first round, when there are no prototypes yet."""
 
-    weight: float = 1.0
+    weight: float
 
     def __post_init__(self) -> None:
         if not self.weight > 0:
@@ -60,9 +62,9 @@ class NearPrototypes:
         """The term as a scalar: classes that a patch or the federation lacks do not count in it."""
         if _MEAN not in seen.context.extras or seen.features is None:
             return seen.logits.new_zeros((), dtype=torch.float32)
-        prototypes, told = seen.context.extras[_MEAN], seen.context.extras[_SEEN]
+        prototypes, known = seen.context.extras[_MEAN], seen.context.extras[_SEEN]
         sums, voxels = class_sums(seen.features, seen.labels, seen.targets, len(prototypes))
-        both = told * (voxels > 0)  # (b, rows)
+        both = known * (voxels > 0)  # (b, rows)
         distances = (sums / voxels.clamp_min(1)[..., None] - prototypes).square().mean(2)
         return self.weight * ((both * distances).sum(1) / both.sum(1).clamp_min(1)).mean()
 
@@ -98,14 +100,21 @@ def _places(targets: Targets, rows: int) -> Tensor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClassMeans:
-    """A site's aside: the mean features of each class (k, f), and which were seen (k,), 0 or 1.
+    """The extra: a site's mean features of each class (k, f), and which were seen (k,), 0 or 1.
 
     They are over `patches` of each of the first `cases` cases.
     """
 
     words: str = "mean features of each class over the site's training cases"
-    patches: int = 2
-    cases: int = 32
+    patches: int
+    cases: int
+
+    def __post_init__(self) -> None:
+        if self.patches < 1 or self.cases < 1:
+            raise InputError(
+                f"patches is {self.patches} and cases {self.cases}",
+                mend="choose at least 1 of both",
+            )
 
     def like(self, tensors: Tensors, shared: Collection[str], /) -> dict[str, Tensor]:
         """Their sizes, from the finest head's weight (k, f, 1, 1, 1)."""
@@ -114,29 +123,22 @@ class ClassMeans:
 
     def reply(self, site: TrainedSite, /) -> dict[str, Tensor]:
         """Computed with the weights that the site sends; zeros for a class seen too rarely."""
-        found = [
-            _of_case(site, patches) for patches in islice(site.each_case(self.patches), self.cases)
-        ]
+        rows = len(site.state.parameters[_HEAD])
+
+        def of_case(prediction: Prediction) -> tuple[Tensor, Tensor]:
+            """Sums of features (k, f) and voxels (k,) of each class over one case's patches."""
+            assert prediction.features is not None
+            targets = make_targets(site.task, prediction.batch.supervision[0])
+            sums, voxels = class_sums(prediction.features, prediction.batch.labels, targets, rows)
+            return sums.sum(0), voxels.sum(0)
+
+        patches = islice(site.each_case(self.patches), self.cases)
+        network, execution = site.state.network, site.execution
+        found = evaluate_patches(network, patches, execution, of_case, features=True)
         sums, voxels = (torch.stack(parts).double() for parts in zip(*found, strict=True))
         seen = (voxels > 0).sum(0) >= site.min_cases
         means = sums.sum(0) / voxels.sum(0).clamp_min(1)[:, None] * seen[:, None]
         return {_MEAN: means.float().cpu(), _SEEN: seen.float().cpu()}
-
-
-@torch.no_grad()
-def _of_case(site: TrainedSite, patches: Batch) -> tuple[Tensor, Tensor]:
-    """Sums of features (k, f) and voxels (k,) of each class over one case's patches."""
-    network, execution = site.state.network, site.execution
-    rows = len(site.state.parameters[_HEAD])
-    patches = patches.to(execution.torch_device)
-    memory_format = execution.device.memory_format(patches.labels.ndim - 1)
-    was_training = network.training
-    network.eval()
-    with execution.device.autocast(), capture_features(network) as features:
-        network(patches.image.to(memory_format=memory_format))
-    network.train(was_training)
-    sums, voxels = class_sums(features[-1], patches.labels, site.targets, rows)
-    return sums.sum(0), voxels.sum(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +152,7 @@ class MergePrototypes:
     mean: Merge = mean_by_cases
 
     def __call__(self, state: State, replies: Sequence[Reply], /) -> State:
-        """The state after the round, with the prototypes in its aside."""
+        """The state after the round, with the prototypes among its extras."""
         new = self.mean(state, replies)
         ordered = sorted(replies, key=lambda reply: reply.site)
         like = ordered[0].extras[_MEAN]
@@ -163,15 +165,34 @@ class MergePrototypes:
         now = weight > 0
         means = (total / weight.where(now, torch.ones_like(weight))[:, None]).to(like.dtype)
         old = state.extras.get(_MEAN, torch.zeros_like(like))
-        told = state.extras.get(_SEEN, torch.zeros(len(like)))
-        extras = {_MEAN: means.where(now[:, None], old), _SEEN: torch.maximum(told, now.float())}
+        known = state.extras.get(_SEEN, torch.zeros(len(like)))
+        extras = {_MEAN: means.where(now[:, None], old), _SEEN: torch.maximum(known, now.float())}
         return replace(new, extras={**new.extras, **extras})
 
 
-fedproto = replace(
-    fedavg,
-    about="FedAvg, and classes have like features at all sites (FedProto's term, Tan 2022)",
-    local_rule=LocalRule(terms=(NearPrototypes(),), features=True),
-    extras=(ClassMeans(),),
-    merge=MergePrototypes(),
-)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FedProto:
+    """FedAvg, and classes have similar features at all sites (FedProto's term, Tan 2022)."""
+
+    tag: ClassVar[str] = "fedproto"
+
+    weight: float = 1.0
+    """Weight of the term in the loss, above 0."""
+
+    patches: int = 2
+    """Patches of each case over which a site computes its prototypes, at least 1."""
+
+    cases: int = 32
+    """Training cases of a site, at most, over which it computes its prototypes."""
+
+    private: Private = ()
+    """Parts of the network that stay at each site: any of "norm", "head", "decoder", "encoder"."""
+
+    def build(self) -> Method:
+        """The method with these settings; raises InputError where one is out of range."""
+        return Method(
+            is_shared=AllBut(self.private),
+            local_rule=LocalRule(terms=(NearPrototypes(weight=self.weight),), features=True),
+            extras=(ClassMeans(patches=self.patches, cases=self.cases),),
+            merge=MergePrototypes(),
+        )

@@ -1,17 +1,21 @@
-"""Alternating heads, FedRep's own order: the site's heads on a resting body, then the body.
+"""Alternating heads, FedRep's own order: the site's heads on a frozen body, then the body.
 
 Collins et al., "Exploiting Shared Representations for Personalized Federated Learning" (FedRep),
 ICML 2021. In each round a site takes the received body and trains its private heads on it with
 the body frozen, then freezes them and trains the body, which alone is sent. The paper gives the
-heads several epochs and the body one or a few; here both have half of the round's iterations,
-so that a round costs what any other method's does. `head` trains both jointly.
+heads several epochs and the body one or a few; here both have half of the round's iterations by
+default, so that a round costs what any other method's does. FedAvg with private heads (`head`)
+trains both jointly.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass
+from typing import ClassVar
 
-from fednnunet.federation.methods.head import head
+from fednnunet.errors import InputError
+from fednnunet.federation.methods.method import Method
+from fednnunet.federation.methods.settings import AllBut, Private
 from fednnunet.network.roles import role
 from fednnunet.training.local_rule import LocalRule, TrainingPhase
 
@@ -26,12 +30,31 @@ def is_body(name: str) -> bool:
     return role(name) != "head"
 
 
-heads_first = LocalRule(
-    phases=(TrainingPhase(trains=is_head, share=0.5), TrainingPhase(trains=is_body, share=0.5))
-)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeadAlternating:
+    """Private heads are trained before the shared body in each round (FedRep, Collins 2021)."""
 
-head_alternating = replace(
-    head,
-    about="heads stay at the site and are trained before the body in a round (FedRep 2021)",
-    local_rule=heads_first,
-)
+    tag: ClassVar[str] = "head_alternating"
+
+    head_share: float = 0.5
+    """Share of a round's iterations that train the heads, between 0 and 1."""
+
+    private: Private = ("head",)
+    """Parts of the network that stay at each site: "head", and any of "norm", "decoder"."""
+
+    def build(self) -> Method:
+        """The method with these settings; raises InputError where one is out of range."""
+        if "head" not in self.private:
+            raise InputError(
+                f"private is {list(self.private)}, and this method's heads stay at the site",
+                mend='name "head" in private',
+            )
+        if not 0 < self.head_share < 1:
+            raise InputError(
+                f"head_share is {self.head_share}", mend="choose a share between 0 and 1, e.g. 0.5"
+            )
+        phases = (
+            TrainingPhase(trains=is_head, share=self.head_share),
+            TrainingPhase(trains=is_body, share=1 - self.head_share),
+        )
+        return Method(is_shared=AllBut(self.private), local_rule=LocalRule(phases=phases))

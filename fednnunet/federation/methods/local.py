@@ -1,9 +1,10 @@
-"""No exchange at all: what each site reaches alone, the reference for joining."""
+"""No exchange at all: what each site reaches alone, the lower reference of a federation."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
 from fednnunet.federation.methods.method import Method, Reply, State
 
@@ -16,8 +17,12 @@ def _count_the_round(state: State, replies: Sequence[Reply]) -> State:
     return replace(state, round=state.round + 1)
 
 
-local = Method(
-    about="nothing is shared; every site trains alone",
-    is_shared=_none,
-    merge=_count_the_round,
-)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Local:
+    """Nothing is shared; every site trains alone."""
+
+    tag: ClassVar[str] = "local"
+
+    def build(self) -> Method:
+        """The method."""
+        return Method(is_shared=_none, merge=_count_the_round)

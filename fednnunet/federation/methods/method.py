@@ -10,20 +10,19 @@ from torch import Tensor
 
 from fednnunet.federation.wire.phases import Phase
 from fednnunet.federation.wire.tensors import weighted_mean
+from fednnunet.network.tensors import Tensors
+from fednnunet.task import Task
 from fednnunet.training.batches import Batch
 from fednnunet.training.device import Execution
 from fednnunet.training.local_rule import LocalRule, RoundContext
 from fednnunet.training.state import TrainingState
-from fednnunet.training.targets import Targets
-
-Tensors = Mapping[str, Tensor]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
     """One site's reply as a method sees it: its shared tensors and its number of cases.
 
-    `aside` is what came beside the weights, as the method's `asides` say.
+    `extras` are the auxiliary tensors that the method's `extras` describe.
     """
 
     site: str
@@ -37,10 +36,10 @@ class Reply:
 class State:
     """All that the coordinator knows between rounds: one value, saved and resumed whole.
 
-    `shared` is what the sites receive, and `aside` what they receive beside weights (nothing in
-    round 0). `memory` is the method's own (a server optimiser's moments). A site in `for_site`
-    receives that instead of what is shared. `rounds` is the number of joint rounds in all, 0 where
-    it is not known.
+    `shared` is what the sites receive, and `extras` the auxiliary tensors that they receive with it
+    (none in round 0). `memory` is the method's own (a server optimiser's moments). A site in
+    `for_site` receives that instead of what is shared. `rounds` is the number of joint rounds in
+    all, 0 where it is not known.
     """
 
     round: int
@@ -65,12 +64,12 @@ class Merge(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainedSite:
-    """A site at the end of a round of the joint phase: what an aside is made of.
+    """A site at the end of a round of the joint phase: what extras are made of.
 
     `state` holds the network after local training, and the site's memory, which may be changed.
-    `each_case(n)` draws n unchanged patches of every training case, the same ones in every round: a
-    batch a case, in the order of the names. An aside that tells of the site's cases asks `policy`
-    whether it may.
+    `each_case(n)` gives n patches of every training case without augmentation, the same ones in
+    every round: a batch a case, in the order of the names. Extras that describe the site's cases
+    need `min_cases` of them.
     """
 
     state: TrainingState
@@ -78,15 +77,14 @@ class TrainedSite:
     each_case: Callable[[int], Iterator[Batch]]
     cases: int
     min_cases: int
-    targets: Targets
+    task: Task
     execution: Execution
 
 
 class Extra(Protocol):
-    """What is exchanged beside the network's tensors: control variates, prototypes, spectra.
+    """Auxiliary tensors exchanged with the network's: control variates, prototypes, spectra.
 
-    Its names are its own (`control/...`). What the coordinator makes of the replies is the
-    business of the method's `merge`, which sees them in `Reply.aside`.
+    Its names are its own (`control/...`). The method's `merge` sees them in `Reply.extras`.
     """
 
     @property
@@ -107,14 +105,14 @@ class Extra(Protocol):
 
 
 class PersonalModel(Protocol):
-    """A site's own model, where it is more than its network with what is shared in it."""
+    """A personal model that is not just the site's network with the shared tensors in it."""
 
     def update(self, site: TrainedSite, /) -> None:
         """At the end of a joint round: change the site's memory, if need be."""
         ...
 
     def model(self, tensors: Tensors, memory: Tensors, /) -> Tensors:
-        """All tensors of the own model, from those of the network and from the site's memory."""
+        """All tensors of the personal model, from the network's and from the site's memory."""
         ...
 
 
@@ -125,6 +123,11 @@ Weights = Callable[[Sequence[Reply]], Mapping[str, float]]
 def by_cases(replies: Sequence[Reply]) -> dict[str, float]:
     """FedAvg's weights: each site counts by its training cases."""
     return {reply.site: float(reply.cases) for reply in replies}
+
+
+def uniform(replies: Sequence[Reply]) -> dict[str, float]:
+    """Every site counts the same, whatever its number of cases."""
+    return {reply.site: 1.0 for reply in replies}
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,19 +156,17 @@ class Method:
     """A way to train together.
 
     `is_shared(tensor_name)` says which tensors are shared; all others stay on the site's disk.
-    `local` is what changes in the sites' training, `asides` what they exchange beside weights, and
-    `merge` makes the next state. `own` builds the sites' own models where these are more than the
-    network. `pools` marks the reference whose cases lie in one place, `apart` a method at whose
-    end the sites' bodies differ, so that their mean needs training before it serves as a model.
+    `local_rule` is what changes in the sites' training, `extras` are the auxiliary tensors that
+    they exchange, and `merge` makes the next state. `personal_model` builds the sites' personal
+    models where these are not just the network. With `mean_needs_training` the sites' shared
+    tensors differ at the end, so that their mean must be trained before it serves as a model.
     """
 
-    about: str
     is_shared: Callable[[str], bool]
     local_rule: LocalRule = field(default_factory=LocalRule)
     extras: tuple[Extra, ...] = ()
     personal_model: PersonalModel | None = None
     merge: Merge = mean_by_cases
-    pools: bool = False
     mean_needs_training: bool = False
 
     def shared(self, tensors: Tensors) -> dict[str, Tensor]:
@@ -186,18 +187,22 @@ class Method:
             case "public":
                 return dict(tensors) if self.mean_needs_training else self.private(tensors)
 
+    def artefacts(self, state: State) -> Mapping[str, object]:
+        """Records, by file name, that describe what the merge found out about the sites."""
+        return getattr(self.merge, "artefacts", lambda state: {})(state)
+
     def extras_like(self, tensors: Tensors) -> dict[str, Tensor]:
-        """What a reply holds beside the weights, from all of a network's tensors."""
+        """The auxiliary tensors of a reply, from all of a network's tensors."""
         shared = self.shared(tensors).keys()
         parts = [extras.like(tensors, shared) for extras in self.extras]
         return {name: tensor for part in parts for name, tensor in part.items()}
 
     @property
     def extras_words(self) -> str:
-        """What leaves a site beside the weights, for its ledger; empty if nothing does."""
+        """What auxiliary tensors leave a site, for its ledger; empty if none do."""
         return "; ".join(extras.words for extras in self.extras)
 
     def make_extras(self, site: TrainedSite) -> dict[str, Tensor]:
-        """What a site sends beside its weights."""
+        """The auxiliary tensors that a site sends."""
         parts = [extras.reply(site) for extras in self.extras]
         return {name: tensor for part in parts for name, tensor in part.items()}

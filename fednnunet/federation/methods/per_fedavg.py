@@ -1,4 +1,4 @@
-"""Per-FedAvg: a shared start from which one step makes each site's own model good.
+"""Per-FedAvg: shared initial weights from which a few steps give each site's personal model.
 
 Fallah et al., "Personalized Federated Learning with Theoretical Guarantees: A Model-Agnostic
 Meta-Learning Approach", NeurIPS 2020. The sites minimise the mean over sites of
@@ -8,18 +8,21 @@ variant leaves them out, and each step goes along
     grad F_k(w - alpha * grad F_k(w; D), D'),
 
 with D and D' different samples: here the two halves of the iteration's batch. The paper steps
-along this gradient with a rate of its own; here the recipe's optimiser and clipping do. Per step
-each half has half the samples, so the time is about FedAvg's. What is averaged is the start; a
-site's own model is the start after a little training at the site, which is the personal phase of a
-training (`personal_rounds`), by the recipe's optimiser rather than one plain step.
+along this gradient with a learning rate of its own; here the recipe's optimiser and clipping do.
+Per step each half has half the samples, so the time is about FedAvg's. What is averaged is the
+initial model; a site's personal model is that after a little training at the site, which is the
+personal phase of a training (`personal_rounds`), by the recipe's optimiser rather than one plain
+step.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import ClassVar
 
 from fednnunet.errors import InputError
-from fednnunet.federation.methods.fedavg import fedavg
+from fednnunet.federation.methods.method import Method
+from fednnunet.federation.methods.settings import AllBut, Private
 from fednnunet.training.batches import Batch
 from fednnunet.training.local_rule import Gradient, LocalRule, Measured, RoundContext
 from fednnunet.training.perturbation import gradients, perturbed
@@ -28,9 +31,9 @@ from fednnunet.training.state import TrainingState
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AfterOneStep:
-    """The detour: the gradient is taken after a plain step of rate `alpha` on other samples."""
+    """The gradient rule: taken after a plain step of rate `alpha` on other samples."""
 
-    alpha: float = 0.01
+    alpha: float
 
     def __post_init__(self) -> None:
         if not self.alpha > 0:
@@ -39,7 +42,7 @@ class AfterOneStep:
     def __call__(
         self, state: TrainingState, batch: Batch, gradient: Gradient, context: RoundContext, /
     ) -> Measured:
-        """Loss and counts are those of the first half, where the network stands.
+        """Loss and counts are those of the first half, at w.
 
         Raises InputError for a batch of one sample (on each GPU, where several share it).
         """
@@ -56,8 +59,21 @@ class AfterOneStep:
         return measured
 
 
-per_fedavg = replace(
-    fedavg,
-    about="a shared start for own models, first order, alpha 0.01 (Per-FedAvg, Fallah 2020)",
-    local_rule=LocalRule(gradient_rules=(AfterOneStep(),)),
-)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PerFedAvg:
+    """Shared initial weights for personal models, first order (Per-FedAvg, Fallah 2020)."""
+
+    tag: ClassVar[str] = "per_fedavg"
+
+    alpha: float = 0.01
+    """Learning rate of the inner step, above 0."""
+
+    private: Private = ()
+    """Parts of the network that stay at each site: any of "norm", "head", "decoder", "encoder"."""
+
+    def build(self) -> Method:
+        """The method with these settings; raises InputError where one is out of range."""
+        return Method(
+            is_shared=AllBut(self.private),
+            local_rule=LocalRule(gradient_rules=(AfterOneStep(alpha=self.alpha),)),
+        )

@@ -1,47 +1,45 @@
-"""Weights by how far the shared model falls short at each site, measured before it trains on.
+"""q-FFL by Dice loss: sites are weighted by the Dice loss of the received model on their cases.
 
-The objective is q-FFL's (Li et al., ICLR 2020, see `weighting`), with two changes: F_k is measured
+The objective is q-FFL's (Li et al., ICLR 2020, see `qfedavg`), with two changes: F_k is measured
 on the very weights that the site received, as the paper has it, and it is not the loss but
 
     F_k = 1 - mean over targets of the Dice of the received model
 
 on unchanged patches of the site's training cases, the same ones in every round. So it lies between
 0 and 1 and does not depend on augmentation or on what a round of training makes of it. Held-out
-cases are not looked at: a model whose weights depend on them could not be judged by them. What the
+cases are not used: a model whose weights depend on them could not be evaluated by them. What the
 site sends is this one number.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from fednnunet.errors import InputError
-from fednnunet.federation.methods.fedavg import fedavg
-from fednnunet.federation.methods.method import MeanBy, Reply, Tensors, TrainedSite
-from fednnunet.training.batches import Batch
-from fednnunet.training.counts import count_dice
-from fednnunet.training.device import Execution
-from fednnunet.training.targets import Targets
+from fednnunet.federation.methods.method import MeanBy, Method, Reply, Tensors, TrainedSite
+from fednnunet.federation.methods.settings import AllBut, Private
+from fednnunet.training.evaluate_patches import count_patches
 
-_NAME = "shortfall"
-_LEAST = 1e-3
+_NAME = "dice_loss"
+_MIN_LOSS = 1e-3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DiceLossExtra:
-    """The aside: 1 - Dice of the model that a site began the round with, as one number.
+    """The extra: 1 - Dice of the model that a site received in the round, as one number.
 
-    `patches` are looked at of each training case. A target that the site does not draw, or that
-    is neither there nor predicted, does not count; where no target counts, the number is 1.
+    It is over `patches` of each training case. A target that the site does not annotate, or that is
+    neither present nor predicted, does not count; where no target counts, the number is 1.
     """
 
-    patches: int = 2
-    words: str = "how far the received model falls short on the training cases together: one number"
+    patches: int
+    words: str = "Dice loss of the received model on the training cases together: one number"
 
     def __post_init__(self) -> None:
         if self.patches < 1:
@@ -55,33 +53,9 @@ class DiceLossExtra:
         """The number, from the network as it was when the round began."""
         network = site.state.network
         with _as_at_the_start(network, site.context.start):
-            found = measure(network, site.each_case(self.patches), site.targets, site.execution)
+            patches = site.each_case(self.patches)
+            found = count_patches(network, patches, site.task, site.execution).dice_loss
         return {_NAME: torch.tensor([found], dtype=torch.float64)}
-
-
-def measure(
-    network: nn.Module, batches: Iterable[Batch], targets: Targets, execution: Execution
-) -> float:
-    """The shortfall of a network on all batches together."""
-    total = torch.zeros((3, len(targets.names)), dtype=torch.int64)
-    was_training = network.training
-    network.eval()
-    with torch.no_grad(), execution.device.autocast():
-        for batch in batches:
-            seen = batch.to(execution.torch_device)
-            memory_format = execution.device.memory_format(seen.image.ndim - 2)
-            logits = network(seen.image.to(memory_format=memory_format))
-            total += count_dice(logits, seen.labels, targets).cpu()
-    network.train(was_training)
-    return dice_loss(total)
-
-
-def dice_loss(counts: Tensor) -> float:
-    """1 - mean Dice of counts (hit, extra, missed) x targets; 1 where no target has any."""
-    tp, fp, fn = counts.to(torch.float64)
-    voxels = 2 * tp + fp + fn
-    there = voxels > 0
-    return 1 - float((2 * tp[there] / voxels[there]).mean()) if bool(there.any()) else 1.0
 
 
 @contextmanager
@@ -96,7 +70,7 @@ def _as_at_the_start(network: nn.Module, start: Tensors) -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ByDiceLoss:
-    """Weights cases * shortfall^q, not normalised; q 0 is FedAvg."""
+    """Weights cases * loss^q, not normalised; q 0 is FedAvg."""
 
     q: float
 
@@ -105,13 +79,31 @@ class ByDiceLoss:
             raise InputError(f"q is {self.q}", mend="choose a finite q of 0 or more")
 
     def __call__(self, replies: Sequence[Reply], /) -> dict[str, float]:
-        """A weight a site; a shortfall counts as 0.001 at least."""
-        return {r.site: r.cases * max(float(r.extras[_NAME][0]), _LEAST) ** self.q for r in replies}
+        """A weight a site; a loss counts as 0.001 at least."""
+        return {
+            r.site: r.cases * max(float(r.extras[_NAME][0]), _MIN_LOSS) ** self.q for r in replies
+        }
 
 
-qfedavg_dice = replace(
-    fedavg,
-    about="FedAvg weighted by cases times what the received model lacks in Dice (q-FFL, Li 2020)",
-    extras=(DiceLossExtra(),),
-    merge=MeanBy(ByDiceLoss(q=1.0)),
-)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QFedAvgDice:
+    """FedAvg weighted by cases times the received model's Dice loss (q-FFL, Li 2020)."""
+
+    tag: ClassVar[str] = "qfedavg_dice"
+
+    q: float = 1.0
+    """Exponent of the Dice loss: 0 is FedAvg, the larger the more the worst site counts."""
+
+    patches: int = 2
+    """Patches of each training case on which a site measures the loss, at least 1."""
+
+    private: Private = ()
+    """Parts of the network that stay at each site: any of "norm", "head", "decoder", "encoder"."""
+
+    def build(self) -> Method:
+        """The method with these settings; raises InputError where one is out of range."""
+        return Method(
+            is_shared=AllBut(self.private),
+            extras=(DiceLossExtra(patches=self.patches),),
+            merge=MeanBy(ByDiceLoss(q=self.q)),
+        )

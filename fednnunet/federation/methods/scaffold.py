@@ -1,11 +1,11 @@
-"""SCAFFOLD: every step is corrected for the difference between a site's gradient and all sites'.
+"""SCAFFOLD: each step is corrected by the difference between all sites' mean gradient and its own.
 
 Karimireddy et al., "SCAFFOLD: Stochastic Controlled Averaging for Federated Learning", ICML 2020.
 With c_k the mean gradient of site k and c that of all, a site's step goes along
 
     g + c - c_k,
 
-so that sites whose data differ do not drift apart within a round. After K iterations the paper's
+so that sites whose data differ drift less within a round. After K iterations the paper's
 option II sets, for plain steps of a constant rate,
 
     c_k+ = c_k - c + (x - y_k) / (K * rate),
@@ -18,30 +18,31 @@ optimiser then sees corrected gradients. The paper's analysis is of plain steps 
 that.
 
 Other differences: sites count by their training cases, in c as in the mean of the weights, where
-the paper counts them alike; the coordinator's step has rate 1; c is the mean over the sites that
-have replied so far. Only shared parameters are corrected. Both ways carry twice FedAvg's bytes.
-The coordinator learns each site's mean gradient of a round, which FedAvg's weights tell it in
-essence too.
+the paper counts them alike; the coordinator's step has learning rate 1; c is the mean over the
+sites that have replied so far. Only shared parameters are corrected. Both directions carry twice
+FedAvg's bytes. The coordinator learns each site's mean gradient of a round, which it could in
+essence derive from FedAvg's weights too.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from fednnunet.federation.methods.fedavg import fedavg
-from fednnunet.federation.methods.head import fedbn_head
 from fednnunet.federation.methods.method import (
     Merge,
+    Method,
     Reply,
     State,
     Tensors,
     TrainedSite,
     mean_by_cases,
 )
+from fednnunet.federation.methods.settings import AllBut, Private
 from fednnunet.network.roles import is_trained
 from fednnunet.training.local_rule import LocalRule, RoundContext
 from fednnunet.training.state import TrainingState
@@ -82,7 +83,7 @@ class Controlled:
 
 @dataclass(frozen=True, slots=True)
 class ControlChange:
-    """A site's aside: how its c_k changed in the round."""
+    """The extra: how a site's c_k changed in the round."""
 
     words: str = "the change of the site's mean gradient (SCAFFOLD's control variate)"
 
@@ -110,13 +111,13 @@ class MergeControls:
     """A merge: `mean` for the weights, and c as the mean of all sites' c_k by cases.
 
     `memory` holds the sum of cases * c_k in float64, to which changes are added, and the cases of
-    every site that has replied: a site that sits a round out keeps its c_k in the mean.
+    every site that has replied: a site that misses a round keeps its c_k in the mean.
     """
 
     mean: Merge = mean_by_cases
 
     def __call__(self, state: State, replies: Sequence[Reply], /) -> State:
-        """The state after the round, with c as `control/<parameter>` in its aside."""
+        """The state after the round, with c as `control/<parameter>` among its extras."""
         new = self.mean(state, replies)
         ordered = sorted(replies, key=lambda reply: reply.site)
         memory, extras = dict(new.memory), dict(new.extras)
@@ -134,16 +135,20 @@ class MergeControls:
         return replace(new, memory=memory, extras=extras)
 
 
-scaffold = replace(
-    fedavg,
-    about="gradients are corrected towards all sites' mean (SCAFFOLD, Karimireddy 2020)",
-    local_rule=LocalRule(corrections=(Controlled(),)),
-    extras=(ControlChange(),),
-    merge=MergeControls(),
-)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scaffold:
+    """Gradients are corrected towards all sites' mean gradient (SCAFFOLD, Karimireddy 2020)."""
 
-scaffold_bn_head = replace(
-    scaffold,
-    about="fedbn_head whose shared body is trained by SCAFFOLD (Karimireddy 2020)",
-    is_shared=fedbn_head.is_shared,
-)
+    tag: ClassVar[str] = "scaffold"
+
+    private: Private = ()
+    """Parts of the network that stay at each site: any of "norm", "head", "decoder", "encoder"."""
+
+    def build(self) -> Method:
+        """The method with these settings; raises InputError where one is out of range."""
+        return Method(
+            is_shared=AllBut(self.private),
+            local_rule=LocalRule(corrections=(Controlled(),)),
+            extras=(ControlChange(),),
+            merge=MergeControls(),
+        )

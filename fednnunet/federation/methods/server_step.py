@@ -1,7 +1,7 @@
 """A server step is an optimiser: the mean of the replies gives its gradient.
 
 Reddi et al., "Adaptive Federated Optimization", ICLR 2021. With x the shared tensors, the
-coordinator sees the change D = mean(replies) - x, takes -D as a gradient, and lets an optimiser
+coordinator sees the update D = mean(replies) - x, takes -D as a gradient, and lets an optimiser
 make the step. What the optimiser remembers lies in `State.memory` as `<moment>/<tensor>`, so
 that a run goes on from a checkpoint bit for bit.
 """
@@ -25,7 +25,7 @@ class Optimiser(Protocol):
     moments: ClassVar[tuple[str, ...]]
 
     def __call__(
-        self, change: Tensor, moments: Mapping[str, Tensor], step: int, /
+        self, update: Tensor, moments: Mapping[str, Tensor], step: int, /
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """What to add to the tensor, and its new moments; all float64. `step` counts from 1."""
         ...
@@ -33,7 +33,7 @@ class Optimiser(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ServerStep:
-    """A merge: the step of `optimiser` along the change that `mean` would make.
+    """A merge: the step of `optimiser` along the update that `mean` would make.
 
     Only floating-point tensors that are trained take the step. Counters and the running statistics
     of batch normalisation are what `mean` says: a variance that an optimiser overshoots could turn
@@ -54,8 +54,8 @@ class ServerStep:
                 continue
             change = shared[name].to(torch.float64) - old.to(torch.float64)
             moments = self._recall(state.memory, name, change)
-            update, new = self.optimiser(change, moments, mean.round)
-            shared[name] = (old.to(torch.float64) + update).to(old.dtype)
+            step, new = self.optimiser(change, moments, mean.round)
+            shared[name] = (old.to(torch.float64) + step).to(old.dtype)
             kept = torch.promote_types(old.dtype, torch.float32)
             memory |= {f"{moment}/{name}": tensor.to(kept) for moment, tensor in new.items()}
         return replace(mean, shared=shared, memory=memory)

@@ -1,19 +1,19 @@
-"""Every site receives a mean of its own: of the sites that pull the same way as it does.
+"""Every site receives a mean of its own: over the sites with similar updates.
 
 After Ye et al., "Personalized Federated Learning with Inferred Collaboration Graphs" (pFedGraph),
 ICML 2023: the coordinator infers a graph of the sites from what they send, and each receives its
-neighbourhood's mean. Here the graph is undirected, and with D_k the change that site k made to
-what it received,
+neighbourhood's mean. Here the graph is undirected, and with D_k the update of site k (reply minus
+what it received),
 
-    s_kl = cos(D_k, D_l), a mean over rounds in which the newest counts 1 - `decay`,
-    edge k-l  where s_kl > `least`, with weight s_kl;  s_kk = 1,
+    s_kl = cos(D_k, D_l), averaged over rounds, the newest with weight 1 - `decay`,
+    edge k-l  where s_kl > `min_similarity`, with weight s_kl;  s_kk = 1,
     site k receives  sum_l cases_l * s_kl * reply_l / sum_l cases_l * s_kl
 
-over itself and its neighbours. So sites that all pull one way get FedAvg's mean, and one that is
-like no other trains alone. The paper finds the weights by a quadratic programme and keeps local
-training near them; both are left out. For hospitals outside, the mean over all sites by cases is
-the global model. What a site receives tells it something of its neighbours alone, which FedAvg's
-mean over all hides better.
+over itself and its neighbours. So sites whose updates have one direction get FedAvg's mean, and one
+that is similar to no other trains alone. The paper finds the weights by a quadratic programme and
+regularises local training towards them; both are left out. For hospitals outside the federation,
+the mean over all sites by cases is the global model. A site's mean reveals more of its few
+neighbours than FedAvg's mean over all does.
 """
 
 from __future__ import annotations
@@ -21,15 +21,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
+from typing import ClassVar
 
 import networkx as nx
 import torch
 from torch import Tensor
 
 from fednnunet.errors import InputError
-from fednnunet.federation.methods.fedavg import fedavg
-from fednnunet.federation.methods.method import Reply, State, Tensors, mean_by_cases
-from fednnunet.federation.methods.updates import Pulls
+from fednnunet.evaluation.site_graph import GRAPH, SiteGraph
+from fednnunet.federation.methods.method import Method, Reply, State, Tensors, mean_by_cases
+from fednnunet.federation.methods.settings import AllBut, Private
+from fednnunet.federation.methods.updates import UpdateProducts
 from fednnunet.federation.wire.tensors import weighted_mean
 
 _PAIR = "similarity/"  # in memory, `similarity/<site>/<site>`, the names sorted
@@ -39,18 +41,18 @@ _PAIR = "similarity/"  # in memory, `similarity/<site>/<site>`, the names sorted
 class BySimilarity:
     """A merge whose state holds a mean for all and one for each site.
 
-    `over(tensor_name)` restricts what is compared, and what the neighbours alone are averaged for
-    (None: all); of other tensors every site receives the mean over all sites by cases.
+    Where `over(tensor_name)` is given, only those tensors are compared and averaged over
+    neighbours; of all others every site receives the mean over all sites by cases.
     """
 
-    least: float = 0.0
-    decay: float = 0.5
+    min_similarity: float
+    decay: float
     over: Callable[[str], bool] | None = None
 
     def __post_init__(self) -> None:
-        if not (0 <= self.least < 1 and 0 <= self.decay < 1):
+        if not (0 <= self.min_similarity < 1 and 0 <= self.decay < 1):
             raise InputError(
-                f"least is {self.least} and decay {self.decay}",
+                f"min_similarity is {self.min_similarity} and decay {self.decay}",
                 mend="choose both from 0 to below 1",
             )
 
@@ -67,6 +69,10 @@ class BySimilarity:
         }
         return replace(merged, for_site={**state.for_site, **means})
 
+    def artefacts(self, state: State) -> Mapping[str, SiteGraph]:
+        """The graph of sites, for the run's folder and its report."""
+        return {GRAPH: SiteGraph.of(self.graph(state), round=state.round)}
+
     def graph(self, state: State) -> nx.Graph:
         """The sites that have replied so far; `weight` of an edge is the similarity."""
         graph = nx.Graph()
@@ -75,7 +81,7 @@ class BySimilarity:
             if name.startswith(_PAIR):
                 one, other = name.removeprefix(_PAIR).split("/")
                 graph.add_nodes_from((one, other))
-                if float(value) > self.least:
+                if float(value) > self.min_similarity:
                     graph.add_edge(one, other, weight=float(value))
         return graph
 
@@ -83,10 +89,10 @@ class BySimilarity:
         return {name: t for name, t in tensors.items() if self.over is None or self.over(name)}
 
     def _similarities(self, state: State, ordered: Sequence[Reply]) -> dict[str, Tensor]:
-        pulls = Pulls.of(state, ordered, self.over)
+        products = UpdateProducts.of(state, ordered, self.over)
         found = {}
-        for one, other in combinations(pulls.sites, 2):
-            name, now = f"{_PAIR}{one}/{other}", pulls.cosine({one: 1.0}, {other: 1.0})
+        for one, other in combinations(products.sites, 2):
+            name, now = f"{_PAIR}{one}/{other}", products.cosine({one: 1.0}, {other: 1.0})
             before = state.memory.get(name)
             mean = now if before is None else self.decay * float(before) + (1 - self.decay) * now
             found[name] = torch.tensor(mean, dtype=torch.float64)
@@ -104,8 +110,24 @@ def _neighbourhood(graph: nx.Graph, site: str, ordered: Sequence[Reply]) -> Tens
     )
 
 
-similarity = replace(
-    fedavg,
-    about="each site receives the mean of sites that pull its way (after pFedGraph, Ye 2023)",
-    merge=BySimilarity(),
-)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Similarity:
+    """Each site receives the mean of sites with similar updates (after pFedGraph, Ye 2023)."""
+
+    tag: ClassVar[str] = "similarity"
+
+    min_similarity: float = 0.0
+    """Sites are neighbours where the cosine of their updates is above this; from 0 to below 1."""
+
+    decay: float = 0.5
+    """Weight of earlier rounds in the similarity of two sites, from 0 to below 1."""
+
+    private: Private = ()
+    """Parts of the network that stay at each site: any of "norm", "head", "decoder", "encoder"."""
+
+    def build(self) -> Method:
+        """The method with these settings; raises InputError where one is out of range."""
+        return Method(
+            is_shared=AllBut(self.private),
+            merge=BySimilarity(min_similarity=self.min_similarity, decay=self.decay),
+        )

@@ -1,4 +1,4 @@
-"""How the sites pull in a round, for methods that compare them by what they changed."""
+"""Inner products of the sites' updates in a round, for methods that compare their directions."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from fednnunet.network.roles import is_trained
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pulls:
-    """Inner products (n, n) in float64 of the changes that n sites made to what they received.
+class UpdateProducts:
+    """Inner products (n, n) in float64 of the updates of n sites: reply minus what was received.
 
-    They are all that cosines between sites, and between sums of sites, need, and take no memory.
+    They suffice for the cosines between sites and between weighted sums of sites, and are small.
     """
 
     sites: tuple[str, ...]
@@ -25,22 +25,22 @@ class Pulls:
     @classmethod
     def of(
         cls, state: State, replies: Sequence[Reply], over: Callable[[str], bool] | None = None
-    ) -> Pulls:
+    ) -> UpdateProducts:
         """From the replies to `state`, whatever their order.
 
-        Trained tensors count, of which `over(name)` may choose some; counters and running
-        statistics do not, since no gradient moves them.
+        Only trained tensors count, of which `over(name)` may choose some: counters and running
+        statistics are not moved by gradients.
         """
         ordered = sorted(replies, key=lambda reply: reply.site)
         total = torch.zeros((len(ordered), len(ordered)), dtype=torch.float64)
         for name, tensor in sorted(state.shared.items()):
             if is_trained(name, tensor) and (over is None or over(name)):
-                changes = torch.stack([_change(state, reply, name) for reply in ordered])
-                total += changes @ changes.T
+                updates = torch.stack([_update(state, reply, name) for reply in ordered])
+                total += updates @ updates.T
         return cls(sites=tuple(reply.site for reply in ordered), products=total)
 
     def cosine(self, one: Mapping[str, float], other: Mapping[str, float]) -> float:
-        """Of the angle between two sums of changes, given as weights by site.
+        """The cosine of the angle between two sums of updates, given as weights by site.
 
         A site that is not named counts nothing. The cosine is 0 where one of the sums is zero.
         """
@@ -54,6 +54,6 @@ class Pulls:
         return torch.tensor([weights.get(site, 0.0) for site in self.sites], dtype=torch.float64)
 
 
-def _change(state: State, reply: Reply, name: str) -> Tensor:
+def _update(state: State, reply: Reply, name: str) -> Tensor:
     received = state.received(reply.site)[name].to(torch.float64)
     return (reply.tensors[name].to(torch.float64) - received).flatten()

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fednnunet.dataset import Case, folds, list_images, read_dataset, split_cases
 from fednnunet.errors import DataError, raise_all
-from fednnunet.federation.spec import FOLDS, SiteSpec, Training
+from fednnunet.federation.spec import SiteSpec
+from fednnunet.federation.training_spec import FOLDS, Training
 from fednnunet.io import ending
 from fednnunet.planning.fingerprint import CaseFingerprint
+from fednnunet.supervision import SiteSupervision
 from fednnunet.task import Task
 
 
@@ -32,12 +34,13 @@ def training_folder(spec: SiteSpec, task: Task, *, site: str) -> tuple[Case, ...
 def site_cases(spec: SiteSpec, task: Task, training: Training, *, site: str) -> SiteCases:
     """Split a site's cases: by fold, or else a test set if it has one, or else by a share.
 
-    Patients stay whole. With `max_cases` only the first of the training cases are taken; the
-    others are not used at all. Raises InputError where there are fewer patients than folds.
+    All cases of a patient stay together. With `max_cases` only the first of the training cases are
+    taken; the others are not used at all. Raises InputError where there are fewer patients than
+    folds.
     """
     split = _split(spec, task, training, site)
-    most = training.max_cases or len(split.training)
-    return dataclasses.replace(split, training=split.training[:most])
+    maximum = training.max_cases or len(split.training)
+    return dataclasses.replace(split, training=split.training[:maximum])
 
 
 def _split(spec: SiteSpec, task: Task, training: Training, site: str) -> SiteCases:
@@ -61,27 +64,26 @@ def check_annotated(
     cases: Sequence[Case],
     measured: Sequence[CaseFingerprint],
     task: Task,
-    annotated: Collection[int],
+    supervision: SiteSupervision,
     *,
     site: str,
 ) -> None:
-    """Raise a fault for every case whose label map holds a label that the site does not draw.
+    """Raise a DataError for every case whose label map holds a label that is not annotated here.
 
-    Training would take such voxels for background. `annotated` are the values that the site draws,
-    background included; `measured` are the fingerprints of `cases`.
+    Training would take such voxels for background. `measured` are the fingerprints of `cases`.
     """
     faults = [
         DataError(
-            f"case {case.name} has label {value} ({task.labels[value]}), which the site says it "
-            "does not draw",
+            f"case {case.name} has label {value} ({task.labels[value]}), which the site does not "
+            "annotate, as the federation file says",
             where=f"site {site}, {case.label}, {count:,} voxels",
             mend=f"add it to sites.{site}.annotated in the federation file, or correct the map",
         )
         for case, fingerprint in zip(cases, measured, strict=True)
         for value, count in enumerate(fingerprint.voxels_per_label)
-        if count and value not in annotated
+        if count and value and not supervision.of(case.name).covers((value,), task)
     ]
-    raise_all(f"label maps of site {site} hold more than it draws", faults)
+    raise_all(f"label maps of site {site} hold labels that it does not annotate", faults)
 
 
 def _test_set(spec: SiteSpec, task: Task, site: str) -> tuple[Case, ...]:

@@ -1,9 +1,12 @@
-"""Scores of a model on a site's held-out cases. Masks, pictures and case scores stay there."""
+"""Scores of a model on a site's held-out cases: sums for the reply, all else for the site alone.
+
+Masks, pictures and the scores of single cases are written to the site's own folder and stay there.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +22,8 @@ from fednnunet.inference.bundle import Bundle
 from fednnunet.inference.compute import choose_compute
 from fednnunet.inference.predict import mask_path, predict_cases
 from fednnunet.io import read_label, read_volume
+from fednnunet.progress import Progress
+from fednnunet.supervision import SiteSupervision, Supervision
 from fednnunet.task import Task
 from fednnunet.volume import Volume
 
@@ -35,7 +40,9 @@ _UNKNOWN = TargetScore(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Drawn:
+class _Picture:
+    """A picture in the folder, named by its rank."""
+
     rank: str
     case: str
     dice: float
@@ -43,7 +50,7 @@ class _Drawn:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Pictures:
-    drawn: tuple[_Drawn, ...] = ()
+    pictures: tuple[_Picture, ...] = ()
 
 
 def evaluate_at_site(
@@ -52,41 +59,44 @@ def evaluate_at_site(
     folder: Path,
     *,
     device: str,
-    annotated: Collection[int] | None = None,
+    supervision: SiteSupervision | None = None,
     pictures: bool = True,
-    progress: Callable[[int, int, str], None] | None = None,
+    progress: Progress | None = None,
 ) -> SiteScores:
     """Predict the cases into `folder`, score them there, and return sums over them.
 
-    `annotated` are the label values that the site draws (default: all): targets of other values
-    are not scored, since the site's label maps say nothing of them. Masks that stand already, made
-    from the same bundle and images, are kept. With `pictures` some cases are drawn there too.
+    `supervision` says what each case's labels teach (default: all classes): other targets are not
+    scored, since the label map says nothing of them. Masks that are there already, made from the
+    same bundle and images, are kept. With `pictures` the worst, median and best case are drawn into
+    `folder`. Raises the faults of all cases that cannot be predicted together.
     """
     task = bundle.plan.task
     compute = choose_compute(device)
     outcome = predict_cases(bundle, cases, folder, compute=compute, progress=progress)
     raise_all("held-out cases could not be predicted", outcome.faults)
-    drawn = set(task.values if annotated is None else annotated)
-    scores = [_known(_score(case, folder, task), task, drawn) for case in cases]
+    supervision = supervision or SiteSupervision()
+    scores = [
+        _annotated_only(_score(case, folder, task), task, supervision.of(case.name))
+        for case in cases
+    ]
     write_cases_csv(folder / CASES, {"": scores})
     if pictures:
         _draw(scores, {case.name: case for case in cases}, folder, task)
     return SiteScores.of(task.targets, scores)
 
 
-def read_pictures(folder: Path, *, site: str) -> tuple[CasePicture, ...]:
-    """The pictures that a site drew in `folder`: its worst, median and best case."""
+def read_pictures(folder: Path) -> tuple[CasePicture, ...]:
+    """The pictures in a folder of `evaluate_at_site`: the worst, median and best case."""
     if not (folder / _PICTURES).is_file():
         return ()
     return tuple(
         CasePicture(
-            site=site,
-            case=drawn.case,
-            rank=drawn.rank,
-            dice=drawn.dice,
-            png=_picture_path(folder, drawn.rank).read_bytes(),
+            case=found.case,
+            rank=found.rank,
+            dice=found.dice,
+            png=_picture_path(folder, found.rank).read_bytes(),
         )
-        for drawn in records.read(_Pictures, folder / _PICTURES).drawn
+        for found in records.read(_Pictures, folder / _PICTURES).pictures
     )
 
 
@@ -97,10 +107,10 @@ def _score(case: Case, folder: Path, task: Task) -> CaseScores:
     )
 
 
-def _known(score: CaseScores, task: Task, drawn: set[int]) -> CaseScores:
-    """The scores with NaN for every target that the site does not draw whole."""
+def _annotated_only(score: CaseScores, task: Task, supervision: Supervision) -> CaseScores:
+    """The scores with NaN for every target of which some class is not annotated."""
     targets = {
-        name: score.targets[name] if drawn.issuperset(values) else _UNKNOWN
+        name: score.targets[name] if supervision.covers(values, task) else _UNKNOWN
         for name, values in target_values(task).items()
     }
     return CaseScores(case=score.case, targets=targets)
@@ -108,20 +118,23 @@ def _known(score: CaseScores, task: Task, drawn: set[int]) -> CaseScores:
 
 def _masks(case: Case, folder: Path) -> tuple[Volume, Volume]:
     if case.label is None:
-        raise DataError(f"case {case.name} has no label", mend="held-out cases need labels")
+        raise DataError(
+            f"case {case.name} has no label map, so it cannot be scored",
+            mend="add its label map to the site's folder, or take out the case",
+        )
     return read_label(mask_path(folder, case)), read_label(case.label)
 
 
 def _draw(scores: Sequence[CaseScores], cases: dict[str, Case], folder: Path, task: Task) -> None:
-    drawn = []
+    pictures = []
     for rank, score in pick_cases(scores):
         case = cases[score.case]
         predicted, reference = _masks(case, folder)
         image = read_volume(case.images)
         with replacing(_picture_path(folder, rank)) as temporary:
             temporary.write_bytes(draw_case(image, predicted.array[0], reference.array[0], task))
-        drawn.append(_Drawn(rank=rank, case=case.name, dice=score.dice))
-    records.write(_Pictures(drawn=tuple(drawn)), folder / _PICTURES)
+        pictures.append(_Picture(rank=rank, case=case.name, dice=score.dice))
+    records.write(_Pictures(pictures=tuple(pictures)), folder / _PICTURES)
 
 
 def _picture_path(folder: Path, rank: str) -> Path:

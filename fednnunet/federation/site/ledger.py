@@ -1,4 +1,4 @@
-"""What left a site, in words, kept at the site and written before it is sent."""
+"""A list of every message that left a site, in words, written at the site before it is sent."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from pathlib import Path
 
 
 def record(ledger: Path, *, kind: str, words: str, data: bytes, detail: str = "") -> None:
-    """Append one line of JSON: when, what kind of message, in words, how large, its checksum."""
+    """Append one line of JSON: time, kind of message, what it holds in words, size, SHA-256.
+
+    Raises OSError where it cannot be written; then the message must not be sent.
+    """
     entry = {
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
         "message": kind,

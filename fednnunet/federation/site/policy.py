@@ -32,7 +32,7 @@ class SitePolicy:
             raise InputError(
                 f"min_cases is {self.min_cases}, min_bin_count {self.min_bin_count}, "
                 f"min_scored_cases {self.min_scored_cases}",
-                mend="give numbers of at least 1",
+                mend="set each of them to 1 or more in the site's policy",
             )
 
     @property
@@ -52,6 +52,6 @@ def read_policy(path: Path | None, folder: Path) -> SitePolicy:
         raise InputError(
             f"the site's policy is not readable TOML: {error}",
             where=str(path),
-            mend="correct the line that the message names",
+            mend="correct the line that is named, or restore the file",
         ) from None
     return records.decode(SitePolicy, data, source=str(path))

@@ -1,30 +1,28 @@
 """What a site can be asked. The only code that turns a site's cases into a message.
 
-A site reads its own folder and policy, does the work, writes what it is about to send into its
-ledger, and only then hands it over.
+A site reads its own folder and policy and does the work; `wall` writes the reply to the ledger and
+sends it, or a fault in its place.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from fednnunet.dataset import scan_dataset
-from fednnunet.errors import (
-    FedNNUNetError,
-    InputError,
-    RefusalError,
-    ReplyError,
-    name_site,
-    raise_all,
-)
-from fednnunet.federation.methods.catalogue import METHODS
-from fednnunet.federation.site import ledger
+from fednnunet.errors import FedNNUNetError, InputError, RefusalError, ReplyError, raise_all
+from fednnunet.federation.methods.catalogue import label
 from fednnunet.federation.site.cases import SiteCases, check_annotated, site_cases, training_folder
 from fednnunet.federation.site.evaluation import evaluate_at_site
+from fednnunet.federation.site.models import SiteModels
 from fednnunet.federation.site.policy import read_policy
+from fednnunet.federation.site.prepared import PreparedSite
+from fednnunet.federation.site.report import HELD_OUT, report_site
+from fednnunet.federation.site.restart import ProgressRecords, SpacingAndShape, files_digest
 from fednnunet.federation.site.trainer import SiteTrainer
+from fednnunet.federation.site.wall import OnFault, Wall
 from fednnunet.federation.spec import Federation
 from fednnunet.federation.wire.messages import (
     EvaluateInvite,
@@ -42,11 +40,9 @@ from fednnunet.federation.wire.messages import (
     ShapesReply,
     TrainInvite,
     TrainReply,
-    pack,
     sums,
-    unpack,
 )
-from fednnunet.planning.fingerprint import CaseFingerprint, Fingerprint
+from fednnunet.planning.fingerprint import Fingerprint
 from fednnunet.planning.minimum_counts import (
     check_cases,
     suppress_small_counts,
@@ -58,14 +54,14 @@ from fednnunet.preprocess.measure_site import measure_cases
 from fednnunet.preprocess.store import Store, prepare_site
 from fednnunet.task import Task
 
-Progress = Callable[[int, int, str], None]
-
 
 class Site:
     """One hospital: its folder of cases, and its own working folder `base`.
 
     Cases are prepared in `base/prepared`, or in a folder `prepared` that several runs share.
-    `progress(site, done, total, what)` is told of every step that takes long.
+    `progress(site, done, total, what)` is told of every step that takes long, `on_fault` of every
+    fault with all its details: both are for the site's own terminal. After a restart a site goes
+    on from the records in `base`. Raises InputError where the site's own policy cannot be used.
     """
 
     def __init__(
@@ -76,6 +72,7 @@ class Site:
         *,
         prepared: Path | None = None,
         progress: Callable[[str, int, int, str], None] | None = None,
+        on_fault: OnFault | None = None,
     ) -> None:
         self.name = name
         self.base = base
@@ -85,30 +82,14 @@ class Site:
         self._policy = read_policy(self.spec.policy, self.spec.folder)
         self._prepared_folder = prepared or base / "prepared"
         self._progress = progress
-        self._measured: Sequence[CaseFingerprint] | None = None
-        self._task: Task | None = None
+        self._wall = Wall(name, base, self.spec.folder, on_fault=on_fault)
+        self._records = ProgressRecords(base)
+        self._measured: Sequence[SpacingAndShape] | None = None
         self._ready: _Ready | None = None
 
     def answer(self, data: bytes) -> bytes:
-        """Take an invite as bytes and return the reply as bytes.
-
-        Raises a FedNNUNetError that names the site where it cannot or will not answer.
-        """
-        invite = unpack(data, sender="the coordinator")
-        try:
-            reply = self._work(invite)
-        except FedNNUNetError as error:
-            name_site(error, self.name, self.spec.folder)
-            raise
-        out = pack(reply)
-        ledger.record(
-            self.base / "ledger.jsonl",
-            kind=type(reply).__name__,
-            words=reply.words,
-            data=out,
-            detail=_beside(invite),
-        )
-        return out
+        """Take an invite as bytes and return the reply as bytes, a `FaultReply` for every fault."""
+        return self._wall.answer(data, lambda invite: (self._work(invite), self._details(invite)))
 
     def _work(self, invite: Message) -> Message:
         if isinstance(invite, (TrainInvite, ProbeInvite, EvaluateInvite, ModelInvite)):
@@ -123,39 +104,42 @@ class Site:
             case TrainInvite():
                 return self._train(invite)
             case ProbeInvite():
-                return ProbeReply(dice_loss=self.trainer.dice_loss(invite))
+                return ProbeReply(dice_loss=SiteModels(self.prepared).dice_loss(invite))
             case EvaluateInvite():
                 return self._evaluate(invite)
             case ModelInvite():
                 return self._give_model(invite)
         raise ReplyError(
-            f"a site is not asked for a {type(invite).__name__}",
-            mend="both sides must run the same version",
+            f"a site cannot answer a {type(invite).__name__}",
+            mend="give coordinator and sites the same version of the program",
         )
 
     def _check_agreed(self, run: str, method: str) -> None:
-        """Refuse a training that the site's own federation file does not name.
+        """Refuse a training that the site's own federation file does not name, settings included.
 
         The method decides which tensors leave, so the coordinator must not choose another.
         """
-        if self._training.runs.get(run) != method:
+        agreed = self._training.runs.get(run)
+        if agreed is None or label(agreed) != method:
             raise RefusalError(
                 f"the site did not agree to train {method!r} as the run {run!r}",
                 mend="give coordinator and sites the same federation file",
+                advice="same_federation_file",
             )
 
     def _measure(self, task: Task) -> FingerprintReply:
         self._check_layout(task)
         cases = training_folder(self.spec, task, site=self.name)
         check_cases(len(cases), self._policy.required_cases, site=self.name)
-        self._measured = measure_cases(
+        measured = measure_cases(
             cases, task, workers=self._federation.budget.workers, progress=self._tell
         )
-        self._task = task
-        drawn = self._federation.annotated_values(self.name)
-        check_annotated(cases, self._measured, task, drawn, site=self.name)
+        supervision = self._federation.supervision(self.name)
+        check_annotated(cases, measured, task, supervision, site=self.name)
+        self._measured = tuple((case.spacing_mm, case.shape_vox) for case in measured)
+        self._records.keep_measured(task, cases, self._measured)
         whole = suppress_small_counts(
-            Fingerprint.of(task, self._measured), min_bin_count=self._policy.min_bin_count
+            Fingerprint.of(task, measured), min_bin_count=self._policy.min_bin_count
         )
         return FingerprintReply(tensors=sums(whole.to_vector()))
 
@@ -173,14 +157,27 @@ class Site:
         raise_all(f"the folder of site {self.name} cannot be used", found)
 
     def _count_shapes(self, spacing_mm: tuple[float, float, float]) -> ShapesReply:
-        if self._measured is None:
-            raise RefusalError(
-                "the site has not measured its cases yet", mend="ask for the fingerprint first"
-            )
-        pairs = [(case.spacing_mm, case.shape_vox) for case in self._measured]
-        whole = ShapeSketch.of_cases(spacing_mm, pairs)
+        whole = ShapeSketch.of_cases(spacing_mm, self._measured_cases())
         whole = suppress_small_shape_counts(whole, min_bin_count=self._policy.min_bin_count)
         return ShapesReply(tensors=sums(whole.to_vector()))
+
+    def _measured_cases(self) -> Sequence[SpacingAndShape]:
+        """Spacing and shape of every case; after a restart from the record, if it still holds."""
+        record = None if self._measured else self._records.measured()
+        if record:
+            cases = training_folder(self.spec, record.task, site=self.name)
+            check_cases(len(cases), self._policy.required_cases, site=self.name)
+            if files_digest(cases) == record.digest:
+                self._measured = record.cases
+            else:
+                self._measure(record.task)
+        if self._measured is None:
+            raise RefusalError(
+                "the site has not measured its cases yet",
+                mend="ask for the fingerprint first",
+                advice="ask_to_measure_first",
+            )
+        return self._measured
 
     def _prepare(self, plan: Plan, configuration: str) -> PrepareReply:
         labelled = training_folder(self.spec, plan.task, site=self.name)
@@ -195,36 +192,43 @@ class Site:
             progress=self._tell,
         )
         store = prepare(cases.training, folder=self._prepared_folder / configuration)
-        judged = cases.held_out if cases.training else ()
-        held_out = prepare(judged, folder=self._prepared_folder / f"{configuration}_held_out")
-        self._ready = _Ready(plan, configuration, cases, store, held_out)
+        patches_of = cases.held_out if cases.training else ()
+        held_out = prepare(patches_of, folder=self._prepared_folder / f"{configuration}_held_out")
+        self._ready = _Ready(
+            plan=plan, configuration=configuration, cases=cases, store=store, held_out=held_out
+        )
+        self._records.keep_prepared(plan, configuration)
         return PrepareReply(training_cases=len(cases.training), held_out_cases=len(cases.held_out))
 
     def _train(self, invite: TrainInvite) -> TrainReply:
-        return self.trainer.train(invite, progress=self._tell)
+        return SiteTrainer(self.prepared).train(invite, progress=self._tell)
 
     def _evaluate(self, invite: EvaluateInvite) -> EvaluateReply:
-        ready = self._prepared()
-        bundle = self.trainer.bundle(invite)
-        folder = self.base / invite.run / "held_out" / invite.model
+        ready, models = self._prepared(), SiteModels(self.prepared)
+        bundle = models.bundle(invite)
+        folder = self.base / invite.run / HELD_OUT / invite.model
         scores = evaluate_at_site(
             bundle,
             ready.cases.held_out,
             folder,
             device=self._training.device,
-            annotated=self._federation.annotated_values(self.name),
+            supervision=self._federation.supervision(self.name),
             pictures=not invite.brief,
             progress=self._tell,
         )
-        self.trainer.keep_best(invite, scores.mean())
-        told = scores.of_at_least(self._policy.min_scored_cases)
-        return EvaluateReply(scores=told, round=self.trainer.reached(invite))
+        models.keep_best(invite, scores.mean())
+        if not invite.brief:
+            task = ready.plan.task.name
+            report_site(self.name, self.base, task=task, policy=self._policy)
+        shared = scores.of_at_least(self._policy.min_scored_cases)
+        return EvaluateReply(scores=shared, round=models.reached(invite))
 
     def _give_model(self, invite: ModelInvite) -> ModelReply:
         if not self._policy.share_model:
             raise RefusalError(
                 "the site does not give its own model away",
                 mend="if it may, the site sets share_model = true in its own policy",
+                advice="model_stays",
             )
         wanted = EvaluateInvite(
             tensors=invite.tensors,
@@ -234,54 +238,61 @@ class Site:
             personal=True,
             best=invite.best,
         )
-        return ModelReply(tensors=self.trainer.bundle(wanted).weights)
+        return ModelReply(tensors=SiteModels(self.prepared).bundle(wanted).weights)
 
     @property
-    def trainer(self) -> SiteTrainer:
-        """What trains here; raises InputError before the site has prepared its cases."""
+    def prepared(self) -> PreparedSite:
+        """What the site trains and evaluates with; raises InputError before it has prepared."""
         ready = self._prepared()
-        return SiteTrainer(
+        return PreparedSite(
             base=self.base,
             plan=ready.plan,
             configuration_name=ready.configuration,
             store=ready.store,
             cases=tuple(case.name for case in ready.cases.training),
-            annotated=self._federation.annotated_values(self.name),
+            supervision=self._federation.supervision(self.name),
             training=self._training,
             memory_gib=self.spec.memory_gib,
             name=self.name,
             held_out=ready.held_out,
             held_out_cases=ready.held_out.names,
             policy=self._policy,
+            log=self._wall.log,
         )
 
     def _prepared(self) -> _Ready:
+        """The site after preparation; after a restart it prepares what is missing by its record."""
+        record = None if self._ready else self._records.prepared()
+        if record:
+            self._prepare(record.plan, record.configuration)
         if self._ready is None:
             raise InputError(
-                "the site has not prepared its cases", mend="send it the plan before training"
+                "the site has not prepared its cases",
+                mend="send it the plan before training",
+                advice="send_plan_first",
             )
         return self._ready
+
+    def _details(self, invite: Message) -> str:
+        """In words: what the reply to `invite` holds beyond weights, and what filtered it."""
+        if not isinstance(invite, TrainInvite):
+            return ""
+        method = self._training.method_labelled(invite.method)
+        extras = method.extras_words if invite.phase == "joint" else ""
+        words = (extras, *(one.words for one in self._training.filter_chain))
+        return "; ".join(filter(None, words))
 
     def _tell(self, done: int, total: int, what: str) -> None:
         if self._progress:
             self._progress(self.name, done, total, what)
 
 
-def _beside(invite: Message) -> str:
-    """What the reply to `invite` holds beside the network's weights, in words."""
-    if not isinstance(invite, TrainInvite) or invite.phase != "joint":
-        return ""
-    return METHODS[invite.method].extras_words
-
-
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Ready:
     """A site after preparation."""
 
-    def __init__(
-        self, plan: Plan, configuration: str, cases: SiteCases, store: Store, held_out: Store
-    ) -> None:
-        self.plan = plan
-        self.configuration = configuration
-        self.cases = cases
-        self.store = store
-        self.held_out = held_out
+    plan: Plan
+    configuration: str
+    cases: SiteCases
+    store: Store
+    held_out: Store

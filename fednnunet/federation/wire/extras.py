@@ -14,6 +14,11 @@ def join(tensors: Mapping[str, Tensor], extras: Mapping[str, Tensor]) -> dict[st
     return {**tensors, **{_PREFIX + name: tensor for name, tensor in extras.items()}}
 
 
+def is_extra(name: str) -> bool:
+    """Whether a tensor of a message is not one of the network's."""
+    return name.startswith(_PREFIX)
+
+
 def split(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """A network's tensors, and what came beside them: the inverse of `join`."""
     network = {name: t for name, t in tensors.items() if not name.startswith(_PREFIX)}

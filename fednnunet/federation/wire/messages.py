@@ -1,4 +1,4 @@
-"""Everything that may cross a site's wall, in either direction. Nothing else does.
+"""All messages that may cross a site's wall, in either direction. Nothing else crosses it.
 
 A message is a frozen dataclass: plain fields travel as JSON, the field `tensors` as safetensors,
 both in one byte string. There is no pickle and no code in it.
@@ -17,8 +17,10 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from fednnunet import records
-from fednnunet.errors import ReplyError
+from fednnunet.errors import FedNNUNetError, ReplyError
 from fednnunet.evaluation.scores import SiteScores
+from fednnunet.federation.wire.faults import Advice, FaultKind, as_error
+from fednnunet.federation.wire.notes import Note
 from fednnunet.federation.wire.phases import Phase
 from fednnunet.planning.fingerprint import DESCRIPTION
 from fednnunet.planning.plan import Plan
@@ -109,7 +111,7 @@ class TrainReply(Message):
     """What leaves after local training: tensors, and figures of the site as a whole.
 
     `overlap` counts voxels (tp, fp, fn) of each target over all training patches,
-    `held_out` over a few fixed patches of the held-out cases. `notes` are words for the log.
+    `held_out` over a few fixed patches of the held-out cases. `notes` are codes for the log.
     """
 
     words: ClassVar[str] = (
@@ -122,17 +124,17 @@ class TrainReply(Message):
     wait_share: float
     overlap: tuple[tuple[int, int, int], ...] = ()
     held_out: tuple[tuple[int, int, int], ...] = ()
-    notes: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeInvite(Message):
-    """Asks what a model is missing on the site's training cases.
+    """Asks for the Dice loss of a model on the site's training cases.
 
     The model is the site's own after `round` rounds, with the tensors sent along in it.
     """
 
-    words: ClassVar[str] = "request: how far a model falls short on your training cases"
+    words: ClassVar[str] = "request: Dice loss of a model on your training cases"
     run: str
     method: str
     round: int
@@ -142,7 +144,7 @@ class ProbeInvite(Message):
 class ProbeReply(Message):
     """1 - mean Dice over patches of all training cases together."""
 
-    words: ClassVar[str] = "how far a model falls short on the training cases together: one number"
+    words: ClassVar[str] = "Dice loss of a model on the training cases together: one number"
     dice_loss: float
 
 
@@ -200,6 +202,31 @@ class ModelReply(Message):
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FaultReply(Message):
+    """Sent in place of any other reply where a site cannot or will not answer.
+
+    It names the kind of fault, how many there are, and what the coordinator can do, all by codes of
+    `wire.faults`. The details stay in the site's log.
+    """
+
+    words: ClassVar[str] = "that the request failed: kind and number of faults, and an advice"
+    kind: FaultKind
+    faults: int
+    advice: Advice
+
+    def __post_init__(self) -> None:
+        if self.faults < 1:
+            raise ReplyError(
+                f"a fault reply counts {self.faults} faults",
+                mend="give coordinator and sites the same version of the program",
+            )
+
+    def error(self, site: str) -> FedNNUNetError:
+        """The fault of `site` as an error at the coordinator."""
+        return as_error(site, self.kind, self.faults, self.advice)
+
+
 KINDS: dict[str, type[Message]] = {
     kind.__name__: kind
     for kind in (
@@ -217,6 +244,7 @@ KINDS: dict[str, type[Message]] = {
         EvaluateReply,
         ModelInvite,
         ModelReply,
+        FaultReply,
     )
 }
 
@@ -245,13 +273,13 @@ def unpack(data: bytes, *, sender: str) -> Message:
         raise ReplyError(
             f"a message cannot be read: {type(error).__name__}",
             where=f"message of {sender}",
-            mend="both sides must run the same version",
+            mend="give coordinator and sites the same version of the program",
         ) from None
     if schema != SCHEMA:
         raise ReplyError(
             f"a message has schema {schema}, this program speaks {SCHEMA}",
             where=f"message of {sender}",
-            mend="both sides must run the same version",
+            mend="give coordinator and sites the same version of the program",
         )
     return replace(records.decode(kind, fields, source=f"message of {sender}"), tensors=tensors)
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
 
 from fednnunet.errors import ReplyError
-
-Tensors = Mapping[str, Tensor]
+from fednnunet.network.tensors import Tensors
 
 
 def weighted_mean(items: Sequence[tuple[Tensors, float]]) -> dict[str, Tensor]:

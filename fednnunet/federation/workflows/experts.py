@@ -1,9 +1,9 @@
 """A bundle for hospitals outside the federation: the global model and the sites' own, as experts.
 
-This is the outside half of Jiang, Yang, Cheng and Dou, "IOP-FL: Inside-Outside Personalization for
-Federated Medical Image Segmentation", IEEE Transactions on Medical Imaging 2023, for any method
-that gives sites models of their own: whoever predicts with the bundle mixes the experts for each
-case (`inference.routing`).
+This is the part for outside hospitals of Jiang, Yang, Cheng and Dou, "IOP-FL: Inside-Outside
+Personalization for Federated Medical Image Segmentation", IEEE Transactions on Medical Imaging
+2023, for any method that gives sites models of their own: whoever predicts with the bundle mixes
+the experts for each case (`inference.routing`).
 
 A site's own model is private otherwise. It leaves only where the federation file asks for it
 (`training.routed`) and the site's own policy allows it (`share_model`), once, after training, as a
@@ -19,11 +19,12 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from fednnunet.federation.coordinator.engine import Engine
-from fednnunet.federation.coordinator.exchange import Progress, ask
+from fednnunet.federation.coordinator.exchange import ask
 from fednnunet.federation.coordinator.run import Run
-from fednnunet.federation.wire.messages import EvaluateInvite, Message, ModelInvite, ModelReply
+from fednnunet.federation.wire.messages import EvaluateInvite, ModelInvite, ModelReply
 from fednnunet.federation.wire.tensors import check_like
 from fednnunet.inference.bundle import Bundle, join_experts, write_bundle
+from fednnunet.progress import Progress
 
 FOLDER = "routed"
 _GLOBAL, _SITE = "global", "site-"
@@ -31,7 +32,7 @@ _GLOBAL, _SITE = "global", "site-"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Routed:
-    """The bundle, if there is any expert beside the global model, and what to say of it."""
+    """The bundle, if any site gave its model, and notes on the sites that gave none."""
 
     bundle: Bundle | None
     notes: tuple[str, ...]
@@ -76,8 +77,8 @@ def _ask_for_models(
 ) -> tuple[dict[str, Mapping[str, Tensor]], dict[str, str]]:
     """The models that were given, and why others were not, by site."""
 
-    def check(site: str, message: Message) -> None:
-        check_like(message.tensors, like, site=site)
+    def check(site: str, reply: ModelReply) -> None:
+        check_like(reply.tensors, like, site=site)
 
     asked = {
         site: ModelInvite(
@@ -90,5 +91,5 @@ def _ask_for_models(
         for site, invite in invites.items()
     }
     answers = ask(engine, asked, ModelReply, check=check, progress=progress)
-    found = {site: a.reply.tensors for site, a in answers.replies.items() if a.reply}
+    found = {site: answer.reply.tensors for site, answer in answers.replies.items()}
     return found, {site: error.what for site, error in answers.errors.items()}

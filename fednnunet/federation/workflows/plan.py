@@ -9,12 +9,11 @@ import numpy as np
 
 from fednnunet.errors import ReplyError
 from fednnunet.federation.coordinator.engine import Engine
-from fednnunet.federation.coordinator.exchange import Progress, ask_all
+from fednnunet.federation.coordinator.exchange import ask_all
 from fednnunet.federation.spec import Federation
 from fednnunet.federation.wire.messages import (
     FingerprintReply,
     MeasureInvite,
-    Message,
     ShapesInvite,
     ShapesReply,
 )
@@ -24,6 +23,7 @@ from fednnunet.planning.planner import make_plan
 from fednnunet.planning.shapes import ShapeSketch, Spacing
 from fednnunet.planning.spacing import target_spacing
 from fednnunet.planning.validate import validate, validate_shapes
+from fednnunet.progress import Progress
 from fednnunet.task import Task
 
 
@@ -60,7 +60,7 @@ def plan_together(
 def _fingerprints(engine: Engine, task: Task, progress: Progress | None) -> dict[str, Fingerprint]:
     found: dict[str, Fingerprint] = {}
 
-    def accept(site: str, reply: Message) -> None:
+    def accept(site: str, reply: FingerprintReply) -> None:
         found[site] = Fingerprint.from_vector(task, _vector(reply, site), site=site)
         validate(found[site], site=site)
 
@@ -78,7 +78,7 @@ def _merge_shapes(
 ) -> ShapeSketch:
     found: dict[str, ShapeSketch] = {}
 
-    def accept(site: str, reply: Message) -> None:
+    def accept(site: str, reply: ShapesReply) -> None:
         found[site] = ShapeSketch.from_vector(spacing_mm, _vector(reply, site), site=site)
         validate_shapes(found[site], site=site, cases=fingerprints[site].cases)
 
@@ -88,7 +88,7 @@ def _merge_shapes(
     return sum((found[site] for site in sorted(found)), start=ShapeSketch.empty(spacing_mm))
 
 
-def _vector(reply: Message, site: str) -> np.ndarray:
+def _vector(reply: FingerprintReply | ShapesReply, site: str) -> np.ndarray:
     if set(reply.tensors) != {"sums"}:
         raise ReplyError(
             f"a reply of sums holds the tensors {sorted(reply.tensors)}, not only its sums",

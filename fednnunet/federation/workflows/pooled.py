@@ -14,8 +14,9 @@ from pathlib import Path
 from fednnunet.errors import InputError
 from fednnunet.federation.coordinator.engine import Engine
 from fednnunet.federation.engines.in_process import InProcessEngine
+from fednnunet.federation.site.prepared import PreparedSite
 from fednnunet.federation.site.trainer import SiteTrainer
-from fednnunet.federation.spec import Training
+from fednnunet.federation.training_spec import Training
 from fednnunet.federation.wire.messages import TrainInvite, pack, unpack
 from fednnunet.training.patches import PatchCase, PatchStore
 
@@ -38,20 +39,20 @@ class PooledStore:
 class PooledSite:
     """Trains on all sites' cases, by the same messages as a site."""
 
-    trainer: SiteTrainer
+    prepared: PreparedSite
 
     def answer(self, data: bytes) -> bytes:
         """Take an invite to train as bytes and return the reply as bytes."""
         invite = unpack(data, sender="the coordinator")
         if not isinstance(invite, TrainInvite):
             raise InputError("pooled cases are only trained on", mend="ask the sites themselves")
-        return pack(self.trainer.train(invite))
+        return pack(SiteTrainer(self.prepared).train(invite))
 
 
 def pooled_engine(engine: Engine, base: Path) -> InProcessEngine:
     """An engine of one site, `pooled`, that holds the training cases of all prepared sites.
 
-    Raises InputError where the sites are not folders on this machine, or draw different labels.
+    Raises InputError where the sites are not folders on this machine, or annotate different labels.
     """
     if not isinstance(engine, InProcessEngine):
         raise InputError(
@@ -59,26 +60,28 @@ def pooled_engine(engine: Engine, base: Path) -> InProcessEngine:
             where="method pooled",
             mend="take it out of training.method or training.baselines",
         )
-    trainers = {name: engine.local(name).trainer for name in engine.sites}
+    sites = {name: engine.local(name).prepared for name in engine.sites}
     return InProcessEngine(
-        {NAME: PooledSite(_pool({n: t for n, t in trainers.items() if t.cases}, base))}
+        {NAME: PooledSite(_pool({n: site for n, site in sites.items() if site.cases}, base))}
     )
 
 
-def _pool(trainers: Mapping[str, SiteTrainer], base: Path) -> SiteTrainer:
-    if len({trainer.annotated for trainer in trainers.values()}) > 1:
+def _pool(sites: Mapping[str, PreparedSite], base: Path) -> PreparedSite:
+    first = next(iter(sites.values()))
+    if any(site.supervision != first.supervision for site in sites.values()):
         raise InputError(
-            "the sites draw different labels, and pooled cases are trained with one loss",
+            "the sites annotate different labels, and pooled cases are trained with one loss",
             where="method pooled",
             mend="leave it out, or compare sites that annotate the same",
         )
-    limits = [trainer.memory_gib for trainer in trainers.values() if trainer.memory_gib]
+    limits = [site.memory_gib for site in sites.values() if site.memory_gib]
     return replace(
-        next(iter(trainers.values())),
+        first,
         name=NAME,
         base=base,
-        store=PooledStore({name: trainer.store for name, trainer in trainers.items()}),
-        cases=tuple(f"{name}/{case}" for name, t in trainers.items() for case in t.cases),
+        store=PooledStore({name: site.store for name, site in sites.items()}),
+        cases=tuple(f"{name}/{case}" for name, site in sites.items() for case in site.cases),
+        training=replace(first.training, filters=()),
         memory_gib=min(limits, default=None),
         held_out=None,
         held_out_cases=(),
@@ -104,4 +107,7 @@ def pooled_training(training: Training, sites: int) -> Training:
         personal_rounds=0,
         sites_per_round=0,
         quorum=0,
+        deadline_s=0.0,
+        grace_s=0.0,
+        filters=(),
     )

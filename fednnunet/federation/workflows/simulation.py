@@ -1,4 +1,4 @@
-"""A federation whose sites are folders on this machine."""
+"""A simulation: a federation whose sites are folders on this machine."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from fednnunet.errors import FedNNUNetError, InputError, name_site, raise_all
 from fednnunet.federation.engines.in_process import InProcessEngine
 from fednnunet.federation.site.site import Site
+from fednnunet.federation.site.wall import OnFault
 from fednnunet.federation.spec import Federation
 
 SITES = "sites"
@@ -20,10 +21,13 @@ def simulation_engine(
     without: Collection[str] = (),
     prepared: Path | None = None,
     progress: Callable[[str, int, int, str], None] | None = None,
+    on_fault: OnFault | None = None,
 ) -> InProcessEngine:
     """An engine over all sites but those in `without`; each works in `folder/sites/NAME`.
 
     With `prepared` the cases are prepared in `prepared/NAME`, for several runs of one plan to use.
+    `progress` and `on_fault` are what the terminals of the sites show: the coordinator is told of a
+    fault by its codes alone. Raises the faults of all sites that cannot be opened together.
     """
     unknown = set(without) - set(federation.sites)
     if unknown:
@@ -43,6 +47,7 @@ def simulation_engine(
                 folder / SITES / name,
                 prepared=prepared / name if prepared else None,
                 progress=progress,
+                on_fault=on_fault,
             )
         except FedNNUNetError as error:
             name_site(error, name, federation.sites[name].folder)

@@ -1,4 +1,4 @@
-"""From a plan to models and their scores: prepare, train, close, evaluate; baselines beside."""
+"""From a plan to models and their scores: prepare, train, evaluate; then each baseline."""
 
 from __future__ import annotations
 
@@ -10,18 +10,16 @@ from typing import Literal
 from fednnunet import records
 from fednnunet.errors import PlanError, raise_all
 from fednnunet.evaluation.scores import SiteScores
-from fednnunet.evaluation.site_graph import GRAPH, SiteGraph
 from fednnunet.federation.coordinator.contribution import write_contribution
 from fednnunet.federation.coordinator.engine import Engine
-from fednnunet.federation.coordinator.exchange import Progress, ask, ask_all
+from fednnunet.federation.coordinator.exchange import ask, ask_all
 from fednnunet.federation.coordinator.history import RoundRecord, check_key, load_records, rounds_of
 from fednnunet.federation.coordinator.rounds import run_rounds
 from fednnunet.federation.coordinator.run import Run
 from fednnunet.federation.coordinator.validation import Validation, global_invite, personal_invite
 from fednnunet.federation.membership import Member
-from fednnunet.federation.methods.catalogue import METHODS
-from fednnunet.federation.methods.fedease import site_graph
 from fednnunet.federation.methods.method import State, Tensors
+from fednnunet.federation.methods.pooled import run_kind
 from fednnunet.federation.spec import Federation
 from fednnunet.federation.wire.messages import (
     EvaluateInvite,
@@ -34,6 +32,7 @@ from fednnunet.federation.workflows.pooled import pooled_engine, pooled_training
 from fednnunet.inference.best_bundle import FOLDER, best_bundle
 from fednnunet.inference.bundle import read_bundle, write_bundle
 from fednnunet.planning.plan import Plan
+from fednnunet.progress import Progress
 from fednnunet.training.initial import initial_tensors
 
 SCORES = "scores.json"
@@ -103,7 +102,7 @@ def train_together(
     initial = initial_tensors(plan, training.configuration, seed=training.seed)
     for run in runs:  # before any site prepares its cases anew
         check_key(run.folder / "rounds", key=run.key)
-        if not run.method.pools:
+        if run.kind == "federated":
             federation.check_rounds(run.phases(initial).total)
     ready = ask_all(
         engine, invite, PrepareReply, what="not all sites can prepare", progress=progress
@@ -112,7 +111,7 @@ def train_together(
     notes: tuple[str, ...] = ()
     for run in runs:
         members = _members(federation, ready)
-        if run.method.pools:
+        if run.kind == "pooled":
             pooled = pooled_engine(engine, folder)
             alone = {site: Member() for site in pooled.sites}
             state = _train(pooled, run, initial, alone, observer)
@@ -145,12 +144,13 @@ def _runs(federation: Federation, plan: Plan, folder: Path) -> tuple[Run, ...]:
     return tuple(
         Run(
             name=name,
-            method_name=method,
             folder=folder / name,
             plan=plan,
-            training=pooled_training(training, sites) if METHODS[method].pools else training,
+            training=pooled_training(training, sites)
+            if run_kind(settings) == "pooled"
+            else training,
         )
-        for name, method in training.runs.items()
+        for name, settings in training.runs.items()
     )
 
 
@@ -175,12 +175,12 @@ def _train(
         initial,
         members,
         lambda record: observer(run, record),
-        None if run.method.pools else validate,
+        validate if run.kind == "federated" else None,
     )
     write_contribution(load_records(run.folder / "rounds"), run.folder)
-    if graph := site_graph(run.method, state):
-        records.write(SiteGraph.of(graph, round=state.round), run.folder / GRAPH)
-    if state.shared.keys() == initial.keys():  # without closing rounds some may be missing
+    for name, artefact in run.method.artefacts(state).items():
+        records.write(artefact, run.folder / name)
+    if state.shared.keys() == initial.keys():  # without public rounds some may be missing
         rounds, weights, _ = _chosen(run, state)
         note = {"method": run.method_name, "rounds": str(rounds), "sites": ", ".join(members)}
         write_bundle(
@@ -284,7 +284,7 @@ def _scores(
     answers = ask(engine, invites, EvaluateReply, progress=progress)
     raise_all("not all sites can be evaluated", answers.errors.values())
     kind = next((invite.model for invite in invites.values()), "global")
-    replies = {s: a.reply for s, a in answers.replies.items() if isinstance(a.reply, EvaluateReply)}
+    replies = {site: answer.reply for site, answer in answers.replies.items()}
     return ModelScores(
         model=run.method_name if run.name else kind,
         method=run.method_name,

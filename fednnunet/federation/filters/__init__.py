@@ -1,0 +1,1 @@
+"""What changes a site's reply on its way: both halves of each change in one value."""

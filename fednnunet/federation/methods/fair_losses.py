@@ -1,0 +1,25 @@
+"""A site's loss as fair methods weight it: shifted, so that it is never negative."""
+
+from __future__ import annotations
+
+import math
+
+from fednnunet.errors import ReplyError
+from fednnunet.federation.methods.method import Reply
+
+MIN_LOSS = -1.0
+"""What no loss is below: the package's loss is cross-entropy minus Dice."""
+
+
+def shifted_loss(reply: Reply) -> float:
+    """The site's mean loss of the round minus `MIN_LOSS`: cross-entropy + (1 - Dice), at least 0.
+
+    Raises ReplyError where it is not finite.
+    """
+    if not math.isfinite(reply.loss):
+        raise ReplyError(
+            f"the loss is {reply.loss}, and this method weights sites by it",
+            where=f"reply of site {reply.site}",
+            mend="the site's training diverged: lower its learning rate or leave it out",
+        )
+    return max(reply.loss - MIN_LOSS, 0.0)
