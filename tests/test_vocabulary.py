@@ -39,13 +39,11 @@ RETIRED_PHRASES = (
 # Modules that still have some of these names. Remove an entry when its module is clean.
 PENDING = {
     "federation/coordinator/participation.py",
-    "federation/methods/feddg.py",
     "federation/methods/fedease.py",
     "federation/methods/similarity.py",
     "federation/site/wall.py",
     "federation/wire/messages.py",
     "federation/workflows/experts.py",
-    "inference/routing.py",
 }
 MODULES = [str(path.relative_to(PACKAGE)) for path in sorted(PACKAGE.rglob("*.py"))]
 

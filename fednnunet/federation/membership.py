@@ -14,11 +14,15 @@ Selection = Literal["random", "loss"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Member:
-    """A site that trains: its training cases, and the first and last round (from 1) it is in."""
+    """A site that trains: its training cases, and the first and last round (from 1) it is in.
+
+    `iterations` is its own number of local iterations in a round (none: the federation's).
+    """
 
     cases: int = 1
     joins: int = 1
     leaves: int | None = None
+    iterations: int | None = None
 
     def is_in(self, number: int) -> bool:
         """Whether the site is a member in round `number`, counted from 0."""

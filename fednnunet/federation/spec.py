@@ -48,8 +48,15 @@ class SiteSpec:
     leaves: int | None = None
     """Last round in which the site takes part; by default the last one of all. It may be changed
     during the training."""
+    iterations_per_round: int | None = None
+    """Optimiser steps of this site in a round; by default those of the federation."""
 
     def __post_init__(self) -> None:
+        if self.iterations_per_round is not None and self.iterations_per_round < 1:
+            raise InputError(
+                f"iterations_per_round is {self.iterations_per_round}",
+                mend="give 1 or more, or leave it out to use the federation's number",
+            )
         if self.joins < 1 or (self.leaves is not None and self.leaves < self.joins):
             raise InputError(
                 f"joins is {self.joins} and leaves {self.leaves}",
@@ -159,7 +166,7 @@ class Federation:
     def members(self) -> dict[str, Member]:
         """The sites that train, and when."""
         return {
-            name: Member(joins=site.joins, leaves=site.leaves)
+            name: Member(joins=site.joins, leaves=site.leaves, iterations=site.iterations_per_round)
             for name, site in self.sites.items()
             if site.trains
         }

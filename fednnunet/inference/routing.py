@@ -7,12 +7,12 @@ are consistent and of a smooth shape. Here, as there, every layer has its own mi
 experts' weights, so the mixed network costs what one network does. For each case it begins as their
 even mean, and a few steps of Adam lower the sum of
 
-    consistency   1 - Dice of the predictions for patches and for noisy ones a few voxels beside
+    consistency   1 - Dice of the predictions for patches and for noisy ones a few voxels away
     certainty     entropy of the predictions, over their foreground
     shape         how much the foreground changes within a small window, over the foreground
 
-which need no label. Patches are where the even mean finds most foreground. A patch beside another
-asks little that training did not teach: networks of the recipe `fast`, which sees no mirrored
+which need no label. Patches are where the even mean finds most foreground. Shifted patches demand
+little that training did not teach: networks of the recipe `fast`, which sees no mirrored
 patches, disagree with themselves on those however well they suit a case.
 
 What differs from the paper and its published code: a table of weights a layer, by softmax, is
@@ -40,22 +40,22 @@ from fednnunet.inference.sliding import predict_logits, tile_starts
 
 Part = tuple[EllipsisType | slice, ...]
 
-_LEAST = 1e-6
+_EPSILON = 1e-6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Routing:
     """How a mixture is sought.
 
-    `noise` is in standard deviations of the normalised image. `shift_vox` is how far along every
-    axis the second view lies beside the first, at most an eighth of a patch, and `window_vox` the
+    `noise` is in standard deviations of the normalised image. `shift_vox` is the distance of the
+    second view from the first along every axis, at most an eighth of a patch, and `window_vox` the
     reach of the shape's window on each side. The patches cost one more prediction of the case, and
     a step about six forward passes of them: small volumes take some nine times as long as with one
     network.
     """
 
     steps: int = 5
-    rate: float = 0.5
+    learning_rate: float = 0.5
     patches: int = 2
     noise: float = 0.1
     shift_vox: int = 2
@@ -65,12 +65,12 @@ class Routing:
 
     def __post_init__(self) -> None:
         whole = self.steps >= 0 and self.patches >= 1 and self.window_vox >= 1
-        least = min(self.noise, self.shift_vox, self.certainty, self.shape)
-        if not (whole and self.rate > 0 and least >= 0):
+        smallest = min(self.noise, self.shift_vox, self.certainty, self.shape)
+        if not (whole and self.learning_rate > 0 and smallest >= 0):
             raise InputError(
-                "steps, noise, shift_vox, certainty and shape must not be negative, and rate, "
-                "patches and window_vox must be above 0",
-                mend="correct the routing's settings",
+                f"routing cannot have the settings {self}",
+                mend="give steps, noise, shift_vox, certainty and shape of 0 or more, and "
+                "learning_rate, patches and window_vox above 0",
             )
 
 
@@ -136,7 +136,7 @@ def route(
     network.load_state_dict(experts.mix(table))
     views = _views(network, data, patch_vox, regions, compute, routing)
     table.requires_grad_(True)
-    optimiser = torch.optim.Adam([table], lr=routing.rate)
+    optimiser = torch.optim.Adam([table], lr=routing.learning_rate)
     for step in range(routing.steps):
         optimiser.zero_grad()
         with torch.enable_grad():
@@ -162,9 +162,9 @@ def prediction_inconsistency(
     kept = slice(None) if regions else slice(1, None)
     found, other = first[:, kept], second[:, kept]
     axes = (0, *range(2, first.ndim))
-    overlap = 2 * (found * other).sum(axes) + _LEAST
-    dice = overlap / (found.square().sum(axes) + other.square().sum(axes) + _LEAST)
-    mass = found.sum() + _LEAST
+    overlap = 2 * (found * other).sum(axes) + _EPSILON
+    dice = overlap / (found.square().sum(axes) + other.square().sum(axes) + _EPSILON)
+    mass = found.sum() + _EPSILON
     certainty = _entropy(first, regions).sum() / mass
     shape = _spread(found, routing.window_vox).sum() / mass
     return 1 - dice.mean() + routing.certainty * certainty + routing.shape * shape
@@ -172,7 +172,7 @@ def prediction_inconsistency(
 
 def _entropy(p: Tensor, regions: bool) -> Tensor:
     """Entropy of each voxel (b, 1, ...), relative to that of not knowing anything."""
-    safe = p.clamp(_LEAST, 1 - _LEAST)
+    safe = p.clamp(_EPSILON, 1 - _EPSILON)
     if regions:
         binary = safe * safe.log() + (1 - safe) * (1 - safe).log()
         return -binary.sum(1, keepdim=True) / math.log(2)
@@ -199,7 +199,7 @@ class _Views:
     noise: float
 
     def pair(self, step: int) -> tuple[tuple[Tensor, Part], ...]:
-        """The patches and noisy ones beside them, each with the part of it that both show."""
+        """The patches and shifted, noisy ones, each with the part of it that both show."""
         signs = [1 if (step + 1) >> axis & 1 else -1 for axis in range(len(self.reach))]
         shift = [sign * reach for sign, reach in zip(signs, self.reach, strict=True)]
         first, second = self._crop([0] * len(shift)), self._crop(shift)

@@ -91,7 +91,7 @@ class ConvNorm(nn.Module):
 
 
 class Residual(nn.Module):
-    """Two convolutions beside a skip (He et al. 2016, with the skip of ResNet-D, He et al. 2019).
+    """Two convolutions and a skip (He et al. 2016, with the skip of ResNet-D, He et al. 2019).
 
     The skip averages over the stride, then maps to the new number of features if that changes.
     """

@@ -108,7 +108,7 @@ def pointwise(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 
 def _rows(x: Tensor) -> Tensor:
-    """(b, c, ...) in channels last, seen as (b, voxels, c)."""
+    """(b, c, ...) in channels last, as a view (b, voxels, c)."""
     return x.movedim(1, -1).view(len(x), -1, x.shape[1])
 
 

@@ -24,7 +24,7 @@ _AXES = {(3, 2), (3, 1), (1, 1)}  # (kernel, stride) along one axis that can be 
 
 
 def is_worthwhile(below: Tensor, up: Tensor, weight: Tensor) -> bool:
-    """Whether merging saves work: composing kernels must cost little beside what is saved.
+    """Whether merging saves work: composing kernels must cost little compared with what is saved.
 
     `below` (b, i, ...) is the coarse map, `up` (i, c, strides...) the transposed convolution's
     weight and `weight` (o, c + s, kernel...) the convolution's.
@@ -120,17 +120,20 @@ def _parts(coarse: Tensor, fine: Tensor, stride: Sequence[int]) -> list[tuple[Te
         rest = index
         phase: list[int] = []
         for step in reversed(stride):
-            rest, part = divmod(rest, step)
-            phase.insert(0, part)
+            rest, offset = divmod(rest, step)
+            phase.insert(0, offset)
         edges = [edge // step for edge, step in zip(fine.shape[2:], stride, strict=True)]
-        there = tuple(
+        coarse_place = tuple(
             slice(p, p + n) if step == 2 else slice(None)
             for p, n, step in zip(phase, edges, stride, strict=True)
         )
-        here = tuple(slice(p, None, step) for p, step in zip(phase, stride, strict=True))
+        fine_place = tuple(slice(p, None, step) for p, step in zip(phase, stride, strict=True))
         channels = slice(index * outputs, (index + 1) * outputs)
         pairs.append(
-            (coarse[(slice(None), channels, *there)], fine[(slice(None), slice(None), *here)])
+            (
+                coarse[(slice(None), channels, *coarse_place)],
+                fine[(slice(None), slice(None), *fine_place)],
+            )
         )
     return pairs
 

@@ -1,4 +1,4 @@
-"""What a tensor of the network is for, by its name: methods share or keep tensors by role."""
+"""The role of a network's tensor, from its name: methods share or keep tensors by role."""
 
 from __future__ import annotations
 

@@ -1,18 +1,18 @@
-"""How strong the low frequencies of patches are, and patches that borrow another site's strength.
+"""Amplitudes of the low frequencies of patches, and patches that take on another site's.
 
 Liu et al., "FedDG: Federated Domain Generalization on Medical Image Segmentation via Episodic
 Learning in Continuous Frequency Space", CVPR 2021. The amplitude of an image's low frequencies
 carries scanner and protocol, the phase carries anatomy. With X the Fourier transform of a patch and
 T another site's amplitude, every coefficient in a cube about the lowest frequency becomes
 
-    ((1 - share) * |X| + share * T) * X / |X|,
+    ((1 - mix) * |X| + mix * T) * X / |X|,
 
-so the phase stays, and all other coefficients do. The cube holds, on each axis, up to `waves` whole
-waves over the patch. Axes are (c, z, y, x), in 2D (c, y, x); the transform runs over all but the
-first. As a real image's spectrum mirrors itself, half of the last axis is enough: an amplitude has
-the shape (c, 2 w + 1, 2 w + 1, w + 1), with wave numbers in the order 0..w, -w..-1 on the first
-axes and 0..w on the last. An axis too short for that many waves leaves the others of them zero and
-unused.
+so that the phase and all other coefficients stay as they are. The cube holds, on each axis, up to
+`waves` whole waves over the patch. Axes are (c, z, y, x), in 2D (c, y, x); the transform runs over
+all but the first. As a real image's spectrum is symmetric, half of the last axis is enough: an
+amplitude has the shape (c, 2 w + 1, 2 w + 1, w + 1), with wave numbers in the order 0..w, -w..-1 on
+the first axes and 0..w on the last. An axis too short for that many waves leaves the others of them
+zero and unused.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ from fednnunet.errors import InputError
 class Exchange:
     """A step of augmentation: with `chance`, a patch takes on part of another site's amplitude.
 
-    One of `amplitudes` is picked evenly, and `share` is even between 0 and 1. It draws from torch's
-    global generator, which the augmenter sets for each patch.
+    One of `amplitudes` is chosen uniformly, and `mix` is uniform between 0 and 1. It uses torch's
+    global random generator, which the augmenter seeds for each patch.
     """
 
     amplitudes: tuple[Tensor, ...]
@@ -48,11 +48,11 @@ class Exchange:
 
     def __call__(self, **values: Any) -> dict[str, Any]:
         """The values with `image` (c, *patch) changed, or as they were."""
-        chance, pick, share = torch.rand(3).tolist()
+        chance, pick, mix = torch.rand(3).tolist()
         if chance >= self.chance:
             return values
         amplitude = self.amplitudes[int(pick * len(self.amplitudes))]
-        return {**values, "image": exchange(values["image"], amplitude, share)}
+        return {**values, "image": exchange(values["image"], amplitude, mix)}
 
 
 def amplitude_shape(channels: int, axes: int, waves: int) -> tuple[int, ...]:
@@ -69,11 +69,11 @@ def low_amplitude(image: Tensor, waves: int) -> Tensor:
     return found
 
 
-def exchange(image: Tensor, amplitude: Tensor, share: float) -> Tensor:
-    """The patch (c, *patch) with its low amplitude moved by `share` towards `amplitude`.
+def exchange(image: Tensor, amplitude: Tensor, mix: float) -> Tensor:
+    """The patch (c, *patch) with its low amplitude mixed with `amplitude`.
 
-    `share` 0 gives the patch back bit for bit, 1 gives it that very amplitude. A coefficient that
-    is zero has no phase; it takes phase 0. Raises InputError if the amplitude was not measured on
+    `mix` 0 returns the patch bit for bit, 1 gives it that amplitude. A coefficient that is zero has
+    no phase; it gets phase 0. Raises InputError if the amplitude was not measured on
     patches of as many channels and axes.
     """
     waves = amplitude.shape[-1] - 1
@@ -89,7 +89,7 @@ def exchange(image: Tensor, amplitude: Tensor, share: float) -> Tensor:
     found = low.abs()
     phase = torch.where(found > 0, low / found, torch.ones_like(low))
     change = torch.zeros_like(spectrum)
-    change[cube] = share * (wanted - found) * phase
+    change[cube] = mix * (wanted - found) * phase
     return image + torch.fft.irfftn(change, s=image.shape[1:], dim=_axes(image))
 
 
@@ -115,7 +115,7 @@ def _axes(image: Tensor) -> tuple[int, ...]:
 def _cube(patch_vox: Sequence[int], waves: int) -> tuple[Any, ...]:
     """Index of the cube's wave numbers, in a half spectrum as in an amplitude: all channels.
 
-    At most what an axis holds below its highest frequency, so that no coefficient is met twice.
+    At most what an axis holds below its highest frequency, so that no coefficient occurs twice.
     """
     fitting = [min(waves, (edge - 1) // 2) for edge in patch_vox]
     numbers = [[*range(n + 1), *range(-n, 0)] for n in fitting[:-1]]

@@ -1,9 +1,9 @@
-"""Random changes of training patches: the one file that knows batchgeneratorsv2.
+"""Random augmentations of training patches: the one file that knows batchgeneratorsv2.
 
-Its transforms draw from numpy's and torch's global generators. Here each patch has its own seed:
-the generators are set from it, and put back as they were, so nothing leaks and the same seed gives
-the same patch in any process. Whether a patch is turned is drawn before it is read, so that most
-patches are read without the margin that a turn needs.
+Its transforms use numpy's and torch's global random generators. Here each patch has its own seed:
+the generators are set from it, and restored afterwards, so that the same seed gives the same patch
+in any process. Whether a patch is rotated is decided before it is read, so that most patches are
+read without the margin that a rotation needs.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from torch import Tensor
 
 from fednnunet.training.patches import OUTSIDE, Box, PatchSize, enlarged
 from fednnunet.training.recipe import Augmentation
-from fednnunet.training.warp import Cells, Points, image_at, labels_at, turned_points
+from fednnunet.training.warp import Cells, Points, image_at, labels_at, rotated_points
 
-_FLAT = 3.0  # longest edge over the first from which turns stay in the plane
-_LONG = 1.5  # ratio of edges from which 2D patches are turned a little only
+_FLAT = 3.0  # longest edge over the first from which rotations stay in the plane
+_LONG = 1.5  # ratio of edges from which 2D patches are rotated a little only
 
 
 Voxels = tuple[int, int, int]
@@ -32,19 +32,19 @@ Reader = Callable[[Voxels, Voxels], Box]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Turner:
-    """Draws how a patch is turned and scaled; with `flat`, as in 2D, within its (y, x) planes."""
+class SpatialAugmentation:
+    """Rotates and scales patches at random; with `flat`, as in 2D, within their (y, x) planes."""
 
-    spatial: Any
+    transform: Any
     size: PatchSize
     flat: bool
 
     def draw(self) -> Points | None:
-        """Points at which to take the patch from the larger box, if it is turned or scaled."""
+        """Random points at which to take the patch from the larger box; `None`: as it is."""
         patch, size = self.size.final_vox[self.flat :], self.size.read_vox[self.flat :]
         only_axes = torch.empty((1,) * (len(patch) + 1), device="meta")
-        affine = self.spatial.get_parameters(image=only_axes)["affine"]
-        return None if affine is None else turned_points(affine, patch, size)
+        affine = self.transform.get_parameters(image=only_axes)["affine"]
+        return None if affine is None else rotated_points(affine, patch, size)
 
     def apply(self, box: Box, points: Points) -> tuple[np.ndarray, np.ndarray]:
         """Image (c, z, y, x) and labels (z, y, x) of the larger box at the points."""
@@ -61,26 +61,26 @@ class Turner:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Augmenter:
-    """Turns a patch, if there is a `turner`, and applies `steps`; `size` says what to read."""
+    """Applies `spatial`, if there is one, and `steps` to a patch; `size` says what to read."""
 
     size: PatchSize
     steps: tuple[Callable[..., dict[str, Any]], ...]
     is_2d: bool
-    turner: Turner | None = None
+    spatial: SpatialAugmentation | None = None
 
     def __call__(self, read: Reader, seed: int) -> tuple[Tensor, Tensor]:
-        """A changed patch of `size.final_vox` (c, z, y, x) and its labels (z, y, x).
+        """An augmented patch of `size.final_vox` (c, z, y, x) and its labels (z, y, x).
 
-        It is the middle of the box of `size.read_vox`, which is read whole for a turn only. In 2D
-        the first axis (of one voxel) is dropped. Labels are int16, -1 outside.
+        It is the middle of the box of `size.read_vox`, which is read whole only for spatial
+        augmentation. In 2D the first axis (of one voxel) is dropped. Labels are int16, -1 outside.
         """
         with torch.no_grad(), seeded(seed):
-            points = self.turner.draw() if self.turner else None
-            if self.turner is None or points is None:
+            points = self.spatial.draw() if self.spatial else None
+            if self.spatial is None or points is None:
                 box = read(self.size.inset_vox, self.size.final_vox).padded()
                 image, labels = box.image, box.labels
             else:
-                image, labels = self.turner.apply(read((0, 0, 0), self.size.read_vox), points)
+                image, labels = self.spatial.apply(read((0, 0, 0), self.size.read_vox), points)
             if self.is_2d:
                 image, labels = image[:, 0], labels[0]
             values: dict[str, Any] = {
@@ -117,7 +117,7 @@ def make_augmenter(
 ) -> Augmenter:
     """Build nnU-Net's sequence of transforms for a patch of (z, y, x) or (y, x) voxels.
 
-    The steps `first` come after the turn and before all others.
+    The steps `first` come after the spatial augmentation and before all others.
     """
     is_2d, patch = len(patch_vox) == 2, tuple(patch_vox)
     flat = not is_2d and max(patch) / patch[0] > _FLAT
@@ -133,12 +133,12 @@ def make_augmenter(
         size=size,
         steps=(*first, *_intensity(augmentation, flat), *_last(len(patch), use_mask, augmentation)),
         is_2d=is_2d,
-        turner=_turner(size, degrees, flat or is_2d, augmentation),
+        spatial=_spatial(size, degrees, flat or is_2d, augmentation),
     )
 
 
 def plain_augmenter(patch_vox: Sequence[int]) -> Augmenter:
-    """No change at all: for validation."""
+    """No augmentation: for validation."""
     lead = (1,) if len(patch_vox) == 2 else ()
     size = _three(lead + tuple(patch_vox))
     return Augmenter(
@@ -157,16 +157,16 @@ def _degrees(patch: Sequence[int], flat: bool) -> float:
     return 180.0 if flat else 30.0
 
 
-def _turner(
+def _spatial(
     size: PatchSize, degrees: float, flat: bool, augmentation: Augmentation
-) -> Turner | None:
+) -> SpatialAugmentation | None:
     if not augmentation.spatial:
         return None
     from batchgeneratorsv2.transforms.spatial.spatial import SpatialTransform
 
     angle = float(np.deg2rad(degrees))
-    spatial = SpatialTransform(
-        (1,) * (3 - flat),  # it only draws, and its own grid is not used
+    transform = SpatialTransform(
+        (1,) * (3 - flat),  # it only gives parameters, its own grid is not used
         patch_center_dist_from_border=0,
         random_crop=False,
         p_rotation=augmentation.rotation,
@@ -175,7 +175,7 @@ def _turner(
         scaling=(0.7, 1.4),
         p_synchronize_scaling_across_axes=1,
     )
-    return Turner(spatial=spatial, size=size, flat=flat)
+    return SpatialAugmentation(transform=transform, size=size, flat=flat)
 
 
 def _intensity(augmentation: Augmentation, flat: bool) -> list[Any]:

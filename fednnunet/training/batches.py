@@ -86,9 +86,9 @@ def take(tensor: Tensor, rows: Sequence[int]) -> Tensor:
 class BatchSource:
     """Makes the batch of any iteration: `source[step]`.
 
-    `names` are the store's cases to sample from, `foreground` is the share of a batch whose patches
-    are centred on foreground, and `supervision` says what each case's labels teach. `share` =
-    (rank, ranks) picks every `ranks`-th sample of a batch, for training on several GPUs.
+    `names` are the store's cases to sample from, `foreground` is the fraction of a batch whose
+    patches are centred on foreground, and `supervision` says what each case's labels teach. `shard`
+    = (rank, ranks) picks every `ranks`-th sample of a batch, for training on several GPUs.
     """
 
     store: PatchStore
@@ -98,7 +98,7 @@ class BatchSource:
     size: int
     foreground: float
     seed: int
-    share: tuple[int, int] = (0, 1)
+    shard: tuple[int, int] = (0, 1)
     supervision: SiteSupervision = field(default_factory=SiteSupervision)
 
     def __post_init__(self) -> None:
@@ -106,7 +106,7 @@ class BatchSource:
             raise InputError("there is no case to train on", mend="give the site training cases")
 
     def __getitem__(self, step: int) -> Batch:
-        rank, ranks = self.share
+        rank, ranks = self.shard
         samples = [self._sample(step, position) for position in range(rank, self.size, ranks)]
         images, labels, supervision = zip(*samples, strict=True)
         return Batch(torch.stack(images), torch.stack(labels), supervision)

@@ -10,8 +10,8 @@ import torch
 from fednnunet.device import Device, Machine, choose_device, observe
 
 # Time of an iteration with torch.compile to that without it, hippocampus, torch 2.13: 1.11 in
-# float32 (planner `cpu`, one thread, four turns of five), 1.27 in bfloat16 (plain, batch 7, two
-# cores, three turns of five). What it would have to beat is in `network.cpu` and `network.merged`.
+# float32 (planner `cpu`, one thread, four runs of five), 1.27 in bfloat16 (plain, batch 7, two
+# cores, three runs of five). What it would have to beat is in `network.cpu` and `network.merged`.
 _COMPILED_ON_CPU = "1.1 to 1.3"
 
 

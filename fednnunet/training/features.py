@@ -1,4 +1,4 @@
-"""What the finest segmentation head reads, caught while a network runs."""
+"""The features that the finest segmentation head reads, captured while a network runs."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from torch import Tensor, nn
 
 @contextmanager
 def capture_features(network: nn.Module, wanted: bool = True) -> Iterator[list[Tensor]]:
-    """Gather the features (b, f, z, y, x) of every forward pass meanwhile; none if not `wanted`.
+    """Collect the features (b, f, z, y, x) of every forward pass within the context, if `wanted`.
 
     They are the output of the finest decoder stage, at the image's resolution; in 2D without z.
     """
-    seen: list[Tensor] = []
+    captured: list[Tensor] = []
     if not wanted:
-        yield seen
+        yield captured
         return
     stage = network.get_submodule("decoder.0")
-    handle = stage.register_forward_hook(lambda module, inputs, output: seen.append(output))
+    handle = stage.register_forward_hook(lambda module, inputs, output: captured.append(output))
     try:
-        yield seen
+        yield captured
     finally:
         handle.remove()

@@ -128,18 +128,19 @@ class Correction(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingPhase:
-    """For `share` of a round's iterations only the parameters are trained that `trains` accepts.
+    """For a `fraction` of a round's iterations only some of the parameters are trained.
 
-    `trains(name)` is asked for every parameter of the network.
+    `is_trained(name)` says which; it is called for every parameter of the network.
     """
 
-    trains: Callable[[str], bool]
-    share: float
+    is_trained: Callable[[str], bool]
+    fraction: float
 
     def __post_init__(self) -> None:
-        if not 0 < self.share <= 1:
+        if not 0 < self.fraction <= 1:
             raise InputError(
-                f"a training phase has the share {self.share}", mend="choose above 0, at most 1"
+                f"a training phase has the fraction {self.fraction}",
+                mend="choose above 0, at most 1",
             )
 
 
@@ -161,10 +162,10 @@ class LocalRule:
     features: bool = False
 
     def __post_init__(self) -> None:
-        total = sum(phase.share for phase in self.phases)
+        total = sum(phase.fraction for phase in self.phases)
         if self.phases and abs(total - 1) > 1e-6:
             raise InputError(
-                f"the shares of the training phases sum to {total}", mend="let them sum to 1"
+                f"the fractions of the training phases sum to {total}", mend="let them sum to 1"
             )
 
     def __add__(self, other: LocalRule) -> LocalRule:
@@ -187,10 +188,10 @@ def phase_lengths(
     """Each phase's number of iterations, which sum to `iterations`, and the `names` it freezes."""
     if not phases:
         return ((iterations, frozenset()),)
-    found, done, share = [], 0, 0.0
+    found, done, fraction = [], 0, 0.0
     for phase in phases:
-        share += phase.share
-        end = round(share * iterations)
-        found.append((end - done, frozenset(name for name in names if not phase.trains(name))))
+        fraction += phase.fraction
+        end = round(fraction * iterations)
+        found.append((end - done, frozenset(name for name in names if not phase.is_trained(name))))
         done = end
     return tuple(found)

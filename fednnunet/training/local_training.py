@@ -28,9 +28,9 @@ from fednnunet.training.summary import TrainSummary
 
 
 def train_in_process(
-    state: TrainingState, job: LocalJob, execution: Execution, share: tuple[int, int] = (0, 1)
+    state: TrainingState, job: LocalJob, execution: Execution, shard: tuple[int, int] = (0, 1)
 ) -> TrainSummary:
-    """Train `state` in place; `share` is (rank, ranks) where several processes share batches.
+    """Train `state` in place; `shard` is (rank, ranks) where several processes share batches.
 
     A local rule that reads features is not compiled: a compiled network does not show them.
     """
@@ -38,10 +38,10 @@ def train_in_process(
         keep_freed_memory()
     if job.local_rule.features:
         execution = replace(execution, compile=False)
-    source = _source(job, state, share)
-    stepper = make_stepper(job, execution, ranks=share[1])
+    source = _source(job, state, shard)
+    stepper = make_stepper(job, execution, ranks=shard[1])
     state.network.train()
-    if execution.compile and (state.runner is None or share[1] > 1):
+    if execution.compile and (state.runner is None or shard[1] > 1):
         network = state.network if state.runner is None else state.runner
         state.runner = torch.compile(network, dynamic=False)
     return _LocalTraining(state, job, execution).run(source, stepper)
@@ -173,7 +173,7 @@ def peak_memory_gib(execution: Execution) -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
-def _source(job: LocalJob, state: TrainingState, share: tuple[int, int]) -> BatchSource:
+def _source(job: LocalJob, state: TrainingState, shard: tuple[int, int]) -> BatchSource:
     configuration, recipe = job.configuration, job.recipe
     augmentations = [
         augmentation(state.memory, job.context) for augmentation in job.local_rule.augmentations
@@ -191,6 +191,6 @@ def _source(job: LocalJob, state: TrainingState, share: tuple[int, int]) -> Batc
         size=configuration.batch,
         foreground=recipe.foreground,
         seed=state.seed,
-        share=share,
+        shard=shard,
         supervision=job.supervision,
     )

@@ -1,4 +1,4 @@
-"""Which part of which case a training patch shows, drawn by nnU-Net's rules, and read padded."""
+"""Where in a case a training patch lies, sampled by nnU-Net's rules, and reading it padded."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class PatchStore(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PatchSize:
-    """`final_vox` goes into the network, `read_vox` is read so that it can be turned; (z, y, x)."""
+    """`final_vox` goes into the network, `read_vox` is read for rotations; both (z, y, x)."""
 
     final_vox: tuple[int, int, int]
     read_vox: tuple[int, int, int]
@@ -56,9 +56,9 @@ class PatchSize:
         return z, y, x
 
 
-def forced_foreground(batch: int, share: float) -> tuple[bool, ...]:
-    """Which samples of a batch must show foreground: the last `share`, rounded as nnU-Net does."""
-    return tuple(index >= round(batch * (1 - share)) for index in range(batch))
+def forced_foreground(batch: int, fraction: float) -> tuple[bool, ...]:
+    """Which samples of a batch must show foreground: the last ones, rounded as nnU-Net does."""
+    return tuple(index >= round(batch * (1 - fraction)) for index in range(batch))
 
 
 def draw_corner(
@@ -66,9 +66,9 @@ def draw_corner(
 ) -> tuple[int, int, int]:
     """Lower corner (z, y, x) of the box to read, which may reach beyond the volume.
 
-    A forced patch is centred on a voxel of a class (or region) drawn uniformly among those that the
-    case has; its corner is clamped from below only. Others are uniform, reaching outside by up to
-    half of what is read beyond the final patch. With an ignore label they are centred on a voxel
+    A forced patch is centred on a voxel of a class (or region) chosen uniformly among those that
+    the case has; its corner is clamped from below only. Others are uniform, reaching outside by up
+    to half of what is read beyond the final patch. With an ignore label they are centred on a voxel
     that is annotated.
     """
     lows, highs = [], []
@@ -128,7 +128,7 @@ def read_box(case: PatchCase, corner: Sequence[int], size_vox: Sequence[int]) ->
 
 
 def enlarged(patch_vox: Sequence[int], degrees: float) -> tuple[int, ...]:
-    """Patch that still fills `patch_vox` after any turn up to `degrees` and shrinking by 0.85."""
+    """Patch that still fills `patch_vox` after any rotation up to `degrees` and zoom by 0.85."""
     angle = math.radians(min(degrees, 90.0))
     cos, sin = math.cos(angle), math.sin(angle)
     if len(patch_vox) == 2:

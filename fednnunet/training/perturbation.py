@@ -1,4 +1,4 @@
-"""Going elsewhere with a network's parameters for a while: what detours are made of."""
+"""Gradients and temporary changes of a network's parameters, of which gradient rules are made."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from fednnunet.training.state import TrainingState
 
 
 def gradients(state: TrainingState) -> dict[str, Tensor]:
-    """Copies of the gradients that there are, by name, in the loss's own scale.
+    """Copies of the present gradients by name, without the loss scaler's factor.
 
-    Where float16 has overflowed, all are zero: the scaler will leave this iteration's step out.
+    Where float16 has overflowed, all are zero: the scaler will skip this iteration's step.
     """
     scale = state.scaler.get_scale() if state.scaler.is_enabled() else 1.0
     found = {
@@ -37,16 +37,19 @@ def norm(tensors: Mapping[str, Tensor]) -> Tensor:
 
 @contextmanager
 def perturbed(network: nn.Module, steps: Mapping[str, Tensor]) -> Iterator[None]:
-    """Add `steps` to the parameters they name; afterwards all are as before, to the last bit.
+    """Within the context `steps` are added to the parameters they name; afterwards all are as
+    before, to the last bit.
 
-    Meanwhile batch normalisation leaves its running statistics alone: they describe the network at
-    home.
+    Batch normalisation does not update its running statistics meanwhile: they describe the
+    unperturbed network.
     """
     parameters = {n: p for n, p in network.named_parameters() if n in steps}
     before = {name: parameter.detach().clone() for name, parameter in parameters.items()}
-    resting = [m for m in network.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
+    norm_layers = [
+        m for m in network.modules() if isinstance(m, _BatchNorm) and m.track_running_stats
+    ]
     try:
-        for norm_layer in resting:
+        for norm_layer in norm_layers:
             norm_layer.track_running_stats = False
         with torch.no_grad():
             for name, parameter in parameters.items():
@@ -56,5 +59,5 @@ def perturbed(network: nn.Module, steps: Mapping[str, Tensor]) -> Iterator[None]
         with torch.no_grad():
             for name, parameter in parameters.items():
                 parameter.copy_(before[name])
-        for norm_layer in resting:
+        for norm_layer in norm_layers:
             norm_layer.track_running_stats = True

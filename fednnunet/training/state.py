@@ -1,7 +1,7 @@
 """All that training carries from one iteration to the next, saved and loaded as one file.
 
-`state.safetensors` holds the tensors and, in its header, the rest as JSON. It is written beside its
-place and renamed; the one before it is kept as `previous.safetensors`.
+`state.safetensors` holds the tensors and, in its header, the rest as JSON. It is written
+under another name and renamed; the one before it is kept as `previous.safetensors`.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class StateRecord:
 class TrainingState:
     """Network, optimiser, loss scaler, and the number of iterations done in the whole federation.
 
-    Chance follows from `seed` and `step` (see `batches`), so these two are the random state.
+    Random numbers follow from `seed` and `step` (see `batches`): these two are the random state.
     Give each site its own seed. Load shared tensors with `network.load_state_dict`; the optimiser's
     moments stay as they are. `memory` is what a local rule keeps from one iteration and round to
     the next; it is saved, and no message holds it. `runner` is the network as compiled or shared
@@ -78,7 +78,7 @@ def new_state(
     seed: int,
     weights: Mapping[str, Tensor] | None = None,
 ) -> TrainingState:
-    """A state at iteration 0, from `weights` or else from first weights drawn from `seed`."""
+    """A state at iteration 0, from `weights`, or else from weights initialised by `seed`."""
     network: nn.Module = plan_network(plan, configuration, seed=seed)
     if weights is not None:
         network.load_state_dict(dict(weights))

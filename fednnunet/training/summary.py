@@ -1,4 +1,4 @@
-"""What a stretch of training was like, for the history and the progress line."""
+"""Figures of a local training job, for the history."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from fednnunet.training.counts import DiceCounts
 class TrainSummary:
     """Figures of `iterations`; `dice` is over the training's own (augmented) patches.
 
-    `loss` is the mean, `rate` the last one. `wait_seconds` were spent waiting for batches, of
-    `seconds` in all. `memory_gib` is the peak, of the GPU or of this process. `micro_batch` is the
+    `loss` is the mean, `learning_rate` the last one. `wait_seconds` of `seconds` were spent waiting
+    for batches. `memory_gib` is the peak, of the GPU or of this process. `micro_batch` is the
     number of samples that went through the network at once. `notes` say what a user should know.
     """
 

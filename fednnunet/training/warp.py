@@ -1,4 +1,4 @@
-"""Image and labels at points that need not fall on voxels: a patch turned and scaled."""
+"""Image and labels at points that need not fall on voxels: a patch rotated and scaled."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _MARGIN = 2  # voxels around a volume, so that every cell beyond it looks alike
 _TIE = 1e-3  # scores nearer to each other than this count as equal
 
 
-def turned_points(affine: np.ndarray, patch: Sequence[int], size: Sequence[int]) -> Points:
+def rotated_points(affine: np.ndarray, patch: Sequence[int], size: Sequence[int]) -> Points:
     """The voxels of a `patch` in the middle of a box of `size`, moved by a matrix (axes, axes)."""
     axes = [np.arange(n, dtype=np.float32) - (n - 1) / 2 for n in patch]
     open_grid = np.meshgrid(*axes, indexing="ij", sparse=True)
@@ -32,7 +32,7 @@ class Cells:
 
     A cell is what lies between 2 voxels along every axis. `base` (n) is the place of each point's
     lowest voxel, `offsets` (2 ** axes) lead from there to all corners, the last axis changing
-    first, and `parts`, (n) an axis, tell how far along the cell the point lies, from 0 to 1.
+    first, and `parts`, (n) an axis, say how far along the cell the point lies, from 0 to 1.
     """
 
     shape: tuple[int, ...]

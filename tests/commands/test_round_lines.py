@@ -41,7 +41,7 @@ def test_a_line_tells_of_loss_dice_and_the_time_left():
 
 def test_the_last_line_has_no_time_left_and_names_who_failed():
     line = round_line("fedavg", [a_record(4, refused={"south": "the disk is full"})])
-    assert "left" not in line and "refused: south" in line
+    assert " left" not in line and "no reply used: south" in line
 
 
 def test_a_note_is_said_once():

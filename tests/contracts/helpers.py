@@ -10,7 +10,8 @@ from dataclasses import replace
 from safetensors.torch import load_file
 
 from fednnunet.federation.methods.catalogue import METHODS
-from fednnunet.federation.methods.method import Merge, Reply, State, Weights
+from fednnunet.federation.methods.mean import Weight
+from fednnunet.federation.methods.merge import Merge, Reply, State
 from fednnunet.federation.wire.extras import join, split
 from fednnunet.federation.wire.messages import EvaluateInvite, TrainInvite, TrainReply
 from fednnunet.federation.wire.phases import Phase
@@ -21,12 +22,15 @@ from tests.training.fakes import small_plan
 
 def merged(merge: Merge, state: State, replies: Sequence[Reply]) -> State:
     """The state after a round of these replies."""
-    return merge(state, replies)
+    aggregation = merge.start(state)
+    for reply in replies:
+        aggregation.add(reply)
+    return aggregation.finish()
 
 
-def weights_of(weights: Weights, replies: Sequence[Reply]) -> dict[str, float]:
+def weights_of(weights: Weight, replies: Sequence[Reply]) -> dict[str, float]:
     """What each site counts in the mean."""
-    return weights(replies)
+    return {reply.site: weights(reply) for reply in replies}
 
 
 def an_invite(
@@ -52,7 +56,14 @@ def first_tensors():
 
 def as_method_sees(site: str, reply: TrainReply) -> Reply:
     tensors, extras = split(reply.tensors)
-    return Reply(site=site, tensors=tensors, extras=extras, cases=reply.cases, loss=reply.loss)
+    return Reply(
+        site=site,
+        tensors=tensors,
+        extras=extras,
+        cases=reply.cases,
+        loss=reply.loss,
+        iterations=reply.iterations,
+    )
 
 
 def rounds_alone(trainer: SmallSite, method: str):

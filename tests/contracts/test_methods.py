@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import weakref
 from dataclasses import replace
 from itertools import permutations
 
 import pytest
 import torch
 
+from fednnunet.errors import ReplyError
 from fednnunet.federation.coordinator.history import RoundRecord, load_last, save_round
 from fednnunet.federation.methods.catalogue import METHODS
-from fednnunet.federation.methods.method import MeanBy, Method, Reply, State, by_cases
-from fednnunet.federation.methods.server_step import ServerStep
+from fednnunet.federation.methods.mean import MeanBy, by_cases
+from fednnunet.federation.methods.merge import Reply, State
+from fednnunet.federation.methods.method import Method
 from fednnunet.network.roles import is_norm, role
 from tests.contracts.helpers import merged
 
@@ -41,6 +44,8 @@ PRIVATE = {
 }
 
 every_method = pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
+KEEPING = {name: method for name, method in METHODS.items() if method.merge.keeps_equal_sites}
+keeping_equal_sites = pytest.mark.parametrize("method", KEEPING.values(), ids=KEEPING)
 
 
 def tensors(seed: int) -> dict[str, torch.Tensor]:
@@ -68,6 +73,7 @@ def replies(method: Method, *, number: int = 0, count: int = 4) -> list[Reply]:
             extras=some_extras(method, seed=i + 10 * number),
             cases=3 + 7 * i,
             loss=-0.7 + 0.37 * i + 0.1 * number,
+            iterations=2 + i,
         )
         for i in range(count)
     ]
@@ -128,24 +134,59 @@ def test_a_merge_leaves_the_state_that_it_was_given_as_it_was(method):
         assert all(torch.equal(t, fresh.extras[name]) for name, t in reply.extras.items())
 
 
-@every_method
+@keeping_equal_sites
 def test_equal_sites_keep_what_they_sent(method):
-    """The mean of equal replies is the reply; a server optimiser stays only at its fixed point."""
-    state = start(method)
-    steps = isinstance(method.merge, ServerStep) or not method.shared(tensors(0))
-    sent = state.shared if steps else method.shared(tensors(9))
+    """The mean of equal replies is the reply, bit for bit."""
+    sent = method.shared(tensors(9))
     equal = [replace(reply, tensors=sent) for reply in replies(method)]
-    assert_equal(bare(merged(method.merge, state, equal)), State(round=1, shared=sent))
+    after = merged(method.merge, start(method), equal)
+    assert_equal(bare(after), State(round=1, shared=sent))
 
 
-@every_method
+@keeping_equal_sites
 def test_one_site_alone_is_followed(method):
-    """What is shared after the round is the site's reply, but for a server optimiser's own step."""
-    if isinstance(method.merge, ServerStep):
-        method = replace(method, merge=method.merge.mean)
     alone = replies(method, count=1)
     after = merged(method.merge, start(method), alone)
     assert_equal(bare(after), State(round=1, shared=alone[0].tensors))
+
+
+@every_method
+def test_where_all_send_what_they_received_nothing_changes(method):
+    """Also a server optimiser stays there, as long as it has no momentum."""
+    state = start(method)
+    equal = [replace(reply, tensors=state.shared) for reply in replies(method)]
+    after = merged(method.merge, state, equal)
+    assert_equal(bare(after), State(round=1, shared=state.shared))
+
+
+@pytest.mark.parametrize("name", [n for n, m in METHODS.items() if m.merge.needs == "sum"])
+def test_a_merge_that_needs_a_sum_keeps_no_reply(name):
+    """Each reply is dropped as soon as it is added: nothing holds its tensors any more."""
+    aggregation = METHODS[name].merge.start(start(METHODS[name]))
+    for reply in replies(METHODS[name]):
+        tensor = torch.rand(3, 5)
+        held = weakref.ref(tensor)
+        shared = {key: tensor if key == NAMES[0] else t for key, t in reply.tensors.items()}
+        extras = {key: t.clone() for key, t in reply.extras.items()}
+        also = [weakref.ref(t) for t in extras.values()]
+        aggregation.add(replace(reply, tensors=shared, extras=extras))
+        del tensor, shared, extras
+        assert held() is None
+        assert all(extra() is None for extra in also)
+
+
+@every_method
+def test_a_reply_that_cannot_be_summed_is_refused_and_changes_nothing(method):
+    good = replies(method)
+    aggregation = method.merge.start(start(method))
+    if method.merge.needs == "sum" and start(method).shared:
+        huge = {name: t * 2.0**40 for name, t in good[0].tensors.items() if t.is_floating_point()}
+        with pytest.raises(ReplyError, match="too large") as caught:
+            aggregation.add(replace(good[0], tensors={**good[0].tensors, **huge}))
+        assert "site_0" in str(caught.value)
+    for reply in good:
+        aggregation.add(reply)
+    assert_equal(aggregation.finish(), merged(method.merge, start(method), good))
 
 
 @pytest.mark.parametrize("name", METHODS)

@@ -98,7 +98,9 @@ def test_hospitals_outside_get_a_mixture_of_the_models_that_sites_give(tmp_path,
     hospitals = tmp_path / "hospitals"
     (hospitals / "north" / "site.toml").write_text("share_model = true\n")
     assert train.main([str(run)]) == 0
-    assert "south: the site does not give its own model away" in capsys.readouterr().out
+    said = capsys.readouterr()
+    assert "not in the routed bundle: south: the site refuses to answer" in said.out
+    assert "the site does not give its own model away" in said.err
     bundle = read_bundle(run / "routed")
     assert list(bundle.experts) == ["global", "site-north"]
     assert not bundle.mirrored

@@ -102,6 +102,7 @@ class PretendEngine:
             loss=1.0,
             seconds=0.0,
             wait_share=0.0,
+            iterations=invite.iterations,
         )
 
 

@@ -82,13 +82,18 @@ def test_it_only_trains(tmp_path):
 )
 def test_it_sees_as_many_samples_as_all_sites_or_takes_as_many_steps_as_one(settings, iterations):
     whole = Training(rounds=6, iterations_per_round=25, quorum=3, **settings)
-    training = pooled_training(whole, 4)
+    training = pooled_training(whole, (25,) * 4)
     assert (training.rounds, training.iterations_per_round) == (6, iterations)
     assert (training.quorum, training.sites_per_round) == (0, 0)
 
 
 def test_personal_rounds_count_too():
     whole = Training(rounds=6, personal_rounds=2, iterations_per_round=24, sites_per_round=2)
-    training = pooled_training(whole, 4)
+    training = pooled_training(whole, (24,) * 4)
     assert (training.rounds, training.personal_rounds) == (8, 0)
     assert training.iterations_per_round * 8 == 24 * (6 * 2 + 2 * 4)
+
+
+def test_a_sites_own_number_of_iterations_counts():
+    training = pooled_training(Training(rounds=6, iterations_per_round=25), (25, 5, 10))
+    assert training.iterations_per_round == 40

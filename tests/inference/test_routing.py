@@ -167,8 +167,8 @@ def test_the_same_case_gives_the_same_mixture():
 
 def test_settings_out_of_range_are_refused():
     below = ({"steps": -1}, {"shape": -1}, {"shift_vox": -1})
-    for wrong in (*below, {"patches": 0}, {"rate": 0}, {"window_vox": 0}):
-        with pytest.raises(InputError, match="routing's settings"):
+    for wrong in (*below, {"patches": 0}, {"learning_rate": 0}, {"window_vox": 0}):
+        with pytest.raises(InputError, match="routing cannot have the settings"):
             Routing(**wrong)
 
 

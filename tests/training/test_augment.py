@@ -123,8 +123,8 @@ def test_turns_are_those_of_batchgeneratorsv2(vox, seed):
     augmenter = make_augmenter(vox, (False,), only)
     image, labels = patch(augmenter)
     got = augmenter(reader(image, labels), seed)
-    planar = len(vox) == 2 or augmenter.turner.flat
-    whole = copy(augmenter.turner.spatial)
+    planar = len(vox) == 2 or augmenter.spatial.flat
+    whole = copy(augmenter.spatial.transform)
     whole.patch_size = vox[-2:] if planar else vox
     whole.border_mode_seg, whole.padding_value_seg = "constant", -1
     pictures = torch.from_numpy(image[0] if planar else image)

@@ -49,9 +49,9 @@ def test_workers_do_not_change_the_batches(workers):
     assert all(same(a, b) for a, b in zip(here, there, strict=True))
 
 
-def test_shares_make_up_the_batch():
+def test_shards_make_up_the_batch():
     whole = source()[2]
-    parts = [source(share=(rank, 2))[2] for rank in range(2)]
+    parts = [source(shard=(rank, 2))[2] for rank in range(2)]
     assert torch.equal(parts[0].image, whole.image[::2])
     assert torch.equal(parts[1].image, whole.image[1::2])
 

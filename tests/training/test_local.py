@@ -36,15 +36,18 @@ def test_two_halves_are_joined_in_order():
 
 def test_phases_that_do_not_fill_a_round_are_refused():
     with pytest.raises(InputError, match=r"sum to 0\.5"):
-        LocalRule(phases=(TrainingPhase(trains=odd, share=0.5),))
-    whole = LocalRule(phases=(TrainingPhase(trains=odd, share=1.0),))
+        LocalRule(phases=(TrainingPhase(is_trained=odd, fraction=0.5),))
+    whole = LocalRule(phases=(TrainingPhase(is_trained=odd, fraction=1.0),))
     with pytest.raises(InputError, match="both rules divide"):
         _ = whole + whole
 
 
 @pytest.mark.parametrize("iterations", [0, 1, 2, 5, 25])
 def test_phases_share_out_every_iteration(iterations):
-    phases = (TrainingPhase(trains=odd, share=0.5), TrainingPhase(trains=even, share=0.5))
+    phases = (
+        TrainingPhase(is_trained=odd, fraction=0.5),
+        TrainingPhase(is_trained=even, fraction=0.5),
+    )
     (first, resting), (second, others) = phase_lengths(phases, iterations, ("a.weight", "a.bias"))
     assert first + second == iterations and abs(first - second) <= 1
     assert (resting, others) == ({"a.bias"}, {"a.weight"})
@@ -57,7 +60,10 @@ def test_phases_are_trainings_one_after_the_other():
         new_state(plan, configuration, RECIPES["fast"], CPU, seed=1),
         new_state(plan, configuration, RECIPES["fast"], CPU, seed=1),
     )
-    phases = (TrainingPhase(trains=odd, share=0.5), TrainingPhase(trains=even, share=0.5))
+    phases = (
+        TrainingPhase(is_trained=odd, fraction=0.5),
+        TrainingPhase(is_trained=even, fraction=0.5),
+    )
     train_on_cpu(one, iterations=4, local_rule=LocalRule(phases=phases))
     train_on_cpu(two, iterations=2, frozen=names_of(two, even))
     train_on_cpu(two, iterations=2, frozen=names_of(two, odd))

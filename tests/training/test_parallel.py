@@ -30,8 +30,8 @@ def is_decoder(name):
 
 EVERYTHING = LocalRule(
     phases=(
-        TrainingPhase(trains=is_encoder, share=0.6),
-        TrainingPhase(trains=is_decoder, share=0.4),
+        TrainingPhase(is_trained=is_encoder, fraction=0.6),
+        TrainingPhase(is_trained=is_decoder, fraction=0.4),
     ),
     gradient_rules=(SAMGradient(rho=0.1),),
     corrections=(Controlled(),),

@@ -1,4 +1,7 @@
-"""Measures what each site contributes: from its replies, and from a model made without it."""
+"""Measures what each site contributes: from its replies, and from a model made without it.
+
+It needs all replies of a round, so it is done only where `training.contribution` asks for it.
+"""
 
 from __future__ import annotations
 
@@ -13,15 +16,16 @@ from fednnunet.evaluation.contribution import CONTRIBUTION, estimate
 from fednnunet.federation.coordinator.engine import Engine
 from fednnunet.federation.coordinator.exchange import ask
 from fednnunet.federation.coordinator.history import RoundRecord
-from fednnunet.federation.methods.method import Reply, State, by_cases
+from fednnunet.federation.methods.merge import Reply, State
 from fednnunet.federation.methods.updates import UpdateProducts
+from fednnunet.federation.wire.exact_sum import weighted_mean
 from fednnunet.federation.wire.messages import ProbeInvite, ProbeReply
-from fednnunet.federation.wire.tensors import weighted_mean
 
 
 def divergence(state: State, replies: Sequence[Reply]) -> dict[str, float]:
-    """For each site 1 - cosine between its change and the mean change of the others, by cases."""
-    products, cases = UpdateProducts.of(state, replies), by_cases(replies)
+    """For each site 1 - cosine between its update and the mean update of the others, by cases."""
+    products = UpdateProducts.of(state, replies)
+    cases = {reply.site: float(reply.cases) for reply in replies}
     found = {}
     for site in products.sites:
         others = {name: count for name, count in cases.items() if name != site}
@@ -31,8 +35,7 @@ def divergence(state: State, replies: Sequence[Reply]) -> dict[str, float]:
 
 def without(replies: Sequence[Reply], site: str) -> dict[str, Tensor]:
     """The mean of all replies but a site's own, by cases."""
-    ordered = sorted(replies, key=lambda reply: reply.site)
-    return weighted_mean([(r.tensors, float(r.cases)) for r in ordered if r.site != site])
+    return weighted_mean((r.site, r.tensors, float(r.cases)) for r in replies if r.site != site)
 
 
 def ask_leave_one_out(

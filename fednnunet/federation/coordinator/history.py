@@ -21,7 +21,7 @@ from fednnunet import records
 from fednnunet.errors import InputError
 from fednnunet.evaluation.contribution import RoundContribution
 from fednnunet.evaluation.scores import SiteScores
-from fednnunet.federation.methods.method import State
+from fednnunet.federation.methods.merge import State
 from fednnunet.federation.wire.phases import Phase
 from fednnunet.files import replacing, write_text
 

@@ -8,7 +8,7 @@ from fednnunet.federation.coordinator.history import RoundRecord, rounds_of
 from fednnunet.federation.coordinator.participation import choose
 from fednnunet.federation.coordinator.run import Run
 from fednnunet.federation.membership import Member, present
-from fednnunet.federation.methods.method import State, Tensors
+from fednnunet.federation.methods.merge import State, Tensors
 from fednnunet.federation.wire.extras import join
 from fednnunet.federation.wire.messages import TrainInvite
 from fednnunet.federation.wire.phases import Phase, Phases
@@ -35,9 +35,15 @@ def sites_of_round(
 
 
 def invite(
-    run: Run, phases: Phases, state: State, history: Sequence[RoundRecord], site: str
+    run: Run,
+    phases: Phases,
+    state: State,
+    history: Sequence[RoundRecord],
+    site: str,
+    member: Member,
 ) -> TrainInvite:
     """What one site is sent: in the personal phase only its first round needs what is shared."""
+    iterations = member.iterations or run.training.iterations_per_round
     phase = phases.of(state.round)
     place, rounds = phases.schedule(state.round)
     resume_round = rounds_of(history, site, public=phase == "public")
@@ -49,9 +55,9 @@ def invite(
         round=state.round,
         phase=phase,
         resume_round=resume_round,
-        iterations=run.training.iterations_per_round,
-        schedule_start=place * run.training.iterations_per_round,
-        schedule_length=rounds * run.training.iterations_per_round,
+        iterations=iterations,
+        schedule_start=place * iterations,
+        schedule_length=rounds * iterations,
     )
 
 

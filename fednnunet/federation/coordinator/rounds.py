@@ -13,7 +13,7 @@ from fednnunet.evaluation.contribution import RoundContribution
 from fednnunet.evaluation.scores import SiteScores
 from fednnunet.federation.coordinator.contribution import ask_leave_one_out, divergence
 from fednnunet.federation.coordinator.engine import Engine
-from fednnunet.federation.coordinator.exchange import Answers, Received, Waiting, ask
+from fednnunet.federation.coordinator.exchange import Failed, Received, Waiting, receive
 from fednnunet.federation.coordinator.history import (
     RoundRecord,
     SiteRound,
@@ -25,11 +25,14 @@ from fednnunet.federation.coordinator.invites import invite, sites_of_round
 from fednnunet.federation.coordinator.run import Run
 from fednnunet.federation.filters.chain import context_of, filter_at_coordinator
 from fednnunet.federation.membership import Member
-from fednnunet.federation.methods.method import Method, Reply, State, Tensors, mean_by_cases
+from fednnunet.federation.methods.local import NothingAdded
+from fednnunet.federation.methods.mean import mean_by_cases
+from fednnunet.federation.methods.merge import Aggregation, Followed, Reply, State, Tensors
+from fednnunet.federation.methods.method import Method
 from fednnunet.federation.wire.extras import join, split
 from fednnunet.federation.wire.messages import ProbeInvite, TrainReply
 from fednnunet.federation.wire.phases import Phase, Phases
-from fednnunet.federation.wire.tensors import check_like, difference, norm
+from fednnunet.federation.wire.tensors import check_like, update_norm
 from fednnunet.training.counts import dice_of
 
 Observer = Callable[[RoundRecord], None]
@@ -88,36 +91,51 @@ def _one_round(
 ) -> tuple[State, RoundRecord]:
     phase = phases.of(state.round)
     trained = run.method.outgoing(state.shared, phase)
+    like = join(trained, extras)
+    aggregation = _start(run.method, phase, state, trained)
+    contributing = run.training.contribution and phase == "joint" and bool(state.shared)
+    kept: list[Reply] = []
 
     def decode(site: str, reply: TrainReply) -> TrainReply:
         context = context_of(invites[site], site)
         tensors = filter_at_coordinator(run.training.filter_chain, reply.tensors, context)
         return replace(reply, tensors=tensors)
 
-    def check(site: str, reply: TrainReply) -> None:
-        if reply.round != state.round:
-            raise _of_another_round(site, reply.round, state.round)
-        check_like(reply.tensors, join(trained, extras), site=site)
+    def add(site: str, message: TrainReply) -> None:
+        """Check a reply and add it; afterwards its tensors are not needed any more."""
+        if message.round != state.round:
+            raise _of_another_round(site, message.round, state.round)
+        check_like(message.tensors, like, site=site)
+        reply = _as_method_sees(site, message)
+        aggregation.add(reply)
+        if contributing:
+            kept.append(reply)
 
     sites = sites_of_round(run, phases, state.round, history, members)
-    invites = {site: invite(run, phases, state, history, site) for site in sites}
+    invites = {site: invite(run, phases, state, history, site, members[site]) for site in sites}
     waiting = Waiting(
         deadline_s=run.training.deadline_s,
         quorum=run.training.quorum,
         grace_s=run.training.grace_s,
     )
-    answers = ask(engine, invites, TrainReply, decode=decode, check=check, waiting=waiting)
-    _check_quorum(answers, min(run.training.quorum or len(sites), len(sites)))
-    replies = [_as_method_sees(answer) for answer in answers.replies.values()]
-    new = _merge(run.method, phase, state, trained, replies)
-    contribution, faults = _contribution(engine, run, phases, state, replies)
+    accepted: dict[str, SiteRound] = {}
+    errors: dict[str, FedNNUNetError] = {}
+    for outcome in receive(engine, invites, TrainReply, decode=decode, check=add, waiting=waiting):
+        if isinstance(outcome, Failed):
+            errors[outcome.site] = outcome.error
+        else:
+            accepted[outcome.site] = _site_round(outcome)
+        del outcome  # it holds a reply's tensors
+    _check_quorum(len(accepted), errors, min(run.training.quorum or len(sites), len(sites)))
+    new = aggregation.finish()
+    contribution, faults = _contribution(engine, run, phases, state, kept)
     record = RoundRecord(
         key=run.key,
         round=new.round,
         phase=phase,
-        shift=norm(difference(new.shared, state.shared)),
-        sites={name: _site_round(answer) for name, answer in answers.replies.items()},
-        refused={name: error.what for name, error in answers.errors.items()},
+        shift=update_norm(new.shared, state.shared),
+        sites=dict(sorted(accepted.items())),
+        refused={site: error.what for site, error in sorted(errors.items())},
         contribution=contribution,
         faults=faults,
     )
@@ -128,11 +146,11 @@ def _contribution(
     engine: Engine, run: Run, phases: Phases, state: State, replies: Sequence[Reply]
 ) -> tuple[dict[str, RoundContribution], Faults]:
     """What each site gave to the others in a joint round; the last one asks the sites, too."""
-    if phases.of(state.round) != "joint" or len(replies) < 2 or not state.shared:
+    if len(replies) < 2:
         return {}, {}
     dice_losses: dict[str, float] = {}
     faults: Faults = {}
-    if run.training.contribution and state.round + 1 == phases.joint:
+    if state.round + 1 == phases.joint:
         probe = ProbeInvite(run=run.name, method=run.method_name, round=phases.joint)
         dice_losses, faults = ask_leave_one_out(engine, probe, replies)
     found = {
@@ -142,24 +160,25 @@ def _contribution(
     return found, faults
 
 
-def _merge(
-    method: Method, phase: Phase, state: State, trained: Tensors, replies: Sequence[Reply]
-) -> State:
+def _start(method: Method, phase: Phase, state: State, trained: Tensors) -> Aggregation:
+    """The aggregation of a round's replies: the method's own in joint rounds."""
     match phase:
         case "joint":
-            return method.merge(state, replies)
+            return method.merge.start(state)
         case "personal":
-            return replace(state, round=state.round + 1)
+            return NothingAdded(state)
         case "public":
-            merged = mean_by_cases(replace(state, shared=trained), replies)
-            return replace(merged, shared={**state.shared, **merged.shared})
+            return Followed(
+                mean_by_cases.start(replace(state, shared=trained)),
+                lambda mean: replace(mean, shared={**state.shared, **mean.shared}),
+            )
 
 
-def _check_quorum(answers: Answers[TrainReply], quorum: int) -> None:
-    if len(answers.replies) < quorum:
-        raise_all("too few sites answered", answers.errors.values())
+def _check_quorum(accepted: int, errors: Mapping[str, FedNNUNetError], quorum: int) -> None:
+    if accepted < quorum:
+        raise_all("too few sites answered", [error for _, error in sorted(errors.items())])
         raise FedNNUNetError(
-            f"{len(answers.replies)} sites answered, {quorum} are needed",
+            f"{accepted} sites answered, {quorum} are needed",
             mend="lower training.quorum, or bring the sites back",
         )
 
@@ -178,24 +197,28 @@ def _joined(first: Faults, second: Faults) -> Faults:
     return {s: "; ".join(f[s] for f in (first, second) if s in f) for s in sites}
 
 
-def _as_method_sees(answer: Received[TrainReply]) -> Reply:
-    reply = answer.reply
+def _as_method_sees(site: str, reply: TrainReply) -> Reply:
     tensors, extras = split(reply.tensors)
     return Reply(
-        site=answer.site, tensors=tensors, extras=extras, cases=reply.cases, loss=reply.loss
+        site=site,
+        tensors=tensors,
+        extras=extras,
+        cases=reply.cases,
+        loss=reply.loss,
+        iterations=reply.iterations,
     )
 
 
-def _site_round(answer: Received[TrainReply]) -> SiteRound:
-    reply = answer.reply
+def _site_round(received: Received[TrainReply]) -> SiteRound:
+    reply = received.reply
     return SiteRound(
         cases=reply.cases,
         loss=reply.loss,
         dice=tuple(dice_of(*counts) for counts in reply.overlap),
         seconds=reply.seconds,
         wait_share=reply.wait_share,
-        bytes_to_site=answer.bytes_to_site,
-        bytes_from_site=answer.bytes_from_site,
+        bytes_to_site=received.bytes_to_site,
+        bytes_from_site=received.bytes_from_site,
         held_out=tuple(dice_of(*counts) for counts in reply.held_out),
         notes=tuple(note.text for note in reply.notes),
     )

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from fednnunet import records
 from fednnunet.federation.methods.catalogue import label
-from fednnunet.federation.methods.method import Method, Tensors
+from fednnunet.federation.methods.merge import Tensors
+from fednnunet.federation.methods.method import Method
 from fednnunet.federation.methods.pooled import RunKind, run_kind
 from fednnunet.federation.methods.settings import Settings
 from fednnunet.federation.training_spec import Training

@@ -14,7 +14,7 @@ from fednnunet.federation.coordinator.engine import Engine
 from fednnunet.federation.coordinator.exchange import ask
 from fednnunet.federation.coordinator.history import RoundRecord
 from fednnunet.federation.coordinator.rounds import Run
-from fednnunet.federation.methods.method import State
+from fednnunet.federation.methods.merge import State
 from fednnunet.federation.wire.messages import EvaluateInvite, EvaluateReply
 from fednnunet.inference.best_bundle import FOLDER, offer
 from fednnunet.inference.bundle import write_bundle

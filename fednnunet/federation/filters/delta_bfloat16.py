@@ -45,11 +45,12 @@ class DeltaBfloat16:
 
     def _rounded(self, name: str, tensor: Tensor, context: FilterContext) -> Tensor:
         change = tensor - context.received[name]
+        if not self.error_feedback:
+            return change.to(torch.bfloat16)
         if name in context.memory:
             change = change + context.memory[name]
         rounded = change.to(torch.bfloat16)
-        if self.error_feedback:
-            context.memory[name] = change - rounded.to(change.dtype)
+        context.memory[name] = change - rounded.to(change.dtype)
         return rounded
 
     def coordinator(self, payload: Tensors, context: FilterContext, /) -> dict[str, Tensor]:

@@ -33,7 +33,8 @@ import torch
 from torch import Tensor
 
 from fednnunet.errors import InputError
-from fednnunet.federation.methods.method import Method, Tensors, TrainedSite
+from fednnunet.federation.methods.merge import Tensors
+from fednnunet.federation.methods.method import Method, TrainedSite
 from fednnunet.federation.methods.private_weights import PrivateWeights
 from fednnunet.federation.methods.settings import AllBut, Private
 from fednnunet.training.batches import Batch

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from fednnunet import records
 from fednnunet.federation.methods.apfl import APFL
+from fednnunet.federation.methods.ditto import Ditto
 from fednnunet.federation.methods.fedadam import FedAdam
 from fednnunet.federation.methods.fedadp import FedAdp
 from fednnunet.federation.methods.fedavg import FedAvg
@@ -13,6 +14,7 @@ from fednnunet.federation.methods.fedavgm import FedAvgM
 from fednnunet.federation.methods.feddg import FedDG
 from fednnunet.federation.methods.fedease import FedEase
 from fednnunet.federation.methods.fedgkd import FedGKD
+from fednnunet.federation.methods.fednova import FedNova
 from fednnunet.federation.methods.fedproto import FedProto
 from fednnunet.federation.methods.fedprox import FedProx
 from fednnunet.federation.methods.fedsam import FedSAM
@@ -46,8 +48,10 @@ SETTINGS: dict[str, type[Settings]] = {
         PerFedAvg,
         FedAvgM,
         FedAdam,
+        FedNova,
         HeadAlternating,
         APFL,
+        Ditto,
         FedEase,
         IOPFL,
         Similarity,

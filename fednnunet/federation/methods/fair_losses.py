@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from fednnunet.errors import ReplyError
-from fednnunet.federation.methods.method import Reply
+from fednnunet.federation.methods.merge import Reply
 
 MIN_LOSS = -1.0
 """What no loss is below: the package's loss is cross-entropy minus Dice."""

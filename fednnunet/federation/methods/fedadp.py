@@ -25,7 +25,9 @@ import torch
 from torch import Tensor
 
 from fednnunet.errors import InputError
-from fednnunet.federation.methods.method import MeanBy, Method, Reply, State, by_cases
+from fednnunet.federation.methods.mean import MeanBy
+from fednnunet.federation.methods.merge import Collected, Needs, Reply, State
+from fednnunet.federation.methods.method import Method
 from fednnunet.federation.methods.settings import AllBut, Private
 from fednnunet.federation.methods.updates import UpdateProducts
 
@@ -34,7 +36,10 @@ _ANGLE = "angle/"  # in memory, for each site: the mean angle so far, and over h
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ByAngle:
-    """A merge: the mean by cases and by each site's mean angle to the mean change."""
+    """A merge: the mean by cases and by each site's mean angle to the mean update."""
+
+    needs: ClassVar[Needs] = "replies"
+    keeps_equal_sites: ClassVar[bool] = True
 
     slope: float
 
@@ -42,23 +47,31 @@ class ByAngle:
         if not (math.isfinite(self.slope) and self.slope > 0):
             raise InputError(f"slope is {self.slope}", mend="choose a finite slope above 0, e.g. 5")
 
-    def __call__(self, state: State, replies: Sequence[Reply], /) -> State:
-        """The state after the round; sites that did not reply keep their mean angle."""
-        angles = self._angles(state, replies)
+    def start(self, state: State, /) -> Collected:
+        """Begin a round."""
+        return Collected(state, self._merge)
 
-        def weights(seen: Sequence[Reply]) -> Mapping[str, float]:
-            return {r.site: r.cases * math.exp(self.gain(float(angles[r.site][0]))) for r in seen}
-
-        merged = MeanBy(weights)(state, replies)
-        found = {_ANGLE + site: angle for site, angle in angles.items()}
-        return replace(merged, memory={**merged.memory, **found})
+    def artefacts(self, state: State, /) -> Mapping[str, object]:
+        """None."""
+        return {}
 
     def gain(self, angle: float) -> float:
         """Gompertz' curve over the angle, falling from `slope` at 0 towards 0."""
         return self.slope * (1 - math.exp(-math.exp(-self.slope * (angle - 1))))
 
+    def _merge(self, state: State, replies: Sequence[Reply]) -> State:
+        """The state after the round; sites that did not reply keep their mean angle."""
+        angles = self._angles(state, replies)
+        gains = {site: math.exp(self.gain(float(angle[0]))) for site, angle in angles.items()}
+        merged = MeanBy(lambda reply: reply.cases * gains[reply.site]).start(state)
+        for reply in replies:
+            merged.add(reply)
+        found = {_ANGLE + site: angle for site, angle in angles.items()}
+        return replace(merged.finish(), memory={**state.memory, **found})
+
     def _angles(self, state: State, replies: Sequence[Reply]) -> dict[str, Tensor]:
-        products, cases = UpdateProducts.of(state, replies), by_cases(replies)
+        products = UpdateProducts.of(state, replies)
+        cases = {reply.site: float(reply.cases) for reply in replies}
         found = {}
         for site in products.sites:
             angle = math.acos(products.cosine({site: 1.0}, cases))

@@ -18,7 +18,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from fednnunet.federation.methods.method import MeanBy, Method, by_cases, uniform
+from fednnunet.federation.methods.mean import MeanBy, by_cases, uniform
+from fednnunet.federation.methods.method import Method
 from fednnunet.federation.methods.settings import AllBut, Private
 
 

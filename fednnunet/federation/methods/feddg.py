@@ -23,7 +23,7 @@ FedAvg's bytes a site sends a few hundred numbers, and receives as many for each
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -31,15 +31,9 @@ import torch
 from torch import Tensor
 
 from fednnunet.errors import InputError
-from fednnunet.federation.methods.method import (
-    Merge,
-    Method,
-    Reply,
-    State,
-    Tensors,
-    TrainedSite,
-    mean_by_cases,
-)
+from fednnunet.federation.methods.mean import mean_by_cases
+from fednnunet.federation.methods.merge import Reply, State, Streamed, Tensors
+from fednnunet.federation.methods.method import Method, TrainedSite
 from fednnunet.federation.methods.settings import AllBut, Private
 from fednnunet.planning.minimum_counts import check_cases
 from fednnunet.training.amplitude import Exchange, amplitude_shape, mean_amplitude
@@ -102,17 +96,22 @@ class MeanAmplitude:
         return {_OWN: site.state.memory[_OWN].cpu()}
 
 
-@dataclass(frozen=True, slots=True)
-class GatherAmplitudes:
-    """A merge: `mean` for the weights, and the amplitude of every site that has ever replied."""
+class AmplitudeAggregation:
+    """The mean of a round's weights, and the amplitude of every site that has ever replied."""
 
-    mean: Merge = mean_by_cases
+    def __init__(self, state: State) -> None:
+        self._mean = mean_by_cases.start(state)
+        self._amplitudes: dict[str, Tensor] = {}
 
-    def __call__(self, state: State, replies: Sequence[Reply], /) -> State:
+    def add(self, reply: Reply, /) -> None:
+        """Add the reply; raises ReplyError where it cannot be summed."""
+        self._mean.add(reply)
+        self._amplitudes[_BANK + reply.site] = reply.extras[_OWN].clone()
+
+    def finish(self) -> State:
         """The state after the round, with each site's amplitude among its extras."""
-        new = self.mean(state, replies)
-        told = {_BANK + reply.site: reply.extras[_OWN] for reply in replies}
-        return replace(new, extras={**new.extras, **dict(sorted(told.items()))})
+        new = self._mean.finish()
+        return replace(new, extras={**new.extras, **dict(sorted(self._amplitudes.items()))})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,5 +138,5 @@ class FedDG:
             is_shared=AllBut(self.private),
             local_rule=LocalRule(augmentations=(BorrowAmplitude(chance=self.chance),)),
             extras=(MeanAmplitude(waves=self.waves, patches=self.patches),),
-            merge=GatherAmplitudes(),
+            merge=Streamed(AmplitudeAggregation, keeps_equal_sites=True),
         )

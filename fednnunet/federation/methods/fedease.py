@@ -26,21 +26,16 @@ outside the federation need a model, give about as many iterations to the public
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
 
 from fednnunet.errors import InputError
-from fednnunet.federation.methods.method import (
-    Merge,
-    Method,
-    Reply,
-    State,
-    Tensors,
-    mean_by_cases,
-)
+from fednnunet.federation.methods.mean import mean_by_cases
+from fednnunet.federation.methods.merge import Aggregation, Merge, Needs, Reply, State, Tensors
+from fednnunet.federation.methods.method import Method
 from fednnunet.federation.methods.settings import AllBut, Private
 from fednnunet.federation.methods.similarity import BySimilarity
 from fednnunet.network.roles import encoder_stage
@@ -54,6 +49,8 @@ class AnnealedMixing:
     that is 0, unknown, the weight stays 1.
     """
 
+    needs: ClassVar[Needs] = "replies"
+
     mean: Merge
     power: float
 
@@ -61,22 +58,44 @@ class AnnealedMixing:
         if not self.power > 0:
             raise InputError(f"power is {self.power}", mend="choose a power above 0, e.g. 6")
 
-    def __call__(self, state: State, replies: Sequence[Reply], /) -> State:
+    @property
+    def keeps_equal_sites(self) -> bool:
+        """As `mean`."""
+        return self.mean.keeps_equal_sites
+
+    def start(self, state: State, /) -> Mixing:
+        """Begin the mean of a round, with which the replies are mixed."""
+        return Mixing(state, self.mean.start(state), self.power)
+
+    def artefacts(self, state: State, /) -> Mapping[str, object]:
+        """Those of `mean`."""
+        return self.mean.artefacts(state)
+
+
+class Mixing:
+    """The replies of a round, and their mean."""
+
+    def __init__(self, state: State, mean: Aggregation, power: float) -> None:
+        self._state, self._mean, self._power = state, mean, power
+        self._replies: list[Reply] = []
+
+    def add(self, reply: Reply, /) -> None:
+        """Add the reply to the mean, and keep it to be mixed with that."""
+        self._mean.add(reply)
+        self._replies.append(reply)
+
+    def finish(self) -> State:
         """The state after the round; a site that did not reply keeps what it would receive."""
-        merged = self.mean(state, replies)
-        done = min(merged.round / state.rounds, 1.0) if state.rounds else 0.0
-        weight = 1 - done**self.power
+        merged = self._mean.finish()
+        done = min(merged.round / merged.rounds, 1.0) if merged.rounds else 0.0
+        weight = 1 - done**self._power
         mixed = {}
-        for reply in replies:
+        for reply in self._replies:
             mean = merged.for_site.get(reply.site)
-            if mean is None or mean is state.for_site.get(reply.site):  # one mean for all sites
+            if mean is None or mean is self._state.for_site.get(reply.site):  # one mean for all
                 mean = merged.shared
             mixed[reply.site] = lerp(reply.tensors, mean, weight)
-        return replace(merged, for_site={**merged.for_site, **mixed})
-
-    def artefacts(self, state: State) -> Mapping[str, object]:
-        """Those of `mean`."""
-        return getattr(self.mean, "artefacts", lambda state: {})(state)
+        return replace(merged, for_site={**merged.for_site, **dict(sorted(mixed.items()))})
 
 
 def lerp(own: Tensors, other: Tensors, weight: float) -> Tensors:

@@ -21,7 +21,7 @@ background.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import ClassVar
@@ -30,16 +30,11 @@ import torch
 from torch import Tensor
 
 from fednnunet.errors import InputError
-from fednnunet.federation.methods.method import (
-    Merge,
-    Method,
-    Reply,
-    State,
-    Tensors,
-    TrainedSite,
-    mean_by_cases,
-)
+from fednnunet.federation.methods.mean import mean_by_cases
+from fednnunet.federation.methods.merge import Reply, State, Streamed, Tensors
+from fednnunet.federation.methods.method import Method, TrainedSite
 from fednnunet.federation.methods.settings import AllBut, Private
+from fednnunet.federation.wire.exact_sum import ExactSum, check_terms
 from fednnunet.training.evaluate_patches import Prediction, evaluate_patches
 from fednnunet.training.local_rule import ForwardPass, LocalRule
 from fednnunet.training.targets import Targets, make_targets
@@ -141,32 +136,41 @@ class ClassMeans:
         return {_MEAN: means.float().cpu(), _SEEN: seen.float().cpu()}
 
 
-@dataclass(frozen=True, slots=True)
-class MergePrototypes:
-    """A merge: `mean` for the weights; each class's prototype is the mean over the sites, by cases.
+class PrototypeAggregation:
+    """The mean of a round's weights, and each class's mean prototype over the sites, by cases.
 
     Sites that did not see a class do not count for it. A class that no site saw keeps the prototype
     of the round before.
     """
 
-    mean: Merge = mean_by_cases
+    def __init__(self, state: State) -> None:
+        self._state, self._mean = state, mean_by_cases.start(state)
+        self._sum: ExactSum | None = None
+        self._cases = torch.zeros(0)
+        self._dtype = torch.float32
 
-    def __call__(self, state: State, replies: Sequence[Reply], /) -> State:
+    def add(self, reply: Reply, /) -> None:
+        """Add the reply; raises ReplyError, with nothing added, where it cannot be summed."""
+        cases = reply.cases * reply.extras[_SEEN].double()
+        term = cases[:, None] * reply.extras[_MEAN].double()
+        check_terms(reply.site, {_MEAN: term})
+        self._mean.add(reply)
+        if self._sum is None:
+            self._sum, self._cases = ExactSum(term.shape), torch.zeros_like(cases)
+            self._dtype = reply.extras[_MEAN].dtype
+        self._sum.add(term)
+        self._cases += cases  # whole numbers: exact in any order
+
+    def finish(self) -> State:
         """The state after the round, with the prototypes among its extras."""
-        new = self.mean(state, replies)
-        ordered = sorted(replies, key=lambda reply: reply.site)
-        like = ordered[0].extras[_MEAN]
-        total = torch.zeros(like.shape, dtype=torch.float64)
-        weight = torch.zeros(len(like), dtype=torch.float64)
-        for reply in ordered:
-            counts = reply.cases * reply.extras[_SEEN].double()
-            total += counts[:, None] * reply.extras[_MEAN].double()
-            weight += counts
-        now = weight > 0
-        means = (total / weight.where(now, torch.ones_like(weight))[:, None]).to(like.dtype)
-        old = state.extras.get(_MEAN, torch.zeros_like(like))
-        known = state.extras.get(_SEEN, torch.zeros(len(like)))
-        extras = {_MEAN: means.where(now[:, None], old), _SEEN: torch.maximum(known, now.float())}
+        new = self._mean.finish()
+        if self._sum is None:
+            return new
+        seen = self._cases > 0
+        means = (self._sum.total() / self._cases.clamp_min(1)[:, None]).to(self._dtype)
+        old = self._state.extras.get(_MEAN, torch.zeros_like(means))
+        known = self._state.extras.get(_SEEN, torch.zeros(len(means)))
+        extras = {_MEAN: means.where(seen[:, None], old), _SEEN: torch.maximum(known, seen.float())}
         return replace(new, extras={**new.extras, **extras})
 
 
@@ -194,5 +198,5 @@ class FedProto:
             is_shared=AllBut(self.private),
             local_rule=LocalRule(terms=(NearPrototypes(weight=self.weight),), features=True),
             extras=(ClassMeans(patches=self.patches, cases=self.cases),),
-            merge=MergePrototypes(),
+            merge=Streamed(PrototypeAggregation, keeps_equal_sites=True),
         )

@@ -54,7 +54,7 @@ class HeadAlternating:
                 f"head_share is {self.head_share}", mend="choose a share between 0 and 1, e.g. 0.5"
             )
         phases = (
-            TrainingPhase(trains=is_head, share=self.head_share),
-            TrainingPhase(trains=is_body, share=1 - self.head_share),
+            TrainingPhase(is_trained=is_head, fraction=self.head_share),
+            TrainingPhase(is_trained=is_body, fraction=1 - self.head_share),
         )
         return Method(is_shared=AllBut(self.private), local_rule=LocalRule(phases=phases))

@@ -25,7 +25,8 @@ import torch
 from torch import Tensor
 
 from fednnunet.errors import InputError
-from fednnunet.federation.methods.method import Method, Tensors, TrainedSite
+from fednnunet.federation.methods.merge import Tensors
+from fednnunet.federation.methods.method import Method, TrainedSite
 from fednnunet.federation.methods.settings import AllBut, Private
 
 _OWN = "iop_fl/own/"

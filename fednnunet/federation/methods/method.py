@@ -2,64 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from torch import Tensor
 
+from fednnunet.federation.methods.mean import mean_by_cases
+from fednnunet.federation.methods.merge import Merge, Tensors
 from fednnunet.federation.wire.phases import Phase
-from fednnunet.federation.wire.tensors import weighted_mean
-from fednnunet.network.tensors import Tensors
 from fednnunet.task import Task
 from fednnunet.training.batches import Batch
 from fednnunet.training.device import Execution
 from fednnunet.training.local_rule import LocalRule, RoundContext
 from fednnunet.training.state import TrainingState
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reply:
-    """One site's reply as a method sees it: its shared tensors and its number of cases.
-
-    `extras` are the auxiliary tensors that the method's `extras` describe.
-    """
-
-    site: str
-    tensors: Tensors
-    cases: int
-    loss: float
-    extras: Tensors = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class State:
-    """All that the coordinator knows between rounds: one value, saved and resumed whole.
-
-    `shared` is what the sites receive, and `extras` the auxiliary tensors that they receive with it
-    (none in round 0). `memory` is the method's own (a server optimiser's moments). A site in
-    `for_site` receives that instead of what is shared. `rounds` is the number of joint rounds in
-    all, 0 where it is not known.
-    """
-
-    round: int
-    shared: Tensors
-    rounds: int = 0
-    extras: Tensors = field(default_factory=dict)
-    memory: Tensors = field(default_factory=dict)
-    for_site: Mapping[str, Tensors] = field(default_factory=dict)
-
-    def received(self, site: str) -> Tensors:
-        """The tensors of the network that a site receives."""
-        return self.for_site.get(site, self.shared)
-
-
-class Merge(Protocol):
-    """The coordinator's half: a new state from the replies, whatever their order."""
-
-    def __call__(self, state: State, replies: Sequence[Reply], /) -> State:
-        """The state after the round."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,41 +72,6 @@ class PersonalModel(Protocol):
         ...
 
 
-Weights = Callable[[Sequence[Reply]], Mapping[str, float]]
-"""A weight, not yet normalised, for the name of each site that replied."""
-
-
-def by_cases(replies: Sequence[Reply]) -> dict[str, float]:
-    """FedAvg's weights: each site counts by its training cases."""
-    return {reply.site: float(reply.cases) for reply in replies}
-
-
-def uniform(replies: Sequence[Reply]) -> dict[str, float]:
-    """Every site counts the same, whatever its number of cases."""
-    return {reply.site: 1.0 for reply in replies}
-
-
-@dataclass(frozen=True, slots=True)
-class MeanBy:
-    """A merge: the mean of the replies by `weights`, summed in float64 by site name.
-
-    `weights` sees the replies sorted by site too, so a sum over sites in it is in a fixed order.
-    Sites that all send the same keep it bit for bit (tensors of 32 bits or fewer).
-    """
-
-    weights: Weights
-
-    def __call__(self, state: State, replies: Sequence[Reply], /) -> State:
-        """The state after the round; raises ReplyError where the weights sum to nothing."""
-        ordered = sorted(replies, key=lambda reply: reply.site)
-        weights = self.weights(ordered)
-        merged = weighted_mean([(reply.tensors, weights[reply.site]) for reply in ordered])
-        return replace(state, round=state.round + 1, shared=merged)
-
-
-mean_by_cases = MeanBy(by_cases)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Method:
     """A way to train together.
@@ -186,10 +107,6 @@ class Method:
                 return {}
             case "public":
                 return dict(tensors) if self.mean_needs_training else self.private(tensors)
-
-    def artefacts(self, state: State) -> Mapping[str, object]:
-        """Records, by file name, that describe what the merge found out about the sites."""
-        return getattr(self.merge, "artefacts", lambda state: {})(state)
 
     def extras_like(self, tensors: Tensors) -> dict[str, Tensor]:
         """The auxiliary tensors of a reply, from all of a network's tensors."""

@@ -11,7 +11,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from fednnunet.federation.methods.method import Tensors
+from fednnunet.federation.methods.merge import Tensors
+from fednnunet.federation.methods.method import TrainedSite
+from fednnunet.training.batches import Batch
+from fednnunet.training.local_rule import Gradient
+from fednnunet.training.perturbation import gradients, perturbed
 from fednnunet.training.recipe import recipe_named
 from fednnunet.training.state import TrainingState, make_optimiser
 from fednnunet.training.step import set_learning_rate
@@ -31,6 +35,28 @@ class PrivateWeights:
         """Copies by parameter; at first the network's own. Contiguous, as fused optimisers need."""
         found = {n: state.memory.get(self.name(n), p.detach()) for n, p in state.parameters.items()}
         return {n: t.clone(memory_format=torch.contiguous_format) for n, t in found.items()}
+
+    def gradients(
+        self, state: TrainingState, batch: Batch, gradient: Gradient
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Copies of the weights, and the gradient there; none where float16 has overflowed.
+
+        The network is as before, but for its gradients.
+        """
+        own = self.of(state)
+        offset = {name: own[name] - p.detach() for name, p in state.parameters.items()}
+        with perturbed(state.network, offset):
+            gradient(batch)
+            slopes = gradients(state)
+        overflow = state.scaler.is_enabled() and not any(bool(g.any()) for g in slopes.values())
+        return own, {} if overflow else slopes
+
+    def update(self, site: TrainedSite, /) -> None:
+        """Nothing: the weights are trained in every iteration."""
+
+    def model(self, tensors: Tensors, memory: Tensors, /) -> dict[str, Tensor]:
+        """The private weights as a personal model; of a site not yet trained, the network."""
+        return {name: memory.get(self.name(name), tensor) for name, tensor in tensors.items()}
 
     def step(self, state: TrainingState, own: Tensors, gradients: Tensors) -> None:
         """One step of the recipe's optimiser on `own` in place, then into the site's memory.

@@ -11,13 +11,14 @@ training cases and F_k the mean loss of its round; see `fair_losses`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 from fednnunet.errors import InputError
 from fednnunet.federation.methods.fair_losses import shifted_loss
-from fednnunet.federation.methods.method import MeanBy, Method, Reply
+from fednnunet.federation.methods.mean import MeanBy
+from fednnunet.federation.methods.merge import Reply
+from fednnunet.federation.methods.method import Method
 from fednnunet.federation.methods.settings import AllBut, Private
 
 
@@ -35,12 +36,9 @@ class Proportional:
                 mend="choose 0 < min_utility < max_loss",
             )
 
-    def __call__(self, replies: Sequence[Reply], /) -> dict[str, float]:
-        """A weight a site; raises ReplyError for a loss that is not finite."""
-        return {
-            r.site: r.cases / max(self.max_loss - shifted_loss(r), self.min_utility)
-            for r in replies
-        }
+    def __call__(self, reply: Reply, /) -> float:
+        """The site's weight; raises ReplyError for a loss that is not finite."""
+        return reply.cases / max(self.max_loss - shifted_loss(reply), self.min_utility)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,21 +13,22 @@ the loss of the received weights. The paper's F_k must not be negative; see `fai
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 from fednnunet.errors import InputError
 from fednnunet.federation.methods.fair_losses import shifted_loss
-from fednnunet.federation.methods.method import MeanBy, Method, Reply
+from fednnunet.federation.methods.mean import MeanBy
+from fednnunet.federation.methods.merge import Reply
+from fednnunet.federation.methods.method import Method
 from fednnunet.federation.methods.settings import AllBut, Private
 
-_MIN = 1e-10
+_MIN_FACTOR = 1e-6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ByLoss:
-    """Weights cases * loss^q, not normalised; q 0 is FedAvg. A loss counts as 1e-10 at least."""
+    """Weights cases * loss^q, not normalised; q 0 is FedAvg. loss^q counts as 1e-6 at least."""
 
     q: float
 
@@ -35,9 +36,9 @@ class ByLoss:
         if not 0 <= self.q < float("inf"):
             raise InputError(f"q is {self.q}", mend="choose a finite q of 0 or more")
 
-    def __call__(self, replies: Sequence[Reply], /) -> dict[str, float]:
-        """A weight a site; raises ReplyError for a loss that is not finite."""
-        return {r.site: r.cases * max(shifted_loss(r), _MIN) ** self.q for r in replies}
+    def __call__(self, reply: Reply, /) -> float:
+        """The site's weight; raises ReplyError for a loss that is not finite."""
+        return reply.cases * max(shifted_loss(reply) ** self.q, _MIN_FACTOR)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

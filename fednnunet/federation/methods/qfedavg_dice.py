@@ -13,7 +13,7 @@ site sends is this one number.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import ClassVar
@@ -22,12 +22,14 @@ import torch
 from torch import Tensor, nn
 
 from fednnunet.errors import InputError
-from fednnunet.federation.methods.method import MeanBy, Method, Reply, Tensors, TrainedSite
+from fednnunet.federation.methods.mean import MeanBy
+from fednnunet.federation.methods.merge import Reply, Tensors
+from fednnunet.federation.methods.method import Method, TrainedSite
 from fednnunet.federation.methods.settings import AllBut, Private
 from fednnunet.training.evaluate_patches import count_patches
 
 _NAME = "dice_loss"
-_MIN_LOSS = 1e-3
+_MIN_FACTOR = 1e-6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,11 +80,9 @@ class ByDiceLoss:
         if not 0 <= self.q < float("inf"):
             raise InputError(f"q is {self.q}", mend="choose a finite q of 0 or more")
 
-    def __call__(self, replies: Sequence[Reply], /) -> dict[str, float]:
-        """A weight a site; a loss counts as 0.001 at least."""
-        return {
-            r.site: r.cases * max(float(r.extras[_NAME][0]), _MIN_LOSS) ** self.q for r in replies
-        }
+    def __call__(self, reply: Reply, /) -> float:
+        """The site's weight; loss^q counts as 1e-6 at least."""
+        return reply.cases * max(float(reply.extras[_NAME][0]) ** self.q, _MIN_FACTOR)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

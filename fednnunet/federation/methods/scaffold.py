@@ -26,23 +26,18 @@ essence derive from FedAvg's weights too.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from fednnunet.federation.methods.method import (
-    Merge,
-    Method,
-    Reply,
-    State,
-    Tensors,
-    TrainedSite,
-    mean_by_cases,
-)
+from fednnunet.federation.methods.mean import mean_by_cases
+from fednnunet.federation.methods.merge import Reply, State, Streamed, Tensors
+from fednnunet.federation.methods.method import Method, TrainedSite
 from fednnunet.federation.methods.settings import AllBut, Private
+from fednnunet.federation.wire.exact_sum import ExactSum, check_terms
 from fednnunet.network.roles import is_trained
 from fednnunet.training.local_rule import LocalRule, RoundContext
 from fednnunet.training.state import TrainingState
@@ -106,32 +101,39 @@ class ControlChange:
         return changes
 
 
-@dataclass(frozen=True, slots=True)
-class MergeControls:
-    """A merge: `mean` for the weights, and c as the mean of all sites' c_k by cases.
+class ControlAggregation:
+    """The mean of a round's weights, and c as the mean of all sites' c_k by cases.
 
-    `memory` holds the sum of cases * c_k in float64, to which changes are added, and the cases of
-    every site that has replied: a site that misses a round keeps its c_k in the mean.
+    `State.memory` holds the sum of cases * c_k in float64, to which changes are added, and the
+    cases of every site that has replied: a site that misses a round keeps its c_k in the mean.
     """
 
-    mean: Merge = mean_by_cases
+    def __init__(self, state: State) -> None:
+        self._state, self._mean = state, mean_by_cases.start(state)
+        self._cases: dict[str, Tensor] = {}
+        self._sums: dict[str, ExactSum] = {}
+        self._kinds: dict[str, torch.dtype] = {}
 
-    def __call__(self, state: State, replies: Sequence[Reply], /) -> State:
+    def add(self, reply: Reply, /) -> None:
+        """Add the reply; raises ReplyError, with nothing added, where it cannot be summed."""
+        changes = {name: t for name, t in reply.extras.items() if name.startswith(_CONTROL)}
+        check_terms(reply.site, changes, reply.cases)
+        self._mean.add(reply)
+        self._cases[_CASES + reply.site] = torch.tensor(reply.cases)
+        for name, change in changes.items():
+            if name not in self._sums:
+                self._sums[name], self._kinds[name] = ExactSum(change.shape), change.dtype
+            self._sums[name].add(change, reply.cases)
+
+    def finish(self) -> State:
         """The state after the round, with c as `control/<parameter>` among its extras."""
-        new = self.mean(state, replies)
-        ordered = sorted(replies, key=lambda reply: reply.site)
-        memory, extras = dict(new.memory), dict(new.extras)
-        for reply in ordered:
-            memory[_CASES + reply.site] = torch.tensor(reply.cases)
+        new = self._mean.finish()
+        memory, extras = {**new.memory, **dict(sorted(self._cases.items()))}, dict(new.extras)
         cases = sum(int(t) for name, t in memory.items() if name.startswith(_CASES))
-        for name, like in ordered[0].extras.items():
-            if not name.startswith(_CONTROL):
-                continue
-            total = memory.get(name, torch.zeros(like.shape, dtype=torch.float64))
-            for reply in ordered:
-                total = total + reply.cases * reply.extras[name].to(torch.float64)
-            memory[name] = total
-            extras[name] = (total / cases).to(like.dtype)
+        for name in sorted(self._sums):
+            total = self._sums.pop(name).total()
+            memory[name] = memory[name] + total if name in memory else total
+            extras[name] = (memory[name] / cases).to(self._kinds[name])
         return replace(new, memory=memory, extras=extras)
 
 
@@ -150,5 +152,5 @@ class Scaffold:
             is_shared=AllBut(self.private),
             local_rule=LocalRule(corrections=(Controlled(),)),
             extras=(ControlChange(),),
-            merge=MergeControls(),
+            merge=Streamed(ControlAggregation, keeps_equal_sites=True),
         )

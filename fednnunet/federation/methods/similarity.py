@@ -29,10 +29,12 @@ from torch import Tensor
 
 from fednnunet.errors import InputError
 from fednnunet.evaluation.site_graph import GRAPH, SiteGraph
-from fednnunet.federation.methods.method import Method, Reply, State, Tensors, mean_by_cases
+from fednnunet.federation.methods.mean import mean_by_cases
+from fednnunet.federation.methods.merge import Collected, Needs, Reply, State, Tensors
+from fednnunet.federation.methods.method import Method
 from fednnunet.federation.methods.settings import AllBut, Private
 from fednnunet.federation.methods.updates import UpdateProducts
-from fednnunet.federation.wire.tensors import weighted_mean
+from fednnunet.federation.wire.exact_sum import weighted_mean
 
 _PAIR = "similarity/"  # in memory, `similarity/<site>/<site>`, the names sorted
 
@@ -45,6 +47,9 @@ class BySimilarity:
     neighbours; of all others every site receives the mean over all sites by cases.
     """
 
+    needs: ClassVar[Needs] = "replies"
+    keeps_equal_sites: ClassVar[bool] = True
+
     min_similarity: float
     decay: float
     over: Callable[[str], bool] | None = None
@@ -56,20 +61,11 @@ class BySimilarity:
                 mend="choose both from 0 to below 1",
             )
 
-    def __call__(self, state: State, replies: Sequence[Reply], /) -> State:
-        """The state after the round; sites that did not reply keep what they would receive."""
-        ordered = sorted(replies, key=lambda reply: reply.site)
-        memory = {**state.memory, **self._similarities(state, ordered)}
-        merged = replace(mean_by_cases(state, ordered), memory=memory)
-        graph = self.graph(merged)
-        near = [replace(reply, tensors=self._compared(reply.tensors)) for reply in ordered]
-        means = {
-            reply.site: {**merged.shared, **_neighbourhood(graph, reply.site, near)}
-            for reply in ordered
-        }
-        return replace(merged, for_site={**state.for_site, **means})
+    def start(self, state: State, /) -> Collected:
+        """Begin a round."""
+        return Collected(state, self._merge)
 
-    def artefacts(self, state: State) -> Mapping[str, SiteGraph]:
+    def artefacts(self, state: State, /) -> Mapping[str, SiteGraph]:
         """The graph of sites, for the run's folder and its report."""
         return {GRAPH: SiteGraph.of(self.graph(state), round=state.round)}
 
@@ -84,6 +80,21 @@ class BySimilarity:
                 if float(value) > self.min_similarity:
                     graph.add_edge(one, other, weight=float(value))
         return graph
+
+    def _merge(self, state: State, replies: Sequence[Reply]) -> State:
+        """The state after the round; sites that did not reply keep what they would receive."""
+        memory = {**state.memory, **self._similarities(state, replies)}
+        mean = mean_by_cases.start(state)
+        for reply in replies:
+            mean.add(reply)
+        merged = replace(mean.finish(), memory=memory)
+        graph = self.graph(merged)
+        near = [replace(reply, tensors=self._compared(reply.tensors)) for reply in replies]
+        means = {
+            reply.site: {**merged.shared, **_neighbourhood(graph, reply.site, near)}
+            for reply in replies
+        }
+        return replace(merged, for_site={**state.for_site, **means})
 
     def _compared(self, tensors: Tensors) -> Tensors:
         return {name: t for name, t in tensors.items() if self.over is None or self.over(name)}
@@ -106,7 +117,9 @@ def _neighbourhood(graph: nx.Graph, site: str, ordered: Sequence[Reply]) -> Tens
         **({n: e["weight"] for n, e in graph.adj[site].items()} if site in graph else {}),
     }
     return weighted_mean(
-        [(reply.tensors, reply.cases * near[reply.site]) for reply in ordered if reply.site in near]
+        (reply.site, reply.tensors, reply.cases * near[reply.site])
+        for reply in ordered
+        if reply.site in near
     )
 
 

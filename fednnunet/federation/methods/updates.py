@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from fednnunet.federation.methods.method import Reply, State
+from fednnunet.federation.methods.merge import Reply, State
 from fednnunet.network.roles import is_trained
 
 

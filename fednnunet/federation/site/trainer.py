@@ -153,6 +153,7 @@ class SiteTrainer:
             loss=summary.loss,
             seconds=summary.seconds,
             wait_share=summary.wait_share,
+            iterations=summary.iterations,
             overlap=summary.dice.rows,
             held_out=held_out.rows if held_out else (),
             notes=notes,

@@ -111,7 +111,8 @@ class TrainReply(Message):
     """What leaves after local training: tensors, and figures of the site as a whole.
 
     `overlap` counts voxels (tp, fp, fn) of each target over all training patches,
-    `held_out` over a few fixed patches of the held-out cases. `notes` are codes for the log.
+    `held_out` over a few fixed patches of the held-out cases. `iterations` is the number of local
+    iterations. `notes` are codes for the log.
     """
 
     words: ClassVar[str] = (
@@ -122,6 +123,7 @@ class TrainReply(Message):
     loss: float
     seconds: float
     wait_share: float
+    iterations: int = 1
     overlap: tuple[tuple[int, int, int], ...] = ()
     held_out: tuple[tuple[int, int, int], ...] = ()
     notes: tuple[Note, ...] = ()

@@ -1,51 +1,25 @@
-"""Named tensors: weighted mean, difference, norm. Sums are in float64 and in a fixed order."""
+"""Named tensors: the norm of an update, and the check of a reply's tensors."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import torch
-from torch import Tensor
 
 from fednnunet.errors import ReplyError
 from fednnunet.network.tensors import Tensors
 
 
-def weighted_mean(items: Sequence[tuple[Tensors, float]]) -> dict[str, Tensor]:
-    """Mean of tensors of the same names and shapes, in float64, rounded to their dtype at the end.
+def update_norm(new: Tensors, old: Tensors) -> float:
+    """Euclidean norm of `new - old` over the floating-point tensors of `old` together, in float64.
 
-    The sum runs in the order of `items`: sort them by site first, and the order in which replies
-    came cannot show in the last bit. Integer tensors (counters) are not averaged: the first
-    item's is taken.
+    Squares are summed in the order of names.
     """
-    total = sum(weight for _, weight in items)
-    if not items or total <= 0:
-        raise ReplyError("there is nothing to average", mend="at least one site must have cases")
-    merged = {}
-    for name, first in items[0][0].items():
-        if not first.is_floating_point():
-            merged[name] = first.clone()
-            continue
-        mean = torch.zeros(first.shape, dtype=torch.float64)
-        for tensors, weight in items:
-            mean += tensors[name].to(torch.float64) * (weight / total)
-        merged[name] = mean.to(first.dtype)
-    return merged
-
-
-def difference(new: Tensors, old: Tensors) -> dict[str, Tensor]:
-    """`new - old` for the floating-point tensors of `old`, in float64."""
-    return {
-        name: new[name].to(torch.float64) - tensor.to(torch.float64)
-        for name, tensor in old.items()
-        if tensor.is_floating_point()
-    }
-
-
-def norm(tensors: Tensors) -> float:
-    """Euclidean norm over all floating-point tensors together, summed in the order of names."""
-    squares = (tensors[name].to(torch.float64).square().sum() for name in sorted(tensors))
-    return float(torch.stack([torch.zeros((), dtype=torch.float64), *squares]).sum().sqrt())
+    squares = [torch.zeros((), dtype=torch.float64)]
+    for name, tensor in sorted(old.items()):
+        if tensor.is_floating_point():
+            squares.append((new[name].double() - tensor.double()).square().sum())
+    return float(torch.stack(squares).sum().sqrt())
 
 
 def check_like(reply: Tensors, expected: Tensors, *, site: str) -> None:

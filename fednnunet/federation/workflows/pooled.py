@@ -1,4 +1,4 @@
-"""The reference of pooling: all training cases of an embedded federation in one place.
+"""The pooled kind of run: all training cases of an embedded federation in one place.
 
 It tells what a federation gives away by not sharing its cases. It is for comparison on one's own
 machine only: nothing here speaks over a network, and a federation that does is refused.
@@ -7,8 +7,9 @@ machine only: nothing here speaks over a network, and a federation that does is 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from pathlib import Path
 
 from fednnunet.errors import InputError
@@ -85,25 +86,29 @@ def _pool(sites: Mapping[str, PreparedSite], base: Path) -> PreparedSite:
         memory_gib=min(limits, default=None),
         held_out=None,
         held_out_cases=(),
+        log=lambda text: None,  # else the first site's
     )
 
 
-def pooled_training(training: Training, sites: int) -> Training:
-    """How pooled cases are trained beside a federation of `sites` that train.
+def pooled_training(training: Training, iterations: Sequence[int]) -> Training:
+    """How pooled cases are trained, to be compared with a federation.
 
-    By `training.pooled` with as many samples as all sites see together, or with as many iterations
-    as one site that takes part in every round; all in one phase, on one schedule.
+    `iterations` are those of each site that trains, in a round. By `training.pooled` with as many
+    samples as all sites together, or with as many iterations as the federation's sites; all in one
+    phase, on one schedule.
     """
     rounds = training.rounds + training.personal_rounds
-    iterations = training.iterations_per_round
+    own = training.iterations_per_round
     if training.pooled == "samples":
+        sites = len(iterations)
         taking_part = min(training.sites_per_round or sites, sites)
+        # sites that take part in turn count by their mean number of iterations
         together = taking_part * training.rounds + sites * training.personal_rounds
-        iterations = math.ceil(iterations * together / rounds)
+        own = math.ceil(Fraction(sum(iterations) * together, sites * rounds))
     return replace(
         training,
         rounds=rounds,
-        iterations_per_round=iterations,
+        iterations_per_round=own,
         personal_rounds=0,
         sites_per_round=0,
         quorum=0,

@@ -18,7 +18,7 @@ from fednnunet.federation.coordinator.rounds import run_rounds
 from fednnunet.federation.coordinator.run import Run
 from fednnunet.federation.coordinator.validation import Validation, global_invite, personal_invite
 from fednnunet.federation.membership import Member
-from fednnunet.federation.methods.method import State, Tensors
+from fednnunet.federation.methods.merge import State, Tensors
 from fednnunet.federation.methods.pooled import run_kind
 from fednnunet.federation.spec import Federation
 from fednnunet.federation.wire.messages import (
@@ -140,13 +140,15 @@ def _check_configuration(plan: Plan, name: str) -> None:
 
 def _runs(federation: Federation, plan: Plan, folder: Path) -> tuple[Run, ...]:
     training = federation.training
-    sites = sum(site.trains for site in federation.sites.values())
+    iterations = [
+        member.iterations or training.iterations_per_round for member in federation.members.values()
+    ]
     return tuple(
         Run(
             name=name,
             folder=folder / name,
             plan=plan,
-            training=pooled_training(training, sites)
+            training=pooled_training(training, iterations)
             if run_kind(settings) == "pooled"
             else training,
         )
@@ -156,11 +158,10 @@ def _runs(federation: Federation, plan: Plan, folder: Path) -> tuple[Run, ...]:
 
 def _members(federation: Federation, ready: Mapping[str, PrepareReply]) -> dict[str, Member]:
     """The sites that train, and when."""
-    found = {site: (federation.sites[site], reply.training_cases) for site, reply in ready.items()}
     return {
-        site: Member(cases=cases, joins=spec.joins, leaves=spec.leaves)
-        for site, (spec, cases) in found.items()
-        if cases
+        site: replace(federation.members[site], cases=reply.training_cases)
+        for site, reply in ready.items()
+        if reply.training_cases
     }
 
 
@@ -178,7 +179,7 @@ def _train(
         validate if run.kind == "federated" else None,
     )
     write_contribution(load_records(run.folder / "rounds"), run.folder)
-    for name, artefact in run.method.artefacts(state).items():
+    for name, artefact in run.method.merge.artefacts(state).items():
         records.write(artefact, run.folder / name)
     if state.shared.keys() == initial.keys():  # without public rounds some may be missing
         rounds, weights, _ = _chosen(run, state)

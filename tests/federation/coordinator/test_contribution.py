@@ -12,7 +12,7 @@ from fednnunet.federation.coordinator.contribution import divergence, without, w
 from fednnunet.federation.coordinator.engine import Answer, Deadline
 from fednnunet.federation.coordinator.history import load_records
 from fednnunet.federation.methods.catalogue import METHODS
-from fednnunet.federation.methods.method import Reply, State
+from fednnunet.federation.methods.merge import Reply, State
 from fednnunet.federation.wire.messages import Message, ProbeInvite, ProbeReply
 from fednnunet.training.initial import initial_tensors
 from tests.contracts.helpers import an_invite

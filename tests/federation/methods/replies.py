@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from fednnunet.federation.methods.method import Reply, State
+from fednnunet.federation.methods.merge import Reply, State
 
 NAME = "encoder.0.blocks.0.conv.weight"
 

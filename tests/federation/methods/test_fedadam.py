@@ -8,7 +8,7 @@ import torch
 from fednnunet.errors import InputError
 from fednnunet.federation.methods.catalogue import METHODS
 from fednnunet.federation.methods.fedadam import Adam, FedAdam
-from fednnunet.federation.methods.method import Reply, State
+from fednnunet.federation.methods.merge import Reply, State
 from tests.contracts.helpers import merged
 from tests.federation.methods.server_rounds import ours, theirs
 

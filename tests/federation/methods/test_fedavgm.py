@@ -8,7 +8,7 @@ import torch
 from fednnunet.errors import InputError
 from fednnunet.federation.methods.catalogue import METHODS
 from fednnunet.federation.methods.fedavgm import FedAvgM, Momentum
-from fednnunet.federation.methods.method import Reply, State
+from fednnunet.federation.methods.merge import Reply, State
 from fednnunet.federation.methods.server_step import ServerStep
 from tests.contracts.helpers import merged
 from tests.federation.methods.server_rounds import ours, sent, theirs

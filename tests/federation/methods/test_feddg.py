@@ -10,8 +10,8 @@ import torch
 
 from fednnunet.errors import RefusalError
 from fednnunet.federation.methods.catalogue import METHODS
-from fednnunet.federation.methods.feddg import BorrowAmplitude, GatherAmplitudes, MeanAmplitude
-from fednnunet.federation.methods.method import Reply, State
+from fednnunet.federation.methods.feddg import BorrowAmplitude, FedDG, MeanAmplitude
+from fednnunet.federation.methods.merge import Reply, State
 from fednnunet.federation.site.policy import SitePolicy
 from fednnunet.federation.wire.extras import join, split
 from fednnunet.training.amplitude import mean_amplitude
@@ -88,8 +88,8 @@ def test_the_bank_keeps_sites_that_sat_a_round_out():
         return Reply(site=site, tensors={"w": torch.tensor(1.0)}, cases=1, loss=0, extras=extras)
 
     start = State(round=0, shared={"w": torch.tensor(0.0)})
-    state = merged(GatherAmplitudes(), start, [reply("b", 2.0), reply("a", 1.0)])
-    state = merged(GatherAmplitudes(), state, [reply("b", 4.0)])
+    state = merged(FedDG().build().merge, start, [reply("b", 2.0), reply("a", 1.0)])
+    state = merged(FedDG().build().merge, state, [reply("b", 4.0)])
     assert {name: float(t) for name, t in state.extras.items()} == {
         "amplitude/a": 1.0,
         "amplitude/b": 4.0,

@@ -8,7 +8,8 @@ import torch
 from fednnunet.errors import InputError
 from fednnunet.evaluation.site_graph import GRAPH
 from fednnunet.federation.methods.fedease import AnnealedMixing, FedEase, in_first_stages, lerp
-from fednnunet.federation.methods.method import Reply, State, mean_by_cases
+from fednnunet.federation.methods.mean import mean_by_cases
+from fednnunet.federation.methods.merge import Reply, State
 from tests.contracts.helpers import merged
 
 FEDEASE = FedEase().build()
@@ -68,9 +69,9 @@ def test_a_site_with_other_updates_is_averaged_in_the_deeper_stages_alone():
         assert state.for_site[site][LATE].tolist() == pytest.approx([5 / 3, 2.0], abs=0.1)
     everyone = merged(FedEase(graph=False).build().merge, start(100), replies)
     assert everyone.for_site["c"][EARLY][0].item() == pytest.approx(1 / 3, abs=0.05)
-    graph = FEDEASE.artefacts(state)[GRAPH]
+    graph = FEDEASE.merge.artefacts(state)[GRAPH]
     assert [(edge.one, edge.other) for edge in graph.edges] == [("a", "b")]
-    assert FedEase(graph=False).build().artefacts(state) == {}
+    assert FedEase(graph=False).build().merge.artefacts(state) == {}
 
 
 def test_a_site_that_was_not_asked_keeps_what_it_would_receive():

@@ -7,11 +7,12 @@ import torch
 
 from fednnunet.federation.methods.fedproto import (
     ClassMeans,
-    MergePrototypes,
+    FedProto,
     NearPrototypes,
     class_sums,
 )
-from fednnunet.federation.methods.method import Reply, State, TrainedSite
+from fednnunet.federation.methods.merge import Reply, State
+from fednnunet.federation.methods.method import TrainedSite
 from fednnunet.supervision import Supervision
 from fednnunet.training.batches import Batch
 from fednnunet.training.local_rule import ForwardPass, RoundContext
@@ -167,16 +168,16 @@ def a_reply(site, value, seen, cases):
 def test_the_coordinator_averages_over_the_sites_that_saw_a_class():
     before = State(round=0, shared={"w": torch.zeros(1)})
     replies = [a_reply("a", 1.0, [1.0, 1.0], 3), a_reply("b", 5.0, [1.0, 0.0], 1)]
-    after = merged(MergePrototypes(), before, replies)
+    after = merged(FedProto().build().merge, before, replies)
     assert after.extras["prototypes/mean"][:, 0].tolist() == [2.0, 1.0]
     assert after.extras["prototypes/seen"].tolist() == [1, 1]
 
 
 def test_a_class_that_nobody_saw_keeps_its_prototype():
     state = State(round=0, shared={"w": torch.zeros(1)})
-    state = merged(MergePrototypes(), state, [a_reply("a", 4.0, [1.0, 1.0], 3)])
-    state = merged(MergePrototypes(), state, [a_reply("a", 6.0, [1.0, 0.0], 3)])
+    state = merged(FedProto().build().merge, state, [a_reply("a", 4.0, [1.0, 1.0], 3)])
+    state = merged(FedProto().build().merge, state, [a_reply("a", 6.0, [1.0, 0.0], 3)])
     assert state.extras["prototypes/mean"][:, 0].tolist() == [6.0, 4.0]
     never = State(round=0, shared={"w": torch.zeros(1)})
-    never = merged(MergePrototypes(), never, [a_reply("a", 6.0, [1.0, 0.0], 3)])
+    never = merged(FedProto().build().merge, never, [a_reply("a", 6.0, [1.0, 0.0], 3)])
     assert never.extras["prototypes/seen"].tolist() == [1, 0]

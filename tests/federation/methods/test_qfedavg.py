@@ -7,7 +7,8 @@ import torch
 
 from fednnunet.errors import InputError, ReplyError
 from fednnunet.federation.methods.catalogue import METHODS
-from fednnunet.federation.methods.method import MeanBy, Reply, State, by_cases
+from fednnunet.federation.methods.mean import MeanBy, by_cases
+from fednnunet.federation.methods.merge import Reply, State
 from fednnunet.federation.methods.qfedavg import ByLoss
 from tests.contracts.helpers import merged, weights_of
 

@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from fednnunet.errors import InputError
-from fednnunet.federation.methods.qfedavg_dice import ByDiceLoss, QFedAvgDice, dice_loss
+from fednnunet.federation.methods.qfedavg_dice import ByDiceLoss, QFedAvgDice
 from fednnunet.federation.wire.extras import split
+from fednnunet.training.counts import DiceCounts
 from fednnunet.training.initial import initial_tensors
 from tests.contracts.helpers import an_invite, merged, weights_of
 from tests.federation.methods.replies import NAME, a_reply, a_state
@@ -18,9 +19,9 @@ from tests.federation.site_fakes import CONFIGURATION, a_trainer
 
 
 def test_the_dice_loss_is_one_minus_the_mean_dice_of_targets_that_are_there():
-    counts = torch.tensor([[6, 0, 0], [2, 3, 0], [2, 1, 0]])  # tp, fp, fn of three targets
-    assert dice_loss(counts) == pytest.approx(1 - (12 / 16 + 0 / 4) / 2)
-    assert dice_loss(torch.zeros(3, 2, dtype=torch.int64)) == 1.0
+    counts = DiceCounts(names=("a", "b", "c"), tp=(6, 0, 0), fp=(2, 3, 0), fn=(2, 1, 0))
+    assert counts.dice_loss == pytest.approx(1 - (12 / 16 + 0 / 4) / 2)
+    assert DiceCounts.empty(("a", "b")).dice_loss == 1.0
 
 
 def test_the_site_that_is_served_worse_counts_more():

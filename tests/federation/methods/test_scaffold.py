@@ -8,14 +8,17 @@ import pytest
 import torch
 from torch import nn
 
-from fednnunet.federation.methods.method import Reply, State, TrainedSite, mean_by_cases
-from fednnunet.federation.methods.scaffold import ControlChange, Controlled, MergeControls
+from fednnunet.federation.methods.mean import mean_by_cases
+from fednnunet.federation.methods.merge import Reply, State
+from fednnunet.federation.methods.method import TrainedSite
+from fednnunet.federation.methods.scaffold import ControlChange, Controlled, Scaffold
 from fednnunet.federation.site.policy import SitePolicy
 from fednnunet.training.local_rule import RoundContext
 from fednnunet.training.state import TrainingState
 from tests.contracts.helpers import merged
 from tests.training.fakes import CPU
 
+MERGE = Scaffold().build().merge
 RATE, ITERATIONS = 0.05, 10
 CURVES = {"flat": (1.0, 4.0, 3), "steep": (10.0, -2.0, 1)}  # curvature, optimum, cases
 
@@ -89,7 +92,7 @@ def trained_for(rounds: int, merge, *, corrected: bool) -> State:
 
 
 def test_it_ends_at_the_joint_optimum_and_fedavg_does_not():
-    found = trained_for(100, MergeControls(), corrected=True).shared["w"]
+    found = trained_for(100, MERGE, corrected=True).shared["w"]
     torch.testing.assert_close(found, torch.full_like(found, joint_optimum()), rtol=0, atol=1e-6)
     drifted = trained_for(100, mean_by_cases, corrected=False).shared["w"]
     assert bool((drifted - joint_optimum()).abs().min() > 0.3)
@@ -100,7 +103,7 @@ def test_a_site_that_sits_out_keeps_its_say():
     sites, state = [Quadratic(name) for name in CURVES], start()
     for number in range(20):
         here = sites if number % 2 == 0 else sites[:1]
-        state = merged(MergeControls(), state, [site.round(state, corrected=True) for site in here])
+        state = merged(MERGE, state, [site.round(state, corrected=True) for site in here])
     own = {site.name: site.memory["control_own/w"] for site in sites}
     cases = {name: n for name, (_, _, n) in CURVES.items()}
     mean = sum(cases[name] * own[name] for name in own) / sum(cases.values())
@@ -119,7 +122,7 @@ def test_with_plain_steps_the_control_variate_is_the_papers_option_two():
             torch.testing.assert_close(
                 reply.extras["control/w"], site.memory["control_own/w"] - before
             )
-        state = merged(MergeControls(), state, replies)
+        state = merged(MERGE, state, replies)
 
 
 def test_only_its_variate_stays_in_a_sites_memory():
@@ -130,7 +133,7 @@ def test_only_its_variate_stays_in_a_sites_memory():
 
 def test_alone_a_site_is_not_corrected():
     site, state = Quadratic("flat"), start()
-    state = merged(MergeControls(), state, [site.round(state, corrected=True)])
+    state = merged(MERGE, state, [site.round(state, corrected=True)])
     difference = state.extras["control/w"] - site.memory["control_own/w"]
     assert float(difference.abs().max()) < 1e-15
 
@@ -148,5 +151,5 @@ def test_equal_variates_merge_to_themselves_bit_for_bit(cases):
         Reply(site=name, tensors={"w": torch.zeros(2)}, extras=change, cases=cases, loss=0.0)
         for name in "abc"
     ]
-    after = merged(MergeControls(), replace(start(), shared={"w": torch.zeros(2)}), replies)
+    after = merged(MERGE, replace(start(), shared={"w": torch.zeros(2)}), replies)
     assert torch.equal(after.extras["control/w"], change["control/w"])

@@ -7,7 +7,8 @@ import torch
 
 from fednnunet.federation.methods.catalogue import METHODS
 from fednnunet.federation.methods.fedavgm import Momentum
-from fednnunet.federation.methods.method import MeanBy, Reply, State, uniform
+from fednnunet.federation.methods.mean import MeanBy, uniform
+from fednnunet.federation.methods.merge import Reply, State
 from fednnunet.federation.methods.server_step import ServerStep
 from tests.contracts.helpers import merged
 from tests.federation.methods.server_rounds import sent

@@ -11,7 +11,7 @@ import torch
 from fednnunet.errors import InputError
 from fednnunet.evaluation.site_graph import SiteGraph
 from fednnunet.federation.coordinator.history import RoundRecord, load_last, save_round
-from fednnunet.federation.methods.method import Reply, State
+from fednnunet.federation.methods.merge import Reply, State
 from fednnunet.federation.methods.similarity import BySimilarity, Similarity
 from tests.contracts.helpers import merged
 

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from fednnunet.federation.methods.method import Reply, State
+from fednnunet.federation.methods.merge import Reply, State
 from fednnunet.federation.methods.updates import UpdateProducts
 from tests.federation.methods.replies import NAME
 

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from fednnunet.errors import RefusalError
 from fednnunet.federation.methods.catalogue import METHODS
 from fednnunet.federation.site.site import Site
+from fednnunet.federation.site.wall import LOG
 from fednnunet.federation.spec import read_federation
 from fednnunet.federation.wire.messages import (
     EvaluateInvite,
+    FaultReply,
     ModelInvite,
     PrepareInvite,
     ProbeInvite,
@@ -36,10 +37,13 @@ INVITE = TrainInvite(
 )
 
 
+BASELINES = 'baselines = ["fedbn", {name = "fedprox", mu = 0.5}]\ndevice'
+
+
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
     root = tmp_path_factory.mktemp("agreement")
-    path = make_federation(root, toml=TOML.replace("device", 'baselines = ["fedbn"]\ndevice'))
+    path = make_federation(root, toml=TOML.replace("device", BASELINES))
     federation = read_federation(path)
     site = Site("north", federation, root / "run" / "sites" / "north")
     make_planned(path, root / "run")
@@ -59,7 +63,15 @@ def test_the_methods_of_the_federation_file_are_answered_and_send_their_part_onl
 
 @pytest.mark.parametrize(
     ("run", "method"),
-    [("", "fedavg"), ("", "fedbn"), ("baselines/fedbn", "fedavg"), ("../../out", "fedbn_head")],
+    [
+        ("", "fedavg"),
+        ("", "fedbn"),
+        ("baselines/fedbn", "fedavg"),
+        ("baselines/fedprox_mu=0.5", "fedprox"),
+        ("baselines/fedprox_mu=0.5", "fedprox_mu=0.4"),
+        ("baselines/fedprox_mu=0.5", "fedprox_mu=0.5_private=norm"),
+        ("../../out", "fedbn_head"),
+    ],
 )
 @pytest.mark.parametrize("kind", ["train", "probe", "evaluate", "model"])
 def test_any_other_is_refused_and_nothing_is_written(place, run, method, kind):
@@ -70,10 +82,13 @@ def test_any_other_is_refused_and_nothing_is_written(place, run, method, kind):
         "evaluate": EvaluateInvite(run=run, method=method, round=1, personal=True),
         "model": ModelInvite(run=run, method=method, round=1),
     }
-    before = sorted(site.base.parents[2].rglob("*"))
-    with pytest.raises(RefusalError, match="did not agree"):
-        site.answer(pack(invites[kind]))
-    assert sorted(site.base.parents[2].rglob("*")) == before
+    before = set(site.base.parents[2].rglob("*"))
+    reply = unpack(site.answer(pack(invites[kind])), sender="north")
+    assert isinstance(reply, FaultReply)
+    assert (reply.kind, reply.advice) == ("refusal", "same_federation_file")
+    written = set(site.base.parents[2].rglob("*")) - before
+    assert written <= {site.base / LOG}
+    assert f"did not agree to train {method!r}" in (site.base / LOG).read_text()
 
 
 def a_site(folder: Path, policy: str) -> tuple[Site, Plan]:
@@ -87,8 +102,11 @@ def a_site(folder: Path, policy: str) -> tuple[Site, Plan]:
 
 def test_too_few_cases_for_its_policy_do_not_train_either(tmp_path):
     site, plan = a_site(tmp_path, "min_cases = 6")
-    with pytest.raises(RefusalError, match="5 cases are fewer than the 6"):
-        site.answer(pack(PrepareInvite(plan=plan, configuration="3d_fullres")))
+    data = site.answer(pack(PrepareInvite(plan=plan, configuration="3d_fullres")))
+    reply = unpack(data, sender="north")
+    assert isinstance(reply, FaultReply)
+    assert (reply.kind, reply.faults, reply.advice) == ("refusal", 1, "too_few_cases")
+    assert "5 cases are fewer than the 6" in (site.base / LOG).read_text()
 
 
 @pytest.mark.parametrize(("least", "told"), [(1, True), (2, False)])
