@@ -76,7 +76,7 @@ def test_the_history_has_no_dice_of_what_a_site_does_not_draw(run):
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
-        ('annotated = ["ball"]\n', "", "lists what it annotates"),
+        ('annotated = ["ball"]\n', "", "list the annotated labels"),
         ('["ball"]\n', '["spleen"]\n', "site south annotates ['spleen']"),
         ('"partial"', '"some"', "cannot be 'some'"),
     ],
