@@ -19,9 +19,9 @@ _CHANNEL = re.compile(r"^(?P<case>.+)_(?P<channel>\d{4})$")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """One patient's volume: image files in channel order, a label map, and whose they are.
+    """One patient's volume: image files in channel order, a label map, and the patient.
 
-    Cases of one `group` (a patient scanned twice) always stay together in a split.
+    Cases of one `group` (a patient with several cases) stay together in every split.
     """
 
     name: str
@@ -42,10 +42,11 @@ class Dataset:
 def read_dataset(
     folder: Path, task: Task, *, site: str = "", require_labels: bool = True
 ) -> Dataset:
-    """List a site's cases and hold them against the task; reads no image.
+    """List a site's cases and check them against the task; reads no image.
 
-    Raises DataError, or ManyFaults with every layout fault at once: a missing folder, an image
-    without label or the reverse, wrong channel numbering, channels or labels unlike the task's.
+    Raises DataError, or ManyFaults with all faults of the layout: a missing folder, an image
+    without a label map or the reverse, wrong channel numbers, channels or labels that differ from
+    the task's.
     """
     dataset, faults = scan_dataset(folder, task, site=site, require_labels=require_labels)
     raise_all(f"the folder of site {site or folder.name} cannot be used", faults)
@@ -55,7 +56,7 @@ def read_dataset(
 def scan_dataset(
     folder: Path, task: Task, *, site: str = "", require_labels: bool = True
 ) -> tuple[Dataset, tuple[FedNNUNetError, ...]]:
-    """The cases that are whole, and every layout fault of the folder, without raising any."""
+    """The complete cases, and all faults of the folder's layout, without raising them."""
     faults: list[FedNNUNetError] = []
     images = folder / "imagesTr"
     if not images.is_dir():
@@ -72,28 +73,44 @@ def scan_dataset(
         if name not in labels and require_labels:
             path = folder / "labelsTr" / f"{name}{ENDINGS[0]}"
             faults.append(
-                _fault(site, f"case {name} has no label map", path, "add it, or move the image out")
+                _fault(
+                    site,
+                    f"case {name} has no label map",
+                    path,
+                    "add it to labelsTr, or remove the image",
+                )
             )
         label, group = labels.pop(name, None), str(groups.get(name, name))
         if len(files) == len(task.channels):
             cases.append(Case(name=name, images=files, label=label, group=group))
     faults += [
-        _fault(site, f"label map {path.name} has no image", path, "add the image, or move it out")
+        _fault(
+            site,
+            f"label map {path.name} has no image",
+            path,
+            "add the image to imagesTr, or remove the label map",
+        )
         for _, path in sorted(labels.items())
     ]
     if not found and not faults:
-        faults.append(_fault(site, "the site has no images", images, "add case_0000.nii.gz, ..."))
+        mend = "add the images as case_0000.nii.gz, ..."
+        faults.append(_fault(site, "the site has no images", images, mend))
     return Dataset(folder=folder, channels=task.channels, cases=tuple(cases)), tuple(faults)
 
 
 def list_images(folder: Path, channels: int) -> tuple[Case, ...]:
     """The cases of a flat folder (`case_0000.nii.gz`, ...), for prediction; labels are `None`."""
     if not folder.is_dir():
-        raise InputError(f"the folder {folder} is missing", where=str(folder), mend="correct it")
+        raise InputError(
+            f"the folder {folder} is missing",
+            where=str(folder),
+            mend="correct the path of the folder",
+        )
     faults: list[FedNNUNetError] = []
     found = _by_case(folder, channels, "", faults)
     if not found and not faults:
-        faults.append(_fault("", f"no images in {folder}", folder, "name them case_0000.nii.gz"))
+        mend = "name the images case_0000.nii.gz, ..."
+        faults.append(_fault("", f"no images in {folder}", folder, mend))
     raise_all(f"the folder {folder} cannot be used", faults)
     return tuple(
         Case(name=name, images=files, label=None, group=name) for name, files in found.items()
@@ -103,10 +120,10 @@ def list_images(folder: Path, channels: int) -> tuple[Case, ...]:
 def split_cases(
     cases: Iterable[Case], *, fraction: float, seed: int
 ) -> tuple[tuple[Case, ...], tuple[Case, ...]]:
-    """Split into (training, held out), whole groups at a time.
+    """Split into (training, held out), keeping groups together.
 
-    Depends on group names and `seed` alone, not on the order of `cases`. About `fraction` of the
-    groups are held out: at least one of two or more, none of one.
+    The split depends only on the names of the groups and `seed`, not on the order of `cases`. About
+    `fraction` of the groups are held out: at least one if there are two or more, else none.
     """
     cases = tuple(sorted(cases, key=lambda case: case.name))
     groups = _shuffled({case.group for case in cases}, seed)
@@ -122,7 +139,7 @@ def split_cases(
 def folds(
     cases: Iterable[Case], *, count: int = 5, seed: int = 12345
 ) -> tuple[tuple[tuple[Case, ...], tuple[Case, ...]], ...]:
-    """Cross-validation folds as (training, validation) pairs, whole groups at a time."""
+    """Cross-validation folds as (training, validation) pairs, keeping groups together."""
     cases = tuple(sorted(cases, key=lambda case: case.name))
     groups = _shuffled({case.group for case in cases}, seed)
     if len(groups) < count:
@@ -143,7 +160,7 @@ def folds(
 
 
 def _shuffled(names: Iterable[str], seed: int) -> list[str]:
-    """Names in an order drawn by `seed`, each name's place being independent of the others."""
+    """Names in a random order by `seed`; the order of two names does not depend on the others."""
 
     def key(name: str) -> bytes:
         return hashlib.sha256(f"{seed}/{name}".encode()).digest()
@@ -159,14 +176,14 @@ def _by_case(
     for path in _images_in(folder):
         match = _CHANNEL.match(_stem(path))
         if match is None:
-            mend = "end the name with the channel's number: case_0000.nii.gz"
+            mend = "add the channel's number to the name: case_0000.nii.gz"
             faults.append(_fault(site, f"{path.name} has no channel number", path, mend))
             continue
         numbers = found.setdefault(match["case"], {})
         number = int(match["channel"])
         if number in numbers:
             what = f"{path.name} and {numbers[number].name} are the same channel of one case"
-            faults.append(_fault(site, what, path, "keep one of them"))
+            faults.append(_fault(site, what, path, "keep one of the two files"))
         numbers[number] = path
     for name, numbers in found.items():
         if sorted(numbers) != list(range(channels)):
@@ -185,7 +202,7 @@ def _labels(folder: Path, site: str, faults: list[FedNNUNetError]) -> dict[str, 
         name = _stem(path)
         if name in found:
             what = f"{path.name} and {found[name].name} are both label maps of case {name}"
-            faults.append(_fault(site, what, path, "keep one of them"))
+            faults.append(_fault(site, what, path, "keep one of the two files"))
         found[name] = path
     return found
 

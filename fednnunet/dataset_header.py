@@ -1,4 +1,4 @@
-"""`dataset.json` of nnU-Net's raw layout: what it says of channels and labels."""
+"""`dataset.json` of nnU-Net's raw layout: its channels and labels."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FILE = "dataset.json"
 def read_header(
     folder: Path, task: Task, site: str = ""
 ) -> tuple[dict[str, Any], list[FedNNUNetError]]:
-    """`dataset.json` where there is one (else nothing), and how it differs from the task."""
+    """The contents of `dataset.json` (empty without one), and its differences from the task."""
     path = folder / FILE
     if not path.is_file():
         return {}, []
@@ -28,7 +28,7 @@ def read_header(
 
 
 def task_of(folder: Path) -> Task:
-    """The task that a site's `dataset.json` describes; raises InputError where it does not."""
+    """The task in a site's `dataset.json`; raises InputError if the file is not usable."""
     path = folder / FILE
     if not folder.is_dir():
         raise InputError("the site's folder is missing", where=str(folder), mend="correct the path")
@@ -36,7 +36,7 @@ def task_of(folder: Path) -> Task:
         raise InputError(
             f"{FILE} is missing, so the task is not known",
             where=str(path),
-            mend="add it, or name the federation file",
+            mend="add a dataset.json with channel_names and labels",
         )
     header = _load(path)
     channels, labels = channel_names(header), header.get("labels")
@@ -44,7 +44,7 @@ def task_of(folder: Path) -> Task:
         raise InputError(
             f"{FILE} names no channels or no labels",
             where=str(path),
-            mend='e.g. "channel_names": {"0": "MRI"}, "labels": {"background": 0, "tumour": 1}',
+            mend='add "channel_names": {"0": "MRI"}, "labels": {"background": 0, "tumour": 1}',
         )
     pairs = {key: _values(key, value) for key, value in labels.items()}
     ignore = next((v[0] for k, v in pairs.items() if k == "ignore"), None)
@@ -62,7 +62,7 @@ def task_of(folder: Path) -> Task:
 
 
 def channel_names(header: dict[str, Any]) -> list[str]:
-    """Channel names in order; empty where the header has none."""
+    """Channel names in order; empty if the header has none."""
     named = header.get("channel_names", header.get("modality"))
     if not isinstance(named, dict):
         return []
@@ -74,10 +74,16 @@ def _load(path: Path) -> dict[str, Any]:
         header = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:
         raise InputError(
-            f"{FILE} is not JSON: {error}", where=str(path), mend="correct it"
+            f"{FILE} is not JSON: {error}",
+            where=str(path),
+            mend="correct the file at the place that the message names",
         ) from None
     if not isinstance(header, dict):
-        raise InputError(f"{FILE} must be a table of fields", where=str(path), mend="correct it")
+        raise InputError(
+            f"{FILE} must be a table of fields",
+            where=str(path),
+            mend="write the file as a JSON object: {...}",
+        )
     return header
 
 
@@ -89,7 +95,7 @@ def _differences(header: dict[str, Any], task: Task, where: str) -> list[FedNNUN
         lacking = [repr(c) for c in task.channels if c.lower() not in known]
         what = f"the site has the channels {channels}, the task has {list(task.channels)}"
         what = f"the site lacks the channel {', '.join(lacking)}: {what}" if lacking else what
-        mend = "the same channels in the same order at every site"
+        mend = "use the same channels in the same order at every site"
         faults.append(DataError(what, where=where, mend=mend))
     labels = header.get("labels")
     values = (

@@ -1,7 +1,7 @@
-"""Volumes on disk: the one file that knows SimpleITK and nibabel.
+"""Volumes on disk: the only module that uses SimpleITK and nibabel.
 
-Arrays keep the order in which they are stored (z, y, x as ITK counts), nothing is reoriented, so
-what is written back lies on the input's own grid whatever its orientation.
+Arrays keep their stored order (z, y, x as in ITK) and are not reoriented, so that masks are written
+on the grid of the input, whatever its orientation.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd")
 
 
 def ending(path: Path) -> str | None:
-    """The image format's ending of a file name, `None` if it is no format of ours."""
+    """The ending of a file name if it is a supported image format, else `None`."""
     name = path.name.lower()
     return next((e for e in ENDINGS if name.endswith(e)), None)
 
@@ -31,8 +31,8 @@ def ending(path: Path) -> str | None:
 def read_volume(paths: Sequence[Path]) -> Volume:
     """Read one case: one 3D file per channel, all on one grid, as float32 (c, z, y, x).
 
-    Raises DataError (or ManyFaults) for a file that is missing, truncated, not 3D, or on another
-    grid than the first channel.
+    Raises DataError (or ManyFaults) if a file is missing, truncated, not 3D, or not on the grid of
+    the first channel.
     """
     volumes: list[Volume] = []
     faults: list[FedNNUNetError] = []
@@ -58,7 +58,7 @@ def read_volume(paths: Sequence[Path]) -> Volume:
 
 
 def read_raw(path: Path) -> Volume:
-    """Read one 3D file as (1, z, y, x) in the dtype that it is stored in."""
+    """Read one 3D file as (1, z, y, x) in its stored dtype."""
     return _read(path, None)
 
 
@@ -100,12 +100,12 @@ def read_label(path: Path) -> Volume:
                 where=str(path),
                 mend="write the label map with whole numbers",
             )
-        odd = int((array != np.rint(array)).sum())
-        if odd:
+        fractions = int((array != np.rint(array)).sum())
+        if fractions:
             raise DataError(
-                f"{path.name} has {odd} label values that are not whole numbers",
+                f"{path.name} has {fractions} label values that are not whole numbers",
                 where=str(path),
-                mend="label maps must not be interpolated: use nearest neighbour",
+                mend="export the label map without interpolation, or with nearest neighbour",
             )
     if array.size and (array.min() < -(2**15) or array.max() >= 2**15):
         raise DataError(
@@ -131,7 +131,7 @@ def read_header(path: Path) -> tuple[tuple[int, ...], tuple[float, ...]]:
 
 
 def grid_difference(first: Volume, second: Volume) -> str:
-    """What differs between two grids, in words; empty if they agree."""
+    """A description of the difference between two grids; empty if they agree."""
     if first.shape_vox != second.shape_vox:
         return f"shape {list(second.shape_vox)} (other: {list(first.shape_vox)})"
     a, b = first.geometry, second.geometry
@@ -152,8 +152,8 @@ def write_mask(
 ) -> None:
     """Write a mask (z, y, x) of whole numbers on the grid of its input image, atomically.
 
-    `like` names the input: NIfTI files with an affine that ITK cannot hold (shear) are written
-    with that very affine. Stored as uint8, or uint16 if values pass 255.
+    `like` is the path of the input; its affine is used for NIfTI files with shear, which ITK cannot
+    represent. Stored as uint8, or as uint16 if values exceed 255.
     """
     highest = int(mask.max(initial=0))
     array = mask.astype(np.uint8 if highest <= 255 else np.uint16, copy=False)
@@ -166,7 +166,7 @@ def write_mask(
 
 
 def write_volume(volume: Volume, path: Path) -> None:
-    """Write the first channel of a volume in the format that the file name's ending says."""
+    """Write the first channel of a volume, in the format of the file name's ending."""
     import SimpleITK
 
     if ending(path) is None:
@@ -182,7 +182,7 @@ def write_volume(volume: Volume, path: Path) -> None:
             _write_sheared(volume, temporary)
         return
     image.SetDirection([float(v) for v in geometry.direction])
-    if ending(path) == ".mhd":  # two files: the temporary name would stand in the header
+    if ending(path) == ".mhd":  # two files, and the header contains the name of the other
         path.parent.mkdir(parents=True, exist_ok=True)
         SimpleITK.WriteImage(image, str(path), True)
         return
@@ -193,7 +193,7 @@ def write_volume(volume: Volume, path: Path) -> None:
 def _read(path: Path, dtype: type[np.floating] | None) -> Volume:
     """One 3D file as (1, z, y, x), in `dtype` or as stored."""
     if not path.is_file():
-        raise DataError(f"{path.name} is missing", where=str(path), mend="restore the file")
+        raise DataError(f"{path.name} is missing", where=str(path), mend="restore the missing file")
     if ending(path) is None:
         raise DataError(
             f"{path.name} is no image format that can be read",
@@ -232,9 +232,9 @@ def _from_itk(image: SimpleITK.Image, path: Path, dtype: type[np.floating] | Non
 
 
 def _read_nifti(path: Path, dtype: type[np.floating] | None) -> Volume:
-    """Voxels by nibabel, the grid by ITK, or by nibabel where ITK refuses it (shear).
+    """Voxels from nibabel; the grid from ITK, or from nibabel if ITK refuses it (shear).
 
-    ITK would read a truncated NIfTI file, and turn NaN into 0, without a word.
+    ITK reads truncated NIfTI files and turns NaN into 0, both without an error.
     """
     image = _load_nifti(path)
     shape = image.shape[:3] if image.shape[3:] == (1,) else image.shape
@@ -246,7 +246,7 @@ def _read_nifti(path: Path, dtype: type[np.floating] | None) -> Volume:
 
 
 def _load_nifti(path: Path) -> Any:
-    """The image whole in memory: its length, and its checksum if compressed, are right."""
+    """The image in memory, after a check of its length and, if compressed, its checksum."""
     import gzip
     import zlib
 
@@ -272,7 +272,7 @@ def _load_nifti(path: Path) -> Any:
 
 
 def _itk_grid(path: Path) -> Geometry | None:
-    """The grid of a 3D NIfTI file as ITK understands it; None where it refuses to."""
+    """The grid of a 3D NIfTI file from ITK; `None` if ITK refuses it."""
     import SimpleITK
 
     reader = SimpleITK.ImageFileReader()
@@ -336,7 +336,7 @@ def _not_3d(path: Path, shape: Sequence[int]) -> DataError:
     return DataError(
         f"{path.name} is not one 3D image: its size is {list(shape)}",
         where=str(path),
-        mend="write every channel and time point into a 3D file of its own",
+        mend="write every channel and time point into a separate 3D file",
     )
 
 
@@ -346,5 +346,5 @@ def _unreadable(path: Path, reason: str) -> DataError:
     return DataError(
         f"{path.name} cannot be read: {shown}",
         where=f"{path}, {path.stat().st_size} bytes",
-        mend="the file may be truncated: copy it again from its source",
+        mend="copy the file again from its source; it may be truncated",
     )

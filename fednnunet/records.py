@@ -1,8 +1,10 @@
 """Frozen dataclasses as JSON, strictly: unknown, missing and mistyped fields are all reported.
 
-Reading never guesses: an integer is accepted where a float is asked for, nothing else is
-converted. Every fault names its place (`$.configurations[0].patch_vox`), and all faults of a file
-are reported in one error.
+An integer is accepted for a float; nothing else is converted. Every fault names its place
+(`$.configurations[0].patch_vox`), and all faults of a file are reported in one error.
+
+A field that was renamed is listed in its class, so that the error for the old name gives the new:
+`renamed: ClassVar[Mapping[str, str]] = {"closing_rounds": "public_rounds"}`.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from fednnunet.files import write_text
 Record = TypeVar("Record")
 
 _NAMES = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
+_MAX_SHOWN = 60  # characters of a wrong value in an error message
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -45,7 +48,7 @@ class OneOf:
 
 
 def encode(value: Any) -> Any:
-    """Turn a dataclass (or tuple, dict, scalar) into what `json.dumps` takes."""
+    """Turn a dataclass (or tuple, dict, scalar) into values for `json.dumps`."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = {f.name: encode(getattr(value, f.name)) for f in dataclasses.fields(value)}
         tag = getattr(type(value), "tag", None)
@@ -75,7 +78,9 @@ def read(kind: type[Record], path: Path) -> Record:
         ) from None
     except (ValueError, OSError) as error:
         raise InputError(
-            f"{path.name} is not readable JSON: {error}", where=str(path), mend="restore the file"
+            f"{path.name} is not readable JSON: {error}",
+            where=str(path),
+            mend="restore the file from a copy, or write it again with the step that made it",
         ) from None
     return decode(kind, data, source=str(path))
 
@@ -119,20 +124,25 @@ class _Decoder:
 
     def record(self, kind: Any, data: Any, at: str) -> Any:
         if not isinstance(data, dict):
-            self.fault(f"{at} must be a table of fields, not {data!r}", at, "see the file's schema")
+            what = f"{at} must be a table of fields, not {_shown(data)}"
+            self.fault(what, at, "see the file's schema in plans/")
             return None
         fields = {f.name: f for f in dataclasses.fields(kind) if f.init}
         hints = typing.get_type_hints(kind, include_extras=True)
-        for name in data.keys() - fields.keys():
-            known = ", ".join(sorted(fields))
-            self.fault(f"unknown field {name!r}", f"{at}.{name}", f"known fields: {known}")
+        renamed: Mapping[str, str] = getattr(kind, "renamed", {})
+        for name in sorted(data.keys() - fields.keys(), key=str):
+            mend = f"known fields: {', '.join(sorted(fields))}"
+            if name in renamed:
+                mend = f"write {renamed[name]!r}, the new name of {name!r}"
+            self.fault(f"unknown field {_shown(name)}", f"{at}.{name}", mend)
         before = len(self.faults)
         values = {}
         for name, f in fields.items():
             if name in data:
                 values[name] = self.decode(hints[name], data[name], f"{at}.{name}")
             elif f.default is f.default_factory is dataclasses.MISSING:
-                self.fault(f"field {name!r} is missing", f"{at}.{name}", "add it")
+                mend = f"add the field {name!r}, see the file's schema in plans/"
+                self.fault(f"field {name!r} is missing", f"{at}.{name}", mend)
         if len(self.faults) > before:
             return None
         try:
@@ -144,11 +154,13 @@ class _Decoder:
     def one_of(self, choice: OneOf, data: Any, at: str) -> Any:
         if isinstance(data, str):
             if data not in choice.presets:
-                self.fault(f"there is no {choice.word} {data!r}", at, _choices(choice.presets))
+                self.fault(
+                    f"there is no {choice.word} {_shown(data)}", at, _choices(choice.presets)
+                )
             return choice.presets.get(data)
         if not isinstance(data, dict) or not isinstance(data.get("name"), str):
             mend = 'write a name, or a table such as {name = "...", ...}'
-            self.fault(f"{at} must be a name or a table with a name, not {data!r}", at, mend)
+            self.fault(f"{at} must be a name or a table with a name, not {_shown(data)}", at, mend)
             return None
         name = data["name"]
         if name not in choice.kinds:
@@ -159,28 +171,31 @@ class _Decoder:
 
     def items(self, arguments: tuple[Any, ...], data: Any, at: str) -> Any:
         if not isinstance(data, (list, tuple)):
-            self.fault(f"{at} must be a list, not {data!r}", at, "write it as [...]")
+            what = f"{at} must be a list, not {_shown(data)}"
+            self.fault(what, at, "write the values as a list: [...]")
             return ()
         if len(arguments) == 2 and arguments[1] is Ellipsis:
             kinds = [arguments[0]] * len(data)
         else:
             kinds = list(arguments)
         if len(kinds) != len(data):
-            self.fault(f"{at} needs {len(kinds)} values, not {len(data)}", at, "one per axis")
+            what = f"{at} needs {len(kinds)} values, not {len(data)}"
+            self.fault(what, at, f"give a list of {len(kinds)} values")
             return ()
         pairs = enumerate(zip(kinds, data, strict=True))
         return tuple(self.decode(kind, item, f"{at}[{i}]") for i, (kind, item) in pairs)
 
     def mapping(self, kind: Any, data: Any, at: str) -> Any:
         if not isinstance(data, dict):
-            self.fault(f"{at} must be a table of names, not {data!r}", at, "write it as {...}")
+            what = f"{at} must be a table of names, not {_shown(data)}"
+            self.fault(what, at, "write it as a table: {name = value, ...}")
             return {}
         return {str(key): self.decode(kind, item, f"{at}.{key}") for key, item in data.items()}
 
     def choice(self, options: tuple[Any, ...], data: Any, at: str) -> Any:
         if data not in options:
             listed = ", ".join(map(str, options))
-            self.fault(f"{at} cannot be {data!r}", at, f"choose one of: {listed}")
+            self.fault(f"{at} cannot be {_shown(data)}", at, f"choose one of: {listed}")
         return data
 
     def scalar(self, kind: Any, data: Any, at: str) -> Any:
@@ -192,7 +207,13 @@ class _Decoder:
             data = float(data)
         if not isinstance(data, kind) or (isinstance(data, bool) and kind is not bool):
             name = _NAMES.get(kind, kind.__name__)
-            self.fault(f"{at} must be {name}, not {data!r}", at, f"write {name}")
+            self.fault(f"{at} must be {name}, not {_shown(data)}", at, f"write {name} here")
         elif isinstance(data, float) and not math.isfinite(data):
             self.fault(f"{at} is {data}", at, "write a finite number")
         return data
+
+
+def _shown(value: Any) -> str:
+    """A value for an error message, shortened if it is long."""
+    text = repr(value)
+    return text if len(text) <= _MAX_SHOWN else f"{text[: _MAX_SHOWN - 4]} ..."

@@ -9,32 +9,37 @@ from fednnunet.errors import InputError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """Channels and labels of a segmentation task.
-
-    `labels[v]` names the label of value `v` in a label map; `labels[0]` is the background.
-    `regions` maps a name to the label values it unites. With regions the targets may overlap and
-    the network ends in one sigmoid per region (BraTS: whole tumour, core, enhancing); without, in
-    one softmax over the labels. Voxels of value `ignore` enter no loss term and no score.
-    """
+    """Channels and labels of a segmentation task."""
 
     name: str
+    """Name of the task; for information only."""
     channels: tuple[str, ...]
+    """Image channels, in the order of the files `_0000`, `_0001`, ... The name decides the
+    normalisation: CT, noNorm, rescale_to_0_1 or rgb_to_0_1; any other name means z-score."""
     labels: tuple[str, ...]
+    """Name of each label value, from 0 on; the first is the background."""
     regions: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    """Targets that combine several label values and may overlap (BraTS: whole tumour, core,
+    enhancing). With regions the network has one sigmoid output per region, otherwise a softmax
+    over the labels."""
     ignore: int | None = None
+    """Label value of voxels that are left out of loss and scores; larger than all labels."""
 
     def __post_init__(self) -> None:
         if not self.channels:
-            raise InputError("a task needs at least one channel", mend='e.g. channels = ["MRI"]')
+            raise InputError(
+                "a task needs at least one channel", mend='list its channels: channels = ["MRI"]'
+            )
         if len(self.labels) < 2:
             raise InputError(
                 f"a task needs a background and at least one more label, not {list(self.labels)}",
-                mend='e.g. labels = ["background", "tumour"]',
+                mend='list its labels: labels = ["background", "tumour"]',
             )
-        for names, word in ((self.channels, "channel"), (self.labels, "label")):
+        for names, kind in ((self.channels, "channel"), (self.labels, "label")):
             if len(set(names)) != len(names):
                 raise InputError(
-                    f"a {word} name stands twice in {list(names)}", mend="name each once"
+                    f"a {kind} name occurs twice in {list(names)}",
+                    mend=f"give each {kind} a name of its own",
                 )
         for name, values in self.regions.items():
             unknown = [value for value in values if not 0 < value < len(self.labels)]
@@ -57,7 +62,7 @@ class Task:
 
     @property
     def targets(self) -> tuple[str, ...]:
-        """Names of what is scored: the regions, or else every label but the background."""
+        """Names of the targets that are scored: the regions, or all labels but the background."""
         return tuple(self.regions) if self.regions else self.labels[1:]
 
     @property

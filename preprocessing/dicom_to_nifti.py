@@ -1,8 +1,8 @@
-"""Convert DICOM series with DICOM-SEG or RTSTRUCT references into nnU-Net's raw layout.
+"""Convert DICOM series with DICOM-SEG or RTSTRUCT segmentations into nnU-Net's raw layout.
 
     python preprocessing/dicom_to_nifti.py DICOM -o FOLDER --channels CT --labels liver,tumour
 
-No file in FOLDER tells who a patient is. FOLDER.mapping.json beside it does: it stays at the site.
+No file in FOLDER identifies a patient. The file FOLDER.mapping.json does, and stays at the site.
 """
 
 from __future__ import annotations
@@ -22,21 +22,20 @@ from fednnunet.preprocess.dicom import Channel, Converted, convert_dicom
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """What to convert, and what its channels and structures are."""
+    """Options of the conversion."""
 
-    folder: Annotated[Path, Opt("folder of DICOM files, at any depth", positional=True)]
-    output: Annotated[Path, Opt("folder for imagesTr, labelsTr and dataset.json", short="-o")]
-    channels: Annotated[
-        tuple[str, ...],
-        Opt("names of the channels, of several with a pattern of their series: T1=t1,T2=t2.*tse"),
-    ]
-    labels: Annotated[
-        tuple[str, ...], Opt("structures in the order of their label values; all, if not given")
-    ] = ()
-    prefix: Annotated[str, Opt("what the names of the cases begin with")] = "case"
-    mapping: Annotated[
-        Path | None, Opt("file that maps cases to patients; OUTPUT.mapping.json, if not given")
-    ] = None
+    folder: Annotated[Path, Opt(positional=True)]
+    """folder of DICOM files, at any depth"""
+    output: Annotated[Path, Opt(short="-o")]
+    """folder for imagesTr, labelsTr and dataset.json"""
+    channels: tuple[str, ...]
+    """names of the channels; several with patterns of their series: T1=t1,T2=t2.*tse"""
+    labels: tuple[str, ...] = ()
+    """structures in the order of their label values; by default all"""
+    prefix: str = "case"
+    """beginning of the names of the cases"""
+    mapping: Path | None = None
+    """file that maps cases to patients; by default OUTPUT.mapping.json"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -59,7 +58,7 @@ def _convert(options: Options) -> None:
             prefix=options.prefix,
             progress=lambda done, total, what: progress(out.name, done, total, what),
         )
-    _tell(converted, out, mapping, console)
+    _show(converted, out, mapping, console)
     raise_all("some series were not converted", converted.faults)
 
 
@@ -68,14 +67,14 @@ def _channel(text: str) -> Channel:
     return Channel(name=name, pattern=pattern)
 
 
-def _tell(converted: Converted, out: Path, mapping: Path, console: Console) -> None:
+def _show(converted: Converted, out: Path, mapping: Path, console: Console) -> None:
     for note in converted.notes:
         console.print(note, markup=False)
     names = ", ".join(f"{value} {name}" for value, name in enumerate(converted.labels, start=1))
     console.print(
         f"{len(converted.cases)} cases are in {out}; labels: {names or 'none'}", markup=False
     )
-    console.print(f"who is who: {mapping}; keep it at the site", markup=False)
+    console.print(f"patients of the cases: {mapping}; keep it at the site", markup=False)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""Measure a hospital's cases offline, and show in words what would leave it for planning.
+"""Measure a hospital's cases offline, and show what it would send for planning.
 
     python preprocessing/fingerprint_site.py FOLDER -o fingerprint.json [--policy site.toml]
 
-Nothing is sent. The file holds the sums that a federation would ask for, after the site's own
-limits, and nothing about a single case.
+Nothing is sent. The file contains the sums that a federation would request, after the site's own
+limits were applied, and nothing about a single case.
 """
 
 from __future__ import annotations
@@ -20,25 +20,30 @@ from fednnunet.commands.progress import bars
 from fednnunet.dataset import read_dataset
 from fednnunet.dataset_header import task_of
 from fednnunet.federation.site.policy import read_policy
-from fednnunet.planning.cleanse import check_cases, cleanse
-from fednnunet.planning.fingerprint import WORDS, Fingerprint, Layout
+from fednnunet.planning.fingerprint import DESCRIPTION, Fingerprint, Layout
+from fednnunet.planning.minimum_counts import check_cases, suppress_small_counts
 from fednnunet.planning.record import write_fingerprint
 from fednnunet.preprocess.measure_site import measure_cases
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """Which folder to measure."""
+    """Options of the measurement."""
 
-    folder: Annotated[Path, Opt("a site's folder in nnU-Net raw layout", positional=True)]
-    output: Annotated[Path, Opt("where to write the fingerprint (JSON)", short="-o")]
-    policy: Annotated[Path | None, Opt("the site's limits; FOLDER/site.toml, if not given")] = None
-    workers: Annotated[int, Opt("cases measured at a time")] = 1
-    memory_gib: Annotated[float | None, Opt("bound on the memory of all workers")] = None
+    folder: Annotated[Path, Opt(positional=True)]
+    """a site's folder in nnU-Net raw layout"""
+    output: Annotated[Path, Opt(short="-o")]
+    """file for the fingerprint (JSON)"""
+    policy: Path | None = None
+    """file with the site's limits; by default FOLDER/site.toml"""
+    workers: int = 1
+    """cases measured in parallel"""
+    memory_gib: float | None = None
+    """limit of the memory of all workers together, in GiB"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Measure a folder, write its fingerprint, and say what it is."""
+    """Measure a folder, write its fingerprint, and describe it."""
     options = parse(Options, argv, prog="fingerprint_site.py", about=__doc__ or "")
     return run_command(lambda: _measure(options))
 
@@ -57,20 +62,22 @@ def _measure(options: Options) -> None:
             memory_gib=options.memory_gib,
             progress=lambda done, total, what: progress(site, done, total, what),
         )
-    fingerprint = cleanse(Fingerprint.of(task, measured), min_bin_count=policy.min_bin_count)
+    fingerprint = suppress_small_counts(
+        Fingerprint.of(task, measured), min_bin_count=policy.min_bin_count
+    )
     write_fingerprint(fingerprint, options.output)
-    _tell(fingerprint, options.output, console)
+    _show(fingerprint, options.output, console)
 
 
-def _tell(fingerprint: Fingerprint, path: Path, console: Console) -> None:
+def _show(fingerprint: Fingerprint, path: Path, console: Console) -> None:
     vector = fingerprint.to_vector()
-    console.print(f"would be sent: {WORDS}", markup=False)
+    console.print(f"would be sent: {DESCRIPTION}", markup=False)
     for name, (shape, _) in Layout.of(fingerprint.task).blocks.items():
         used = int((fingerprint.block(name) != 0).sum())
         size = " x ".join(map(str, shape))
         console.print(f"  {name}: {size} sums, {used} of them not 0", markup=False)
     console.print(
-        f"{len(vector):,} sums, {vector.nbytes:,} bytes and a header, as many for any number of "
+        f"{len(vector):,} sums, {vector.nbytes:,} bytes and a header, whatever the number of "
         f"cases; written to {path}",
         markup=False,
     )

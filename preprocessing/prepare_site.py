@@ -1,8 +1,8 @@
-"""Prepare a hospital's cases by a plan, offline: cropped, normalised, resampled, stored in patches.
+"""Preprocess a hospital's cases by a plan, offline: crop, normalise, resample and store them.
 
     python preprocessing/prepare_site.py FOLDER --plan plan.json -o PREPARED
 
-Goes on after an interruption, and makes a case anew only if its files or the plan changed.
+Continues after an interruption; a case is prepared again only if its files or the plan changed.
 """
 
 from __future__ import annotations
@@ -23,14 +23,20 @@ from fednnunet.preprocess.store import prepare_site
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """What to prepare, by which plan."""
+    """Options of the preparation."""
 
-    folder: Annotated[Path, Opt("a site's folder in nnU-Net raw layout", positional=True)]
-    plan: Annotated[Path, Opt("plan.json")]
-    output: Annotated[Path, Opt("folder for the prepared cases", short="-o")]
-    configuration: Annotated[str, Opt("configuration of the plan")] = "3d_fullres"
-    workers: Annotated[int, Opt("cases prepared at a time")] = 1
-    memory_gib: Annotated[float | None, Opt("bound on the memory of all workers")] = None
+    folder: Annotated[Path, Opt(positional=True)]
+    """a site's folder in nnU-Net raw layout"""
+    plan: Path
+    """plan.json of the federation"""
+    output: Annotated[Path, Opt(short="-o")]
+    """folder for the prepared cases"""
+    configuration: str = "3d_fullres"
+    """configuration of the plan"""
+    workers: int = 1
+    """cases prepared in parallel"""
+    memory_gib: float | None = None
+    """limit of the memory of all workers together, in GiB"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:

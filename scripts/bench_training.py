@@ -38,24 +38,34 @@ say = Console(highlight=False, soft_wrap=True, markup=False).print
 class Options:
     """Options of the benchmark."""
 
-    nnunet_python: Annotated[Path, Opt("python of an environment with nnU-Net v2")]
-    output: Annotated[Path, Opt("folder for work and results", short="-o")]
-    data: Annotated[Path, Opt("folder of sites, pooled")] = (
-        HERE.parents[1] / "shared" / "data" / "hippocampus"
-    )
-    batch: Annotated[int, Opt("batch of both sides (0: as planned)")] = 0
-    phases: Annotated[int, Opt("turns of each side; one more warms up")] = 3
-    iterations: Annotated[int, Opt("iterations a turn (--dice: in all)")] = 2
-    seeds: Annotated[int, Opt("--dice: number of seeds")] = 3
-    minutes: Annotated[float, Opt("--fast: time that both sides train")] = 10.0
-    steps: Annotated[int, Opt("--fast: iterations of our first, shortest training")] = 25
-    every: Annotated[int, Opt("--fast: nnU-Net's iterations between two looks")] = 10
-    compile: Annotated[bool, Opt("also run with torch.compile")] = False
-    dice: Annotated[bool, Opt("compare Dice after the same iterations")] = False
-    short: Annotated[bool, Opt("--dice: nnU-Net in bfloat16 too, which takes half its time")] = (
-        False
-    )
-    fast: Annotated[bool, Opt("compare Dice against time, with the fast recipe")] = False
+    nnunet_python: Path
+    """python of an environment with nnU-Net v2"""
+    output: Annotated[Path, Opt(short="-o")]
+    """folder for work and results"""
+    data: Path = HERE.parents[1] / "shared" / "data" / "hippocampus"
+    """folder of sites, pooled"""
+    batch: int = 0
+    """batch of both sides (0: as planned)"""
+    phases: int = 3
+    """turns of each side; one more warms up"""
+    iterations: int = 2
+    """iterations a turn (--dice: in all)"""
+    seeds: int = 3
+    """--dice: number of seeds"""
+    minutes: float = 10.0
+    """--fast: time that both sides train"""
+    steps: int = 25
+    """--fast: iterations of our first, shortest training"""
+    every: int = 10
+    """--fast: nnU-Net's iterations between two looks"""
+    compile: bool = False
+    """also run with torch.compile"""
+    dice: bool = False
+    """compare Dice after the same iterations"""
+    short: bool = False
+    """--dice: nnU-Net in bfloat16 too, which takes half its time"""
+    fast: bool = False
+    """compare Dice against time, with the fast recipe"""
 
     @property
     def bench(self) -> Bench:

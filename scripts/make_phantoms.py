@@ -103,10 +103,14 @@ public_rounds = 2
 class Options:
     """What to make and where."""
 
-    output: Annotated[Path, Opt("folder for the federation", positional=True)]
-    seed: Annotated[int, Opt("the same seed gives the same voxels")] = 0
-    train: Annotated[int, Opt("training cases at each hospital")] = 12
-    test: Annotated[int, Opt("test cases at each hospital")] = 4
+    output: Annotated[Path, Opt(positional=True)]
+    """folder for the federation"""
+    seed: int = 0
+    """the same seed gives the same voxels"""
+    train: int = 12
+    """training cases at each hospital"""
+    test: int = 4
+    """test cases at each hospital"""
 
 
 def make_federation(output: Path, *, seed: int = 0, train: int = 12, test: int = 4) -> Path:

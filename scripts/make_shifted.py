@@ -52,8 +52,10 @@ held_out = 0.3
 class Options:
     """Where the sites are, and where to write the shifted ones."""
 
-    source: Annotated[Path, Opt("folder with site_a, site_b, site_c and site_d", positional=True)]
-    output: Annotated[Path, Opt("folder for the federation", positional=True)]
+    source: Annotated[Path, Opt(positional=True)]
+    """folder with site_a, site_b, site_c and site_d"""
+    output: Annotated[Path, Opt(positional=True)]
+    """folder for the federation"""
 
 
 def contrast_and_bias(image: Volume, label: Volume, rng: np.random.Generator) -> Pair:
@@ -149,10 +151,10 @@ def _thicker(geometry: Geometry) -> Geometry:
     """The grid whose slices are three of the old ones; the origin moves to the middle one."""
     z, y, x = geometry.spacing_mm
     through = np.reshape(geometry.direction, (3, 3))[:, 2]
-    perturbed = np.asarray(geometry.origin_mm) + through * z * (SLICES - 1) / 2
+    shifted = np.asarray(geometry.origin_mm) + through * z * (SLICES - 1) / 2
     return Geometry(
         spacing_mm=(z * SLICES, y, x),
-        origin_mm=(float(perturbed[0]), float(perturbed[1]), float(perturbed[2])),
+        origin_mm=(float(shifted[0]), float(shifted[1]), float(shifted[2])),
         direction=geometry.direction,
     )
 

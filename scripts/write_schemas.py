@@ -1,6 +1,6 @@
-"""Write what plans/ holds beside the examples: python scripts/write_schemas.py.
+"""Write the generated files in plans/: python scripts/write_schemas.py.
 
-The schemas and the table of planners come from the code, the sample plan from an example's cases.
+Schemas and the table of planners are made from the code, the sample plan from an example's cases.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fednnunet import records
+from fednnunet.federation.spec import Federation
 from fednnunet.files import write_text
 from fednnunet.interop.case_list import plan_what_if, read_case_list
 from fednnunet.planning.plan import Plan
@@ -21,9 +22,10 @@ FOLDER = Path(__file__).resolve().parents[1] / "plans"
 
 
 def contents() -> dict[str, Any]:
-    """Each file's name and what must stand in it."""
+    """The name and the content of each file."""
     sample = plan_what_if(read_case_list(FOLDER / "examples" / "sagittal_spine.default.json"))
     return {
+        "federation.schema.json": json_schema(Federation, title="federation"),
         "plan.schema.json": json_schema(Plan, title="plan"),
         "fingerprint.schema.json": json_schema(FingerprintRecord, title="fingerprint"),
         "planners.json": records.encode(PLANNERS),

@@ -80,8 +80,8 @@ def test_channels_are_stacked_and_must_share_a_grid(rng, tmp_path):
     for path in paths[:2]:
         io.write_volume(first, path)
     assert io.read_volume(paths[:2]).array.shape == (2, 4, 5, 6)
-    perturbed = Geometry(spacing_mm=(2.5, 0.75, 0.6), origin_mm=(0, 20.5, 3), direction=TURN)
-    io.write_volume(Volume(array=first.array, geometry=perturbed), paths[2])
+    shifted = Geometry(spacing_mm=(2.5, 0.75, 0.6), origin_mm=(0, 20.5, 3), direction=TURN)
+    io.write_volume(Volume(array=first.array, geometry=shifted), paths[2])
     with pytest.raises(DataError) as fault:
         io.read_volume(paths)
     assert "a_0002.nii.gz" in fault.value.what

@@ -1,4 +1,4 @@
-"""The history as TensorBoard's event files, where TensorBoard is installed."""
+"""Write the history as TensorBoard event files, if TensorBoard is installed."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ FOLDER = "tensorboard"
 def open_board(folder: Path) -> Observer | None:
     """An observer of rounds that writes to `folder/tensorboard`; `None` without TensorBoard.
 
-    A resumed training tells of all its rounds again, so what stood there is replaced; nothing is
-    touched before the first of them.
+    A resumed training reports all of its rounds again, so earlier files are replaced at the first
+    round.
     """
     try:
         from torch.utils.tensorboard import SummaryWriter
@@ -38,7 +38,7 @@ def open_board(folder: Path) -> Observer | None:
 
 
 def figures(record: RoundRecord, targets: tuple[str, ...]) -> dict[str, float]:
-    """The figures of a round by name, e.g. `loss/berlin` and `dice_liver/berlin`."""
+    """The numbers of a round by name, e.g. `loss/berlin` and `dice_liver/berlin`."""
     found: dict[str, float] = {"shift": record.shift}
     for site, row in record.sites.items():
         found[f"loss/{site}"] = row.loss
@@ -52,7 +52,7 @@ def figures(record: RoundRecord, targets: tuple[str, ...]) -> dict[str, float]:
 
 
 def _named(kind: str, site: str, values: Mapping[str, float | None]) -> dict[str, float]:
-    """Values by target, without those that are not defined."""
+    """Values by target; undefined ones are left out."""
     return {
         f"{kind}_{target}/{site}": value
         for target, value in values.items()

@@ -1,4 +1,4 @@
-"""fednnunet_check: every fault of a site's folder at once, before the site joins."""
+"""fednnunet_check: list every fault of a site's folder, before the site joins a federation."""
 
 from __future__ import annotations
 
@@ -20,16 +20,20 @@ from fednnunet.preprocess.fix import Fixed, fix_site
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """Which folder to check, and where to put the report."""
+    """Options of fednnunet_check."""
 
-    folder: Annotated[Path, Opt("a site's folder in nnU-Net raw layout", positional=True)]
-    site: Annotated[str, Opt("name of the site in messages; the folder's, if not given")] = ""
-    output: Annotated[Path | None, Opt("also write the report here, as JSON", short="-o")] = None
-    fix: Annotated[
-        Path | None, Opt("write corrected copies into this new folder, and check those")
-    ] = None
-    workers: Annotated[int, Opt("cases read at a time")] = 1
-    memory_gib: Annotated[float | None, Opt("bound on the memory of all workers")] = None
+    folder: Annotated[Path, Opt(positional=True)]
+    """a site's folder in nnU-Net raw layout"""
+    site: str = ""
+    """name of the site in messages; by default the name of the folder"""
+    output: Annotated[Path | None, Opt(short="-o")] = None
+    """also write the report to this file, as JSON"""
+    fix: Path | None = None
+    """write a corrected copy to this new folder, and check the copy"""
+    workers: int = 1
+    """cases read in parallel"""
+    memory_gib: float | None = None
+    """limit of the memory of all workers together, in GiB"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -50,7 +54,7 @@ def _run(options: Options) -> None:
     for fault in report.faults:
         console.print(f"fault: {fault.error()}", markup=False)
     fixed = fix_site(options.folder, options.fix, task_of(options.folder))
-    _tell(fixed, options.fix, console)
+    _show_copies(fixed, options.fix, console)
     copy = _check(options, options.fix, console)
     _show(copy, console)
     copy.raise_faults()
@@ -79,14 +83,14 @@ def _show(report: SiteReport, console: Console) -> None:
         console.print(f"warning: {warning.error()}", markup=False)
 
 
-def _tell(fixed: Sequence[Fixed], folder: Path, console: Console) -> None:
-    """Say what was mended and what was left out of the copy."""
+def _show_copies(fixed: Sequence[Fixed], folder: Path, console: Console) -> None:
+    """Print which cases of the copy were corrected and which were left out."""
     table = Table(title=f"copies in {folder}", title_justify="left")
-    for column in ("case", "mended", "left out because"):
+    for column in ("case", "corrected", "left out because"):
         table.add_column(column, overflow="fold")
     for case in fixed:
         if case.mended or case.left_out:
             table.add_row(case.case, "\n".join(case.mended), case.left_out)
     console.print(table)
     copied = sum(not case.left_out for case in fixed)
-    console.print(f"{copied} of {len(fixed)} cases copied; the originals are as they were")
+    console.print(f"{copied} of {len(fixed)} cases copied; the originals were not changed")

@@ -1,10 +1,13 @@
-"""A command line derived from a frozen dataclass: one field, one option, one place.
+"""A command line derived from a frozen dataclass; the help is the string under each field.
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    federation: Annotated[Path, Opt("federation file (TOML)", positional=True)]
-    output: Annotated[Path, Opt("folder for the results", short="-o")]
-    explain: Annotated[bool, Opt("print why each decision was taken")] = False
+    federation: Annotated[Path, Opt(positional=True)]
+    \"\"\"federation file (TOML)\"\"\"
+    output: Annotated[Path, Opt(short="-o")]
+    \"\"\"folder for the results\"\"\"
+    explain: bool = False
+    \"\"\"print the reason for each decision\"\"\"
 """
 
 from __future__ import annotations
@@ -21,30 +24,32 @@ from typing import Any, TypeVar, get_args, get_origin
 from rich.console import Console
 
 from fednnunet.errors import FedNNUNetError
+from fednnunet.field_docs import field_docs
 
 Options = TypeVar("Options")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Opt:
-    """What the command line shows of a field."""
+    """How a field appears on the command line, other than as `--name`."""
 
-    help: str
     positional: bool = False
+    """Whether it is an argument without a flag."""
     short: str = ""
+    """A short flag, such as -o."""
 
 
 def parse(kind: type[Options], argv: Sequence[str] | None, *, prog: str, about: str) -> Options:
     """Read `argv` into `kind`. Bad usage ends the program with code 2, as argparse does."""
     parser = argparse.ArgumentParser(prog=prog, description=about)
-    hints = typing.get_type_hints(kind, include_extras=True)
+    hints, docs = typing.get_type_hints(kind, include_extras=True), field_docs(kind)
     for field in dataclasses.fields(kind):  # type: ignore[arg-type]
-        _add(parser, field, hints[field.name])
+        _add(parser, field, hints[field.name], docs.get(field.name, ""))
     return kind(**vars(parser.parse_args(argv)))
 
 
 def run_command(work: Callable[[], None]) -> int:
-    """Run a command's work; faults of the family are printed to stderr and give exit code 2."""
+    """Run a command; a FedNNUNetError is printed to stderr and gives exit code 2."""
     try:
         work()
     except FedNNUNetError as error:
@@ -53,15 +58,18 @@ def run_command(work: Callable[[], None]) -> int:
         )
         return 2
     except KeyboardInterrupt:
-        Console(stderr=True).print("interrupted; the same command goes on from here")
+        Console(stderr=True).print("interrupted; the same command continues from here")
         return 130
     return 0
 
 
-def _add(parser: argparse.ArgumentParser, field: dataclasses.Field[Any], hint: Any) -> None:
-    kind, option = get_args(hint)[:2]
+def _add(
+    parser: argparse.ArgumentParser, field: dataclasses.Field[Any], hint: Any, text: str
+) -> None:
+    annotated = get_origin(hint) is typing.Annotated
+    kind, option = get_args(hint)[:2] if annotated else (hint, Opt())
     required = field.default is field.default_factory is dataclasses.MISSING
-    settings: dict[str, Any] = {"help": option.help}
+    settings: dict[str, Any] = {"help": text.replace("%", "%%")}
     if not required:
         factory = field.default_factory
         default = factory() if callable(factory) else field.default
@@ -81,7 +89,7 @@ def _add(parser: argparse.ArgumentParser, field: dataclasses.Field[Any], hint: A
 
 
 def _type_settings(kind: Any) -> dict[str, Any]:
-    """What argparse needs for a field's type: bool, Literal, tuple[X, ...], X | None or X."""
+    """Settings of argparse for a field's type: bool, Literal, tuple[X, ...], X | None or X."""
     if kind is bool:
         return {"action": "store_true"}
     origin, arguments = get_origin(kind), get_args(kind)

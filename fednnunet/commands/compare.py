@@ -1,4 +1,4 @@
-"""fednnunet_compare: methods side by side on one plan, the same cases and as many iterations.
+"""fednnunet_compare: compare methods with the same plan, cases and number of iterations.
 
 A tool for one machine: it reads the scores of single cases in the folders of all sites.
 """
@@ -31,7 +31,7 @@ from fednnunet.commands.progress import bars
 from fednnunet.commands.round_lines import RoundLines
 from fednnunet.commands.site_faults import show_fault
 from fednnunet.errors import FedNNUNetError, InputError, raise_all
-from fednnunet.evaluation.compare_page import comparison, verdicts_in_words, write_comparison
+from fednnunet.evaluation.compare_page import comparison, verdicts_as_markdown, write_comparison
 from fednnunet.evaluation.compare_tables import markdown, write_rows
 from fednnunet.evaluation.trials import Trial, entries
 from fednnunet.federation.coordinator.exchange import ask_all
@@ -48,29 +48,30 @@ PAGE = "compare.html"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """What to compare, and how much of it at once."""
+    """Options of fednnunet_compare."""
 
-    federation: Annotated[Path, Opt("federation file (TOML)", positional=True)]
-    output: Annotated[Path, Opt("folder for the runs and the comparison", short="-o")]
-    methods: Annotated[tuple[str, ...], Opt("methods: fedavg,fedease,local,pooled")] = (
-        "fedavg",
-        "fedease",
-        "local",
-    )
-    seeds: Annotated[int, Opt("trainings of each method")] = 3
-    jobs: Annotated[int, Opt("trainings side by side, if cores and memory allow")] = 1
-    reference: Annotated[
-        str, Opt("method that times are ratios to (else fedavg, or the first)")
-    ] = ""
-    leave_out: Annotated[
-        tuple[str, ...], Opt("sites that do not train and judge: berlin,oslo")
-    ] = ()
-    folds: Annotated[bool, Opt("train each once per fold: every case is held out once")] = False
-    cases_per_site: Annotated[int, Opt("train on so many cases of each site (0: all)")] = 0
+    federation: Annotated[Path, Opt(positional=True)]
+    """federation file (TOML)"""
+    output: Annotated[Path, Opt(short="-o")]
+    """folder for the runs and the comparison"""
+    methods: tuple[str, ...] = ("fedavg", "fedease", "local")
+    """methods to compare: fedavg,fedease,local,pooled"""
+    seeds: int = 3
+    """trainings of each method, with different seeds"""
+    jobs: int = 1
+    """trainings in parallel, if cores and memory allow"""
+    reference: str = ""
+    """method that the others are compared with; by default fedavg, or else the first"""
+    leave_out: tuple[str, ...] = ()
+    """external sites, which do not train and only evaluate: berlin,oslo"""
+    folds: bool = False
+    """train once per fold, so that every case is held out once"""
+    cases_per_site: int = 0
+    """train on at most so many cases of each site; 0 for all"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Plan once, train every method with every seed, and compare; or go on with that."""
+    """Plan once, train every method with every seed, and compare; continues if interrupted."""
     options = parse(Options, argv, prog="fednnunet_compare", about=__doc__ or "")
     return run_command(lambda: _compare(options, Console(highlight=False, soft_wrap=True)))
 
@@ -97,18 +98,19 @@ def _check_options(options: Options) -> None:
             mend = f"choose from: {', '.join(PRESETS)}"
             faults.append(InputError(f"there is no method {name!r}", mend=mend))
     if not options.methods or len(set(options.methods)) < len(options.methods):
-        faults.append(InputError("--methods must name each method once", mend="correct the list"))
+        mend = "list the methods without repetitions: --methods fedavg,local"
+        faults.append(InputError("--methods must name each method once", mend=mend))
     if options.reference and options.reference not in options.methods:
         mend = "name one of --methods as --reference"
         faults.append(InputError(f"{options.reference!r} is not compared", mend=mend))
     if options.seeds < 1 or options.jobs < 1 or options.cases_per_site < 0:
         mend = "give --seeds and --jobs of 1 or more, --cases-per-site of 0 or more"
         faults.append(InputError("a number on the command line is too small", mend=mend))
-    raise_all("the comparison cannot be made so", faults)
+    raise_all("the options are not valid", faults)
 
 
 def _plan(options: Options, console: Console) -> tuple[Federation, Plan]:
-    """The federation as it is compared, and its plan: the one in the folder, or a new one."""
+    """The federation of all runs, and its plan: the one in the folder, or a new one."""
     out = options.output
     given = read_federation(options.federation)
     if (out / "plan.json").is_file() and (out / "federation.json").is_file():
@@ -117,7 +119,7 @@ def _plan(options: Options, console: Console) -> tuple[Federation, Plan]:
             raise InputError(
                 "the folder was planned for another task or other sites",
                 where=str(out),
-                mend="compare into another folder",
+                mend="choose another output folder",
             )
         plan = read_plan(out / "plan.json")
     else:
@@ -127,12 +129,12 @@ def _plan(options: Options, console: Console) -> tuple[Federation, Plan]:
         records.write(planned, out / "federation.json")
         write_planned(made.plan, made.fingerprint, made.shapes, out)
         plan = made.plan
-    most = options.cases_per_site or given.training.max_cases
+    max_cases = options.cases_per_site or given.training.max_cases
     federation = dataclasses.replace(
         given,
         sites=_sites(given, options.leave_out),
         budget=dataclasses.replace(planned.budget, workers=given.budget.workers),
-        training=dataclasses.replace(given.training, max_cases=most),
+        training=dataclasses.replace(given.training, max_cases=max_cases),
     )
     return federation, plan
 
@@ -144,8 +146,10 @@ def _sites(federation: Federation, left_out: Sequence[str]) -> dict[str, SiteSpe
             f"there is no site {', '.join(sorted(unknown))} to leave out",
             mend=f"choose from {', '.join(federation.sites)}",
         )
-    outside = {site: dataclasses.replace(federation.sites[site], trains=False) for site in left_out}
-    return federation.sites | outside
+    external = {
+        site: dataclasses.replace(federation.sites[site], trains=False) for site in left_out
+    }
+    return federation.sites | external
 
 
 def _folders(federation: Federation) -> dict[str, Path]:
@@ -155,11 +159,11 @@ def _folders(federation: Federation) -> dict[str, Path]:
 def _train(
     jobs: Sequence[RunJob], options: Options, console: Console
 ) -> tuple[FedNNUNetError, ...]:
-    """Train what is not yet there, writing the comparison anew after each; the runs' faults."""
+    """Train the missing runs and update the comparison after each; returns the runs' faults."""
     for job in jobs:
         check_run(job)
     for job in jobs:
-        if job.done:  # a stop may have come between its scores and its report
+        if job.done:  # the command may have been interrupted before the report was written
             train_run(job)
     todo = [job for job in jobs if not job.done]
     faults: list[FedNNUNetError] = []
@@ -170,7 +174,7 @@ def _train(
         if todo and at_once > 1:
             configuration = todo[0].federation.training.configuration
             at_once = affordable_jobs(at_once, todo[0].plan, configuration)
-            console.print(f"{at_once} runs side by side", markup=False)
+            console.print(f"{at_once} runs in parallel", markup=False)
         outcomes = train_runs(
             todo, at_once=at_once, observer=lambda job: RoundLines(console), progress=progress
         )
@@ -186,7 +190,7 @@ def _train(
 
 
 def _prepare(job: RunJob, out: Path, progress: Progress) -> None:
-    """Prepare the cases of the run's split once; it and others of its split find them whole."""
+    """Prepare the cases of the run's split, for this run and all others with the same split."""
     engine = simulation_engine(
         job.federation, out, prepared=job.prepared, progress=progress, on_fault=show_fault
     )
@@ -194,23 +198,23 @@ def _prepare(job: RunJob, out: Path, progress: Progress) -> None:
     ready = ask_all(engine, invite, PrepareReply, what="not all sites can prepare")
     if not any(reply.held_out_cases for reply in ready.values()):
         raise InputError(
-            "no site holds out any case, so nothing can be compared",
+            "no site holds out any case, so there is nothing to compare",
             where="training.held_out",
-            mend="hold out a share of the cases, of two patients a site at least",
+            mend="set held_out above 0, for sites with at least two patients",
         )
 
 
 def _write(jobs: Sequence[RunJob], options: Options) -> tuple[Trial, ...]:
-    """Write tables and rows of the runs that are whole."""
+    """Write the tables and the page of the finished runs."""
     trials = collect(jobs)
     if trials:
         usual = USUAL_REFERENCE if USUAL_REFERENCE in options.methods else options.methods[0]
         reference, found = options.reference or usual, entries(trials)
-        title = f"{jobs[0].federation.task.name}: methods side by side"
+        title = f"{jobs[0].federation.task.name}: comparison of methods"
         sites = jobs[0].federation.sites
-        outside = tuple(name for name, site in sites.items() if not site.trains)
-        page = comparison(title, found, reference=reference, outside=outside)
-        text = markdown(found, reference=reference) + verdicts_in_words(page)
+        external = tuple(name for name, site in sites.items() if not site.trains)
+        page = comparison(title, found, reference=reference, external=external)
+        text = markdown(found, reference=reference) + verdicts_as_markdown(page)
         write_text(options.output / "table.md", text)
         write_comparison(options.output / PAGE, page)
         write_rows(trials, options.output)

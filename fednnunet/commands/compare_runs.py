@@ -1,7 +1,7 @@
-"""The runs of a comparison: which they are, one at a time or side by side, and what they leave.
+"""The runs of a comparison: make the list, train them one by one or in parallel, collect scores.
 
-Each is an ordinary run folder, so whatever can be done with one (report, prediction) can be done
-with these. A run that is whole is not touched again, one that was interrupted goes on.
+Each is an ordinary run folder, with a report and bundles. A finished run is not trained again; an
+interrupted one continues.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ from fednnunet.federation.coordinator.rounds import Run
 from fednnunet.federation.methods.catalogue import PRESETS, label
 from fednnunet.federation.methods.pooled import run_kind
 from fednnunet.federation.site.evaluation import CASES
-from fednnunet.federation.spec import FOLDS, Federation
+from fednnunet.federation.spec import Federation
+from fednnunet.federation.training_spec import FOLDS
 from fednnunet.federation.workflows.simulation import SITES, simulation_engine
 from fednnunet.federation.workflows.train import SCORES, TrainingScores, train_together
 from fednnunet.planning.memory import training_gib
@@ -43,7 +44,7 @@ Outcome = tuple["RunJob", tuple[FedNNUNetError, ...]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunJob:
-    """One method trained with one seed into `folder`, from cases that all runs share."""
+    """One method to train with one seed in `folder`, on prepared cases that all runs share."""
 
     folder: Path
     prepared: Path
@@ -57,7 +58,7 @@ class RunJob:
 
     @property
     def done(self) -> bool:
-        """Whether the run is whole."""
+        """Whether the run is finished."""
         return (self.folder / SCORES).is_file()
 
 
@@ -72,9 +73,9 @@ def run_jobs(
 ) -> tuple[RunJob, ...]:
     """The runs `out/runs/METHOD_SEED`, seeds counted from the federation's own.
 
-    All share the split, by the federation's `split_seed` or else its `seed`; with `folds` each is
-    run once for every fold, into `METHOD_SEED_fold_FOLD`. Runs of one seed come before those of the
-    next, so that a table of all methods is there early.
+    All have the same split, from the federation's `split_seed` or else its `seed`. With `folds`
+    each is trained once per fold, in `METHOD_SEED_fold_FOLD`. Runs are ordered by seed, so that
+    there is soon a table of all methods.
     """
     training = federation.training
     split = training.seed if training.split_seed is None else training.split_seed
@@ -105,28 +106,28 @@ def run_jobs(
 
 
 def check_run(job: RunJob) -> None:
-    """Raise InputError if the run's folder was begun with other settings or another plan."""
+    """Raise InputError if the run's folder was started with other settings or another plan."""
     if not (job.folder / "federation.json").is_file():
         return
-    begun = records.read(Federation, job.folder / "federation.json")
-    if _that_matters(begun) != _that_matters(job.federation):
+    started = records.read(Federation, job.folder / "federation.json")
+    if _without_execution(started) != _without_execution(job.federation):
         raise InputError(
-            f"the run {job.name} was begun with other settings",
+            f"the run {job.name} was started with other settings",
             where=str(job.folder),
-            mend="compare into another folder, or delete this run",
+            mend="choose another output folder, or delete this run",
         )
     if read_plan(job.folder / "plan.json") != job.plan:
         raise InputError(
-            f"the run {job.name} was begun by another plan",
+            f"the run {job.name} was started with another plan",
             where=str(job.folder),
-            mend="compare into another folder, or delete this run",
+            mend="choose another output folder, or delete this run",
         )
 
 
 def train_run(
     job: RunJob, *, observer: Observer | None = None, progress: Progress | None = None
 ) -> None:
-    """Train, evaluate and report one run, or what is left to do of it."""
+    """Train, evaluate and report one run; continues if it was interrupted."""
     if not job.done:
         records.write(job.plan, job.folder / "plan.json")
         records.write(job.federation, job.folder / "federation.json")
@@ -150,9 +151,9 @@ def train_runs(
     observer: Callable[[RunJob], Observer] | None = None,
     progress: Progress | None = None,
 ) -> Iterator[Outcome]:
-    """Train every run, `at_once` side by side, and yield each with its faults as it ends.
+    """Train every run, `at_once` in parallel, and yield each with its faults when it ends.
 
-    `observer` makes what is told of a run's rounds; runs side by side tell nothing.
+    `observer` makes the observer of a run's rounds; parallel runs have none.
     """
     if at_once <= 1:
         for job in jobs:
@@ -175,7 +176,7 @@ def train_runs(
 
 
 def _begin_worker(threads: int) -> None:
-    """Share the cores, and end when the command ends, however it does: a run goes on later."""
+    """Limit the threads of a worker, and end it when the parent process ends for any reason."""
     torch.set_num_threads(threads)
     Thread(target=_end_with_parent, daemon=True).start()
 
@@ -188,17 +189,17 @@ def _end_with_parent() -> None:
 
 
 def affordable_jobs(jobs: int, plan: Plan, configuration: str) -> int:
-    """How many runs at once this machine's cores and memory allow; at least one."""
+    """The number of parallel runs that this machine's cores and memory allow; at least one."""
     try:
         memory_gib = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
-    except (AttributeError, ValueError, OSError):  # not told on this system
+    except (AttributeError, ValueError, OSError):  # unknown on this system
         memory_gib = float("inf")
     need = training_gib(plan.configuration(configuration), plan.task)
     return max(1, min(jobs, os.cpu_count() or 1, int(memory_gib / need)))
 
 
 def collect(jobs: Sequence[RunJob]) -> tuple[Trial, ...]:
-    """The models of every method and seed whose runs are whole, all folds of them as one."""
+    """The models of every method and seed with finished runs, with all folds combined."""
     groups: dict[tuple[str, int], list[RunJob]] = {}
     for job in jobs:
         training = job.federation.training
@@ -213,7 +214,7 @@ def collect(jobs: Sequence[RunJob]) -> tuple[Trial, ...]:
 
 
 def _trials(job: RunJob) -> tuple[Trial, ...]:
-    """The models of a whole run, with the scores of single cases that its sites keep."""
+    """The models of a finished run, with the scores of single cases from its sites' folders."""
     scores = records.read(TrainingScores, job.folder / SCORES)
     rounds = [
         site for record in load_records(job.folder / "rounds") for site in record.sites.values()
@@ -236,14 +237,14 @@ def _trials(job: RunJob) -> tuple[Trial, ...]:
                 cases=cases,
                 bytes_sent=None if run_kind(training.method) == "pooled" else sent,
                 seconds=sum(site.seconds for site in rounds),
-                outside=scores.outside,
+                external=scores.external,
             )
         )
     return tuple(trials)
 
 
-def _that_matters(federation: Federation) -> Federation:
-    """The federation without what may change while it trains."""
+def _without_execution(federation: Federation) -> Federation:
+    """The federation without the settings that may change during a training."""
     training = dataclasses.replace(
         federation.training, device="", compile=False, quorum=0, deadline_s=0.0, grace_s=0.0
     )
@@ -265,7 +266,7 @@ def _attempt(
 
 def _killed(job: RunJob) -> FedNNUNetError:
     return FedNNUNetError(
-        "a process was killed while it trained, or beside one that was",
+        "a worker process was killed during the training",
         where=f"run {job.name}",
-        mend="perhaps memory ran out: use fewer --jobs; the same command goes on from here",
+        mend="if memory ran out, use fewer --jobs; the same command continues from here",
     )

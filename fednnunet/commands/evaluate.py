@@ -1,4 +1,4 @@
-"""fednnunet_evaluate: Dice, IoU, HD95 and ASSD of predicted masks, per case, class and site."""
+"""fednnunet_evaluate: compute Dice, IoU, HD95 and ASSD of masks, per case, class and site."""
 
 from __future__ import annotations
 
@@ -23,28 +23,22 @@ from fednnunet.task import Task
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """What to compare, and where to write it."""
+    """Options of fednnunet_evaluate."""
 
-    predictions: Annotated[Path, Opt("folder of predicted masks", positional=True)]
-    baselines: Annotated[Path, Opt("folder of reference masks", positional=True)]
-    site: Annotated[
-        tuple[str, ...],
-        Opt(
-            "name=folder,...: baselines of each site under REFERENCES; its predictions are in "
-            "PREDICTIONS/name if there is such a folder, else in PREDICTIONS"
-        ),
-    ] = ()
-    task: Annotated[
-        Path | None,
-        Opt(
-            "dataset.json, plan.json or federation.toml that names the labels; searched for "
-            "beside the baselines if not given"
-        ),
-    ] = None
-    output: Annotated[
-        Path | None, Opt("folder for scores.csv and scores.json (PREDICTIONS)", short="-o")
-    ] = None
-    partial: Annotated[bool, Opt("allow baselines without a prediction")] = False
+    predictions: Annotated[Path, Opt(positional=True)]
+    """folder of predicted masks"""
+    references: Annotated[Path, Opt(positional=True)]
+    """folder of reference masks"""
+    site: tuple[str, ...] = ()
+    """NAME=FOLDER,...: the folder of each site's references in REFERENCES; its predictions are in
+    PREDICTIONS/NAME if there is such a folder, else in PREDICTIONS"""
+    task: Path | None = None
+    """dataset.json, plan.json or federation.toml with the names of the labels; by default the
+    dataset.json in REFERENCES or its parent"""
+    output: Annotated[Path | None, Opt(short="-o")] = None
+    """folder for scores.csv and scores.json; by default PREDICTIONS"""
+    partial: bool = False
+    """allow references without a prediction"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -55,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _evaluate(options: Options) -> None:
     sites = _sites(options)
-    task = _task(options, [baselines for _, baselines in sites.values()])
+    task = _task(options, [references for _, references in sites.values()])
     pairs = _pairs(sites, incomplete=options.partial)
     scores = _score(pairs, task)
     folder = options.output or options.predictions
@@ -69,9 +63,9 @@ def _evaluate(options: Options) -> None:
 
 
 def _sites(options: Options) -> dict[str, tuple[Path, Path]]:
-    """Predictions and baselines of each site."""
+    """Folders of predictions and references of each site."""
     if not options.site:
-        return {"all": (options.predictions, options.baselines)}
+        return {"all": (options.predictions, options.references)}
     sites = {}
     for text in options.site:
         name, sign, folder = text.partition("=")
@@ -82,16 +76,16 @@ def _sites(options: Options) -> dict[str, tuple[Path, Path]]:
             )
         own = options.predictions / name
         predictions = own if own.is_dir() else options.predictions
-        sites[name] = (predictions, options.baselines / folder)
+        sites[name] = (predictions, options.references / folder)
     return sites
 
 
 def _pairs(sites: dict[str, tuple[Path, Path]], *, incomplete: bool) -> dict[str, tuple[Pair, ...]]:
     pairs: dict[str, tuple[Pair, ...]] = {}
     faults: list[FedNNUNetError] = []
-    for name, (predictions, baselines) in sites.items():
+    for name, (predictions, references) in sites.items():
         try:
-            pairs[name] = pair_cases(predictions, baselines, partial=incomplete)
+            pairs[name] = pair_cases(predictions, references, partial=incomplete)
         except FedNNUNetError as fault:
             faults.append(fault)
     raise_all("the masks cannot be matched", faults)
@@ -117,17 +111,17 @@ def _advance(bar: Progress, row: TaskID, done: int, total: int, what: str) -> No
     bar.update(row, completed=done, total=total)
 
 
-def _task(options: Options, baselines: Sequence[Path]) -> Task:
+def _task(options: Options, references: Sequence[Path]) -> Task:
     if options.task is not None:
         return _read_any_task(options.task)
-    for folder in baselines:
+    for folder in references:
         for place in (folder, folder.parent):
             if (place / "dataset.json").is_file():
                 return read_task(place / "dataset.json")
     raise InputError(
         "the names of the labels are not known",
-        where=", ".join(str(folder) for folder in baselines),
-        mend="put a dataset.json beside the baselines, or name one with --task",
+        where=", ".join(str(folder) for folder in references),
+        mend="put a dataset.json into the folder of references, or give one with --task",
     )
 
 

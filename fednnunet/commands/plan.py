@@ -1,4 +1,4 @@
-"""fednnunet_plan: the plan that pooling all cases would have given, from sums alone."""
+"""fednnunet_plan: make the plan that all pooled cases would give, from the sites' sums."""
 
 from __future__ import annotations
 
@@ -23,23 +23,30 @@ from fednnunet.planning.shapes import ShapeSketch
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """What to plan from, and with what means."""
+    """Options of fednnunet_plan."""
 
-    federation: Annotated[Path | None, Opt("federation file (TOML)", positional=True)] = None
-    output: Annotated[Path, Opt("folder for plan.json and why.md", short="-o")]
-    planner: Annotated[str | None, Opt("plain, resenc_m, resenc_l, resenc_xl or cpu")] = None
-    memory_gib: Annotated[
-        tuple[float, ...], Opt("GPU memory to plan for; several sites': 8,24,40")
-    ] = ()
-    from_cases: Annotated[Path | None, Opt("plan without images, from a list of cases (JSON)")] = (
-        None
-    )
-    sites: Annotated[int, Opt("sites over which to split the list of cases")] = 1
-    seed: Annotated[int, Opt("seed of that split")] = 0
-    from_nnunet: Annotated[Path | None, Opt("take over nnU-Net's nnUNetPlans.json")] = None
-    dataset_json: Annotated[Path | None, Opt("its dataset.json, if not beside it")] = None
-    without: Annotated[tuple[str, ...], Opt("sites to leave out: berlin,oslo")] = ()
-    explain: Annotated[bool, Opt("print why each decision was taken")] = False
+    federation: Annotated[Path | None, Opt(positional=True)] = None
+    """federation file (TOML)"""
+    output: Annotated[Path, Opt(short="-o")]
+    """folder for plan.json and why.md"""
+    planner: str | None = None
+    """plain, resenc_m, resenc_l, resenc_xl or cpu"""
+    memory_gib: tuple[float, ...] = ()
+    """GPU memory to plan for in GiB; with --from-cases also one number per site: 8,24,40"""
+    from_cases: Path | None = None
+    """plan without images, from a list of cases (JSON)"""
+    sites: int = 1
+    """number of sites over which the list of cases is split"""
+    seed: int = 0
+    """seed of this split"""
+    from_nnunet: Path | None = None
+    """convert a plan of nnU-Net (nnUNetPlans.json)"""
+    dataset_json: Path | None = None
+    """the dataset.json of that plan; by default the one in its folder"""
+    without: tuple[str, ...] = ()
+    """sites to leave out: berlin,oslo"""
+    explain: bool = False
+    """print the reason for each decision"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -65,10 +72,10 @@ def _plan(options: Options, console: Console) -> Plan:
         return read_plan(made)
     if len(chosen) != 1:
         raise InputError(
-            f"{len(chosen)} things to plan from were given",
+            f"{len(chosen)} inputs were given",
             where="command line",
             mend="give one of: a federation file, --from-cases FILE, --from-nnunet FILE "
-            "(or --explain alone, for a plan that is there)",
+            "(or only --explain, for an existing plan)",
         )
     if options.from_nnunet:
         return _from_nnunet(options)
@@ -89,7 +96,9 @@ def _from_cases(options: Options, path: Path, console: Console) -> Plan:
     )
     write_planned(made.plan, made.fingerprint, made.shapes, options.output)
     size = (made.fingerprint.vector.nbytes + made.shapes.counts.nbytes) / 2**20
-    console.print(f"each of {options.sites} sites sends {size:.2f} MiB, however many its cases")
+    console.print(
+        f"each of {options.sites} sites sends {size:.2f} MiB, whatever its number of cases"
+    )
     return made.plan
 
 
@@ -97,7 +106,9 @@ def _from_nnunet(options: Options) -> Plan:
     from fednnunet.interop.nnunet_plans import read_nnunet_plan
 
     if options.from_nnunet is None:
-        raise InputError("no nnUNetPlans.json was given", mend="give --from-nnunet FILE")
+        raise InputError(
+            "no nnUNetPlans.json was given", mend="give its path with --from-nnunet FILE"
+        )
     plan = read_nnunet_plan(options.from_nnunet, options.dataset_json)
     records.write(plan, options.output / "plan.json")
     write_why(plan, options.output / "why.md")
@@ -108,7 +119,9 @@ def _from_federation(options: Options, console: Console) -> Plan:
     from fednnunet.commands.plan_federation import note_what_left, plan_federation
 
     if options.federation is None:
-        raise InputError("no federation file was given", mend="give its path")
+        raise InputError(
+            "no federation file was given", mend="give the path of a federation file (TOML)"
+        )
     federation, planned = plan_federation(
         options.federation,
         options.output,

@@ -1,4 +1,4 @@
-"""The usual way to a plan: from a federation file, through the two exchanges, into a run folder."""
+"""Plan from a federation file, through the two exchanges with the sites."""
 
 from __future__ import annotations
 
@@ -29,9 +29,10 @@ def plan_federation(
     without: Collection[str],
     console: Console,
 ) -> tuple[Federation, Planned]:
-    """Check and measure every site, merge, and plan; writes nothing but the sites' ledgers.
+    """Check and measure every site, merge, and plan; writes only the sites' ledgers.
 
-    Returns the federation as it was planned: with the options, and without the sites left out.
+    Returns the federation that was planned, with the options applied and without the sites that
+    were left out.
     """
     federation = _with_options(read_federation(path, without=without), planner, memory_gib)
     with bars(console) as progress:
@@ -46,7 +47,7 @@ def plan_federation(
 
 
 def note_what_left(federation: Federation, out: Path, console: Console) -> None:
-    """Print how much each site sent, and which sites share sums over very few cases."""
+    """Print the number of bytes that each site sent, and the notes on the sites' policies."""
     for note in policy_notes(federation):
         console.print(f"note: {note}", markup=False, highlight=False)
     for name in federation.sites:
@@ -57,7 +58,7 @@ def note_what_left(federation: Federation, out: Path, console: Console) -> None:
 
 
 def policy_notes(federation: Federation) -> tuple[str, ...]:
-    """Which sites share sums over very few cases, by their own policies on this machine."""
+    """Notes for every reader of a report: the sites that share sums over very few cases."""
     usual = SitePolicy().min_cases
     return tuple(
         f"site {name} shares sums over as few as {policy.min_cases} cases (usual limit: {usual})"
@@ -73,7 +74,7 @@ def _with_options(
         raise InputError(
             f"--memory-gib was given {len(memory_gib)} values",
             where="command line",
-            mend="with a federation file give one; a site's own stands as sites.NAME.memory_gib",
+            mend="give one value; set that of a single site as sites.NAME.memory_gib in the file",
         )
     budget = federation.budget
     memory = memory_gib[0] if memory_gib else budget.memory_gib
@@ -85,7 +86,7 @@ def _refuse_to_change_a_trained_plan(out: Path, planned: Planned) -> None:
     trained = (out / "rounds").is_dir() and (out / "plan.json").exists()
     if trained and read_plan(out / "plan.json") != planned.plan:
         raise InputError(
-            "the run folder was trained by another plan",
+            "the run folder was trained with another plan",
             where=str(out),
-            mend="plan into another folder, or delete this one",
+            mend="choose another output folder, or delete this one",
         )

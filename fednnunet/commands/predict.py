@@ -1,4 +1,4 @@
-"""fednnunet_predict: masks for a folder of images."""
+"""fednnunet_predict: predict masks for a folder of images."""
 
 from __future__ import annotations
 
@@ -17,20 +17,24 @@ from fednnunet.errors import raise_all
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """What to predict, with what."""
+    """Options of fednnunet_predict."""
 
-    bundle: Annotated[str, Opt("bundle folder; several, joined by commas, vote", positional=True)]
-    input: Annotated[Path, Opt("folder of images case_0000.nii.gz, ...", short="-i")]
-    output: Annotated[Path, Opt("folder for the masks", short="-o")]
-    mirror: Annotated[
-        bool, Opt("average over mirrored copies: 8 times the work; not after recipe fast")
-    ] = False
-    device: Annotated[str, Opt("auto, cpu, cuda, cuda:1, mps")] = "auto"
-    overwrite: Annotated[bool, Opt("predict anew what is already there")] = False
+    bundle: Annotated[str, Opt(positional=True)]
+    """bundle folder; several, separated by commas, form an ensemble"""
+    input: Annotated[Path, Opt(short="-i")]
+    """folder of images: case_0000.nii.gz, ..."""
+    output: Annotated[Path, Opt(short="-o")]
+    """folder for the masks"""
+    mirror: bool = False
+    """test-time augmentation by mirroring: 8 times the work; not for the recipe fast"""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:1 or mps"""
+    overwrite: bool = False
+    """also predict cases that already have a mask"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Predict every case of a folder; a broken one is reported at the end, with exit code 2."""
+    """Predict every case of a folder; faults are reported at the end, with exit code 2."""
     options = parse(Options, argv, prog="fednnunet_predict", about=__doc__ or "")
     return run_command(lambda: _predict(options))
 
@@ -61,7 +65,7 @@ def _predict(options: Options) -> None:
             overwrite=options.overwrite,
             progress=show,
         )
-    kept = f", {len(outcome.kept)} kept as they were" if outcome.kept else ""
+    kept = f", {len(outcome.kept)} already present" if outcome.kept else ""
     Console(highlight=False).print(
         f"{len(outcome.written)} masks written to {options.output}{kept}", markup=False
     )

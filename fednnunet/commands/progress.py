@@ -1,4 +1,4 @@
-"""Progress on the terminal: a bar for every site and step, with rate and time left."""
+"""Progress bars on the terminal, one for each site and step."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Bars:
         self._bars: dict[str, TaskID] = {}
 
     def __call__(self, site: str, done: int, total: int, what: str) -> None:
-        """Show that `site` has done so many of `total` steps of `what`."""
+        """Show that `site` has finished `done` of `total` steps of `what`."""
         text = f"{site}  {what}"
         if site not in self._bars:
             self._bars[site] = self._progress.add_task(text, total=total)
@@ -39,7 +39,7 @@ class Bars:
 
 @contextmanager
 def bars(console: Console) -> Iterator[Bars]:
-    """Bars that vanish when their step is done, and leave no trace in a log file."""
+    """Progress bars that disappear when their step is done, and are not written to log files."""
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}"),

@@ -41,7 +41,7 @@ def report_run(folder: Path) -> Path:
         notes=(*_notes(federation, history), *scores.notes),
         history=_points(history),
         models={n: dict(m.sites) for n, m in zip(scores.labels, scores.models, strict=True)},
-        outside=scores.outside,
+        external=scores.external,
         detailed=shown if any(model.model == shown for model in scores.models) else "",
         graph=_if_there(SiteGraph, folder / GRAPH),
         contributions=_if_there(Contributions, folder / CONTRIBUTION),
@@ -83,10 +83,10 @@ def _kept(scores: TrainingScores) -> str:
 
 
 def _notes(federation: Federation, history: tuple[RoundRecord, ...]) -> tuple[str, ...]:
-    outside = [name for name, site in federation.sites.items() if not site.trains]
+    external = [name for name, site in federation.sites.items() if not site.trains]
     notes = []
-    if outside:
-        notes.append(f"did not train, only evaluated the global model: {', '.join(outside)}")
+    if external:
+        notes.append(f"external sites, which only evaluate the global model: {', '.join(external)}")
     for record in history:
         for site, reason in record.refused.items():
             notes.append(f"round {record.round}: {site} gave no acceptable reply: {reason}")

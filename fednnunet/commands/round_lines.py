@@ -15,27 +15,27 @@ from fednnunet.federation.coordinator.validation import mean_dice
 
 
 class RoundLines:
-    """Prints a line a round, and each note of a site once; call it as an observer of rounds."""
+    """Prints a line per round, and each note of a site once; it is an observer of rounds."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
         self._rounds: dict[str, list[RoundRecord]] = {}
-        self._said: set[str] = set()
+        self._printed: set[str] = set()
 
     def __call__(self, run: Run, record: RoundRecord) -> None:
-        """Tell of one more round of a run."""
+        """Print the line of one more round of a run."""
         done = self._rounds.setdefault(run.name, [])
         done.append(record)
         self._console.print(round_line(run.method_name, done), markup=False)
         for site, row in record.sites.items():
             for note in row.notes:
-                if (line := f"  {site}: {note}") not in self._said:
-                    self._said.add(line)
+                if (line := f"  {site}: {note}") not in self._printed:
+                    self._printed.add(line)
                     self._console.print(line, markup=False)
 
 
 def round_line(method: str, done: Sequence[RoundRecord]) -> str:
-    """The last of the rounds `done` in one line, with the time that those to come will take."""
+    """One line on the last of the rounds `done`, with the estimated time of the remaining ones."""
     record = done[-1]
     sites = record.sites.values()
     parts = [f"{method}  round {record.round} of {record.of} ({record.phase})"]

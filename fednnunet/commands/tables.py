@@ -1,4 +1,4 @@
-"""Tables on the terminal that lose no digit where it is narrow."""
+"""Tables on the terminal that are never truncated."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from rich.table import Table
 
 
 def print_table(console: Console, table: Table) -> None:
-    """Print a table as wide as its cells are; a narrow terminal wraps its lines."""
+    """Print a table at full width; a narrow terminal wraps its lines."""
     wide = console.options.update(max_width=10_000)
     needed = console.measure(table, options=wide).maximum
     before, console.width = console.width, max(console.width, needed)

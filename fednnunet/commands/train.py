@@ -30,13 +30,14 @@ from fednnunet.planning.plan import read_plan
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """Where the run is."""
+    """Options of fednnunet_train."""
 
-    run: Annotated[Path, Opt("run folder, made by fednnunet_plan", positional=True)]
+    run: Annotated[Path, Opt(positional=True)]
+    """run folder, made by fednnunet_plan"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Train, or go on with an interrupted training."""
+    """Train, or continue an interrupted training."""
     options = parse(Options, argv, prog="fednnunet_train", about=__doc__ or "")
     return run_command(lambda: _train(options))
 
@@ -63,7 +64,7 @@ def _train(options: Options) -> None:
 
 
 def show_scores(folder: Path, console: Console) -> None:
-    """Print the table of Dice per site for every model of a run folder."""
+    """Print a table of the Dice per site of each model in a run folder."""
     scores = records.read(TrainingScores, folder / SCORES)
     for note in scores.notes:
         console.print(note, markup=False)
@@ -76,9 +77,9 @@ def show_scores(folder: Path, console: Console) -> None:
     for label, model in zip(scores.labels, scores.models, strict=True):
         values = {site: sums.mean("dice") for site, sums in model.sites.items() if sums.cases}
         cells = [f"{values[site]:.3f}" if site in values else "-" for site in sites]
-        mean = f"{summarise(values, outside=scores.outside).mean:.3f}" if values else "-"
+        mean = f"{summarise(values, external=scores.external).mean:.3f}" if values else "-"
         kept = ", best rounds" if model.keep == "best" else ""
         table.add_row(f"{label} ({model.method}{kept})", *cells, mean)
     print_table(console, table)
-    if words := left_out(scores.outside, sites):
-        console.print(f"means over sites {words}", markup=False)
+    if without := left_out(scores.external, sites):
+        console.print(f"means over sites {without}", markup=False)

@@ -36,9 +36,9 @@ STYLE: Any = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoundPoint:
-    """One site in one round: mean training loss, and Dice on its training patches (0 to 1).
+    """One site in one round: mean training loss, and Dice on patches (0 to 1).
 
-    `phase` tells apart curves that are drawn with other lines, such as closing rounds.
+    Phases other than "", such as public rounds, are plotted with dotted lines.
     """
 
     round: int
@@ -69,7 +69,7 @@ def history_chart(points: Sequence[RoundPoint]) -> str:
 
 
 def dice_chart(models: Mapping[str, Mapping[str, float]]) -> str:
-    """A row for each site, a mark for each model's mean Dice; NaN is left out."""
+    """A row for each site with a marker for the mean Dice of each model; NaN is left out."""
     sites = sorted({site for values in models.values() for site in values})
     defined = [v for values in models.values() for v in values.values() if not math.isnan(v)]
     with matplotlib.rc_context(STYLE):
@@ -125,14 +125,14 @@ def _line(axes: Axes, points: Sequence[RoundPoint], name: str, colour: str, site
 
 
 def plain(axes: Axes) -> None:
-    """Take away what frames a chart without saying anything."""
+    """Hide the upper and right spines and the ticks."""
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
     axes.tick_params(length=0)
 
 
 def as_svg(figure: Figure) -> str:
-    """A figure as SVG text, the same for the same figure."""
+    """A figure as SVG text; equal figures give equal text."""
     stream = io.BytesIO()
     FigureCanvasSVG(figure).print_svg(stream, metadata={"Date": None, "Creator": None})
     return stream.getvalue().decode("utf-8")

@@ -18,15 +18,15 @@ _GOOD, _BAD, _NEUTRAL = "#2f855a", "#b83232", "#6b7280"
 
 
 def colour_of(index: int) -> str:
-    """The colour of the entry at that place, in every chart."""
+    """The colour of an entry by its index, the same in every chart."""
     return COLOURS[index % len(COLOURS)]
 
 
 def boxes_chart(found: Sequence[Entry]) -> str:
-    """A panel a site, a box an entry: Dice of its held-out cases, each case a dot.
+    """Box plots of the Dice of held-out cases: a panel per site, a box per entry, a dot per case.
 
-    Boxes run between the quartiles with the median within, whiskers to the farthest case within
-    1.5 times their length. Cases are averaged over seeds.
+    Boxes extend from the first to the third quartile, with a line at the median; whiskers extend to
+    the last case within 1.5 interquartile ranges. Cases are averaged over seeds.
     """
     sites = sorted({site for entry in found for site in entry.dice})
     columns = 2 if len(sites) > 1 else 1
@@ -76,7 +76,7 @@ def _boxes(axes: Axes, found: Sequence[Entry], site: str) -> None:
 
 
 def seeds_chart(found: Sequence[Entry]) -> str:
-    """A row an entry: the mean Dice over sites of every seed, and their mean as a larger mark."""
+    """A row per entry: the mean Dice over sites for each seed, and the mean over seeds."""
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(8.6, 0.6 + 0.27 * len(found)), layout="constrained")
         axes = figure.subplots()
@@ -94,7 +94,7 @@ def seeds_chart(found: Sequence[Entry]) -> str:
 
 
 def differences_chart(differences: Sequence[Difference]) -> str:
-    """A row a comparison: mean difference with its interval, and each seed's as a small mark."""
+    """A row per comparison: the mean difference with its interval, and that of each seed."""
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(8.6, 0.7 + 0.32 * len(differences)), layout="constrained")
         axes = figure.subplots()

@@ -1,4 +1,4 @@
-"""The page of a comparison: methods side by side, what may be said of them, and their pictures."""
+"""The HTML page of a comparison of methods: tables, charts and statistical tests."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from fednnunet.evaluation.page import svg_source, write_page
 from fednnunet.evaluation.report import best_models, left_out
 from fednnunet.evaluation.trials import Entry
 from fednnunet.evaluation.verdicts import (
-    FEWEST_SEEDS,
     MARGIN,
+    MIN_SEEDS,
     Difference,
     MethodCheck,
     compare,
@@ -23,7 +23,7 @@ from fednnunet.evaluation.verdicts import (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """All that the page shows; `reference` is the method that the others are held against."""
+    """The contents of the page; `reference` is the method that the others are compared with."""
 
     title: str
     entries: tuple[Entry, ...]
@@ -36,23 +36,26 @@ class Comparison:
 
 
 def comparison(
-    title: str, found: Sequence[Entry], *, reference: str, outside: Collection[str] = ()
+    title: str, found: Sequence[Entry], *, reference: str, external: Collection[str] = ()
 ) -> Comparison:
-    """Hold every method against `reference` and against "local"; `outside` are sites left out."""
+    """Compare each method with `reference` and with "local"; `external` sites did not train."""
     seeds = sorted({seed for entry in found for seed in entry.seeds})
-    judged = {key for entry in found for key in entry.cases}
-    sites = sorted({site for site, _ in judged})
+    evaluated = {key for entry in found for key in entry.cases}
+    sites = sorted({site for site, _ in evaluated})
     return Comparison(
         title=title,
         entries=tuple(found),
-        differences=compare(found, reference=reference, outside=outside),
-        checks=no_worse_than_local(found, outside=outside),
+        differences=compare(found, reference=reference, external=external),
+        checks=no_worse_than_local(found, external=external),
         reference=reference,
         facts=(
             ("methods", str(len({entry.method for entry in found}))),
             ("seeds", ", ".join(map(str, seeds))),
-            ("held-out cases", ", ".join(f"{s} {sum(k[0] == s for k in judged)}" for s in sites)),
-            ("sites left out of training", ", ".join(sorted(outside)) or "none"),
+            (
+                "held-out cases",
+                ", ".join(f"{s} {sum(k[0] == s for k in evaluated)}" for s in sites),
+            ),
+            ("external sites (no training)", ", ".join(sorted(external)) or "none"),
         ),
         notes=(
             "This page is for one machine. It compares scores of single cases and names cases, "
@@ -62,27 +65,27 @@ def comparison(
 
 
 def write_comparison(path: Path, page: Comparison) -> None:
-    """Write the page to `path`, atomically. It refers to nothing outside itself."""
+    """Write the page to `path`, atomically, as a single file."""
     sites = sorted({site for entry in page.entries for site in entry.dice})
-    outside = {site for entry in page.entries for site in entry.outside}
+    external = {site for entry in page.entries for site in entry.external}
     write_page(
         path,
         "compare.html.j2",
         page=page,
         sites=sites,
-        left_out=left_out(outside, sites),
+        left_out=left_out(external, sites),
         summaries={entry.name: entry.summary for entry in page.entries},
         best=best_models({entry.name: entry.dice for entry in page.entries}),
-        fewest_seeds=FEWEST_SEEDS,
+        min_seeds=MIN_SEEDS,
         reference_s=seconds_of(page.entries, page.reference),
         boxes=svg_source(boxes_chart(page.entries)),
         seeds=svg_source(seeds_chart(page.entries)),
-        steps=svg_source(differences_chart(page.differences)) if page.differences else "",
+        differences=svg_source(differences_chart(page.differences)) if page.differences else "",
     )
 
 
-def verdicts_in_words(page: Comparison) -> str:
-    """Markdown: a line a comparison, and whether any site is worse off; empty without any."""
+def verdicts_as_markdown(page: Comparison) -> str:
+    """A table of all comparisons, and whether any site is worse than "local"; may be empty."""
     lines = []
     if page.differences:
         lines += ["", "| compared | sites | difference in Dice of a case | p (Holm) | verdict |"]
@@ -98,6 +101,6 @@ def verdicts_in_words(page: Comparison) -> str:
         )
         lines.append("| " + " | ".join(cells) + " |")
     if page.checks:
-        lines += ["", f"Any site worse off than alone, by more than {page.margin}?"]
+        lines += ["", f"Is any site worse than with local training, by more than {page.margin}?"]
         lines += [f"{check.method}: {check.verdict}" for check in page.checks]
     return "\n".join(lines) + "\n" if lines else ""

@@ -1,4 +1,4 @@
-"""A comparison as files: a Markdown table, rows for other programs, and every case's scores."""
+"""A comparison as files: a Markdown table, JSON and CSV for other programs, scores per case."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _COLUMNS = ("method", "model", "seed", "site", "cases", "dice", "hd95_mm", "wors
 
 
 def markdown(found: Sequence[Entry], *, reference: str) -> str:
-    """A line a method and model, means over seeds; times as ratios to the method `reference`."""
+    """A line per method and model with means over seeds; times relative to `reference`."""
     sites = sorted({site for entry in found for site in entry.dice})
     head = ["method", "model", *sites, "mean of sites", "over seeds ±", "spread of sites"]
     head += ["worst site", "worst case", "MiB sent", f"time / {reference}'s"]
@@ -32,8 +32,8 @@ def markdown(found: Sequence[Entry], *, reference: str) -> str:
     longest = max((entry.seconds for entry in found), default=0.0)
     listed = ", ".join(f"{site} {count}" for site, count in counts.items())
     lines += ["", f"Held-out cases: {listed}. Seeds: {seeds}. Longest training: {longest:.0f} s."]
-    words = left_out({site for entry in found for site in entry.outside}, sites)
-    lines[-1] += f" Means over sites, spread and worst site {words}." if words else ""
+    without = left_out({site for entry in found for site in entry.external}, sites)
+    lines[-1] += f" Means over sites, spread and worst site {without}." if without else ""
     return "\n".join(lines) + "\n"
 
 
@@ -44,7 +44,7 @@ def seconds_of(found: Sequence[Entry], method: str) -> float:
 
 
 def write_rows(trials: Sequence[Trial], folder: Path) -> None:
-    """Write `rows.json` (a row a trial), `rows.csv` (a row a trial and site) and `cases.csv`."""
+    """Write `rows.json` (a row per trial), `rows.csv` (per trial and site) and `cases.csv`."""
     records.write({"rows": [_row(trial) for trial in trials]}, folder / "rows.json")
     site_rows = [row for trial in trials for row in _site_rows(trial)]
     _write_csv(folder / "rows.csv", _COLUMNS, site_rows)

@@ -1,4 +1,4 @@
-"""What each site contributes to the common model, as one file that a report can read."""
+"""The estimated contribution of each site to the global model, as a file for the report."""
 
 from __future__ import annotations
 
@@ -6,32 +6,31 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 CONTRIBUTION = "contribution.json"
-_LEAST = 1e-3
+_MIN_SHARE = 1e-3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoundContribution:
-    """A site in one joint round.
-
-    `apart` is 1 - cosine between its change and the mean change of the others, from 0 (the same
-    way) to 2 (the opposite way). `missing` is 1 - Dice, on its training cases, of a model that the
-    others made without it; it is asked in the last joint round only.
-    """
+    """Measurements of a site in one joint round."""
 
     divergence: float
+    """1 - cosine between the site's update and the mean update of the other sites: from 0 (same
+    direction) to 2 (opposite direction)."""
     dice_loss: float | None = None
+    """1 - Dice, on the site's training cases, of the model merged without the site. Measured in
+    the last joint round only."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SiteContribution:
-    """A site over all joint rounds: mean `apart`, last `missing`, and its estimated `share`.
-
-    The shares of all sites sum to 1.
-    """
+    """The estimate for one site over all joint rounds."""
 
     divergence: float
+    """Mean divergence over the rounds in which the site took part."""
     dice_loss: float | None
+    """Dice loss of the last joint round."""
     share: float
+    """Estimated contribution; the shares of all sites sum to 1."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,15 +41,16 @@ class Contributions:
 
 
 def estimate(rounds: Iterable[Mapping[str, RoundContribution]]) -> Contributions:
-    """FedCE's estimate from what was measured in each joint round.
+    """FedCE's estimate of contributions from the measurements of all joint rounds.
 
     Jiang et al., "Fair Federated Medical Image Segmentation via Client Contribution Estimation",
-    CVPR 2023: a site gives the others what they lack, so it counts by how far its gradients point
-    apart from theirs, a mean over rounds, and by how badly a model made without it does on its
-    cases. Each part is normalised over the sites (0.001 at least), the two are added and normalised
-    again; where a site was not asked for the second, the first stands alone. The paper measures the
-    second in every round and weights the mean of the replies by the estimate; here it is measured
-    once, and nothing depends on it. Noise points apart too: a high share is a reason to look.
+    CVPR 2023. A site contributes what the others lack. Its share has two parts: the divergence of
+    its gradients from those of the others, averaged over rounds, and the Dice loss on its cases of
+    a model trained without it. Each part is normalised over the sites (at least 0.001 each); the
+    parts are added and normalised again. If the Dice loss of a site is missing, only the divergence
+    is used. The paper measures the Dice loss in every round and weights the aggregation with the
+    estimate; here it is measured once, for the report only. Noisy data diverge as well, so a high
+    share should be checked.
     """
     divergence: dict[str, list[float]] = {}
     dice_loss: dict[str, float] = {}
@@ -72,8 +72,8 @@ def estimate(rounds: Iterable[Mapping[str, RoundContribution]]) -> Contributions
 
 
 def _shares(values: Mapping[str, float]) -> dict[str, float]:
-    """Values as shares of their sum, with a least one each."""
+    """Values as shares of their sum, each at least `_MIN_SHARE`."""
     total = sum(values.values())
-    shares = {s: max(v / total if total > 0 else 1.0, _LEAST) for s, v in values.items()}
+    shares = {s: max(v / total if total > 0 else 1.0, _MIN_SHARE) for s, v in values.items()}
     whole = sum(shares.values())
     return {site: share / whole for site, share in shares.items()}

@@ -27,11 +27,11 @@ class Pair:
 
 
 def pair_cases(predictions: Path, references: Path, *, partial: bool = False) -> tuple[Pair, ...]:
-    """Match label maps by name; the formats may differ.
+    """Match label maps by name; their formats may differ.
 
-    A reference without prediction is a fault, since leaving it out would flatter the result,
-    unless `partial`. Predictions without reference count as faults only if nothing matches, so
-    that the masks of several sites may lie in one folder.
+    A reference without a prediction is a fault unless `partial`, since the mean would be too high
+    without it. Predictions without a reference are ignored unless nothing matches, so that one
+    folder may hold the masks of several sites.
     """
     ours, theirs = _masks(predictions), _masks(references)
     common = sorted(ours.keys() & theirs.keys())
@@ -46,7 +46,7 @@ def pair_cases(predictions: Path, references: Path, *, partial: bool = False) ->
         InputError(
             f"case {name} has a reference and no prediction",
             where=str(predictions),
-            mend="predict it, or say --partial to score only what was predicted",
+            mend="predict the case, or use --partial to score only predicted cases",
         )
         for name in missing
     ]
@@ -57,7 +57,7 @@ def pair_cases(predictions: Path, references: Path, *, partial: bool = False) ->
 def score_pairs(
     pairs: Sequence[Pair], task: Task, *, progress: Progress | None = None
 ) -> tuple[CaseScores, ...]:
-    """Score every pair; all files that cannot be scored are reported in one error."""
+    """Score every pair; the faults of all pairs are raised together."""
     scores, faults = [], []
     for count, pair in enumerate(pairs):
         if progress:
@@ -82,7 +82,9 @@ def read_task(path: Path) -> Task:
         return _task(str(header.get("name", path.parent.name)), dict(channels), named)
     except OSError:
         raise InputError(
-            f"{path.name} is missing", where=str(path), mend="name a dataset.json with --task"
+            f"{path.name} is missing",
+            where=str(path),
+            mend="give the path of a dataset.json with --task",
         ) from None
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(
@@ -115,7 +117,7 @@ def _score(pair: Pair, task: Task) -> CaseScores:
         raise DataError(
             f"{difference} of the prediction differs from the reference's",
             where=f"case {pair.case}, {pair.predicted}",
-            mend="compare masks on the grid of one image",
+            mend="predict on the image that the reference was made for",
         )
     for volume, path in ((predicted, pair.predicted), (reference, pair.reference)):
         unknown = sorted(set(np.unique(volume.array).tolist()) - set(task.values))
@@ -124,7 +126,7 @@ def _score(pair: Pair, task: Task) -> CaseScores:
                 f"label {', '.join(map(str, unknown))} is not one of the task's labels "
                 f"{', '.join(map(str, task.values))}",
                 where=f"case {pair.case}, {path}",
-                mend="correct the mask, or name the right labels with --task",
+                mend="correct the mask, or give the right labels with --task",
             )
     return score_mask(
         predicted.array[0], reference.array[0], reference.spacing_mm, task, case=pair.case
@@ -133,6 +135,10 @@ def _score(pair: Pair, task: Task) -> CaseScores:
 
 def _masks(folder: Path) -> dict[str, Path]:
     if not folder.is_dir():
-        raise InputError(f"the folder {folder} is missing", where=str(folder), mend="correct it")
+        raise InputError(
+            f"the folder {folder} is missing",
+            where=str(folder),
+            mend="correct the path of the folder",
+        )
     paths = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
     return {p.name[: -len(e)]: p for p in paths if (e := io.ending(p)) is not None}

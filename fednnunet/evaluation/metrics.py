@@ -1,4 +1,4 @@
-"""How well one mask agrees with another: overlap and distance between surfaces."""
+"""Segmentation metrics of one case: overlap and surface distances."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _CROSS = ndimage.generate_binary_structure(3, 1)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TargetScore:
-    """Agreement on one label or region of one case; NaN where a metric has no meaning.
+    """Metrics for one label or region of one case; NaN if a metric is not defined.
 
-    `dice` and `iou` are NaN if the target is empty in both masks and 0 if in one, as nnU-Net
-    counts them. The distances are NaN if either mask is empty: see `missed` and `invented`.
+    `dice` and `iou` are NaN if the target is empty in both masks, and 0 if it is empty in one, as
+    in nnU-Net. The distances are NaN if the target is empty in either mask.
     """
 
     dice: float
@@ -33,13 +33,13 @@ class TargetScore:
     predicted_vox: int
 
     @property
-    def missed(self) -> bool:
-        """The target is in the reference, and nothing of it was predicted."""
+    def is_false_negative(self) -> bool:
+        """Whether the reference has the target, and nothing of it was predicted."""
         return self.reference_vox > 0 and self.predicted_vox == 0
 
     @property
-    def invented(self) -> bool:
-        """The target was predicted, and the reference has none of it."""
+    def is_false_positive(self) -> bool:
+        """Whether the target was predicted, and the reference does not have it."""
         return self.reference_vox == 0 and self.predicted_vox > 0
 
 
@@ -52,7 +52,7 @@ class CaseScores:
 
     @property
     def dice(self) -> float:
-        """Mean Dice over the targets that have one; NaN if none has."""
+        """Mean Dice over the targets for which it is defined; NaN if there are none."""
         values = [s.dice for s in self.targets.values() if not math.isnan(s.dice)]
         return sum(values) / len(values) if values else math.nan
 
@@ -67,14 +67,14 @@ def score_mask(
 ) -> CaseScores:
     """Score a label map (z, y, x) against its reference on the same grid.
 
-    Voxels that the reference marks with the task's ignore value belong to no target in either
-    mask. Raises DataError if the shapes differ.
+    Voxels with the task's ignore value in the reference are left out in both masks. Raises
+    DataError if the shapes differ.
     """
     if predicted.shape != reference.shape or predicted.ndim != 3:
         raise DataError(
             f"prediction has shape {list(predicted.shape)}, reference {list(reference.shape)}",
             where=case,
-            mend="both must be on the grid (z, y, x) of the same image",
+            mend="give two masks on the grid (z, y, x) of the same image",
         )
     kept = None if task.ignore is None else reference != task.ignore
     targets = {}
@@ -85,7 +85,7 @@ def score_mask(
 
 
 def target_values(task: Task) -> dict[str, tuple[int, ...]]:
-    """The label values that each target unites."""
+    """The label values of each target."""
     if task.regions:
         return dict(task.regions)
     return {name: (value,) for value, name in enumerate(task.labels) if value}
@@ -112,13 +112,13 @@ def score_target(
 def surface_distances_mm(
     predicted: np.ndarray, reference: np.ndarray, spacing_mm: tuple[float, float, float]
 ) -> np.ndarray:
-    """From every surface voxel of either mask to the nearest of the other, in one vector, in mm.
+    """Distances in mm from each surface voxel of either mask to the nearest one of the other.
 
-    A surface voxel is one of the mask's that has a face neighbour outside the mask; outside the
-    image is outside the mask. Distances run between voxel centres. The vector pools both
-    directions, so its 95th percentile is HD95 and its mean ASSD, as MedPy defines HD95. Empty if
-    either mask is. Nearest points come from a tree over the surface, exact at any anisotropy, so
-    memory follows the surface and not the volume.
+    A surface voxel is a voxel of the mask with a face neighbour that is not in the mask or not in
+    the image. Distances are between voxel centres. The vector holds both directions, so that its
+    95th percentile is HD95 as defined by MedPy, and its mean is ASSD. It is empty if either mask
+    is. Nearest neighbours come from a k-d tree, which is exact for anisotropic voxels and needs
+    memory in proportion to the surface only.
     """
     box = _union_box(predicted, reference)
     if box is None:
@@ -149,6 +149,6 @@ def _union_box(first: np.ndarray, second: np.ndarray) -> tuple[slice, ...] | Non
 
 
 def _surface_mm(mask: np.ndarray, spacing_mm: tuple[float, float, float]) -> np.ndarray:
-    """Surface voxel centres (n, 3) in mm. Beyond the array nothing belongs to the mask."""
+    """Surface voxel centres (n, 3) in mm. Voxels beyond the array are not in the mask."""
     inner = ndimage.binary_erosion(mask, _CROSS, border_value=0)
     return np.argwhere(mask & ~inner) * np.asarray(spacing_mm, dtype=np.float64)

@@ -1,4 +1,4 @@
-"""Pages of HTML that need nothing but themselves."""
+"""Self-contained HTML pages."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from fednnunet.files import write_text
 def write_page(path: Path, template: str, **values: object) -> None:
     """Fill a template of this package and write it to `path`, atomically.
 
-    Templates show numbers by the filters `number(digits)`, `signed(digits)` and `chance`, NaN as
-    "n/a".
+    Templates format numbers with the filters `number(digits)`, `signed(digits)` and `p_value`; NaN
+    is shown as "n/a".
     """
     environment = Environment(
         loader=PackageLoader("fednnunet.evaluation", "."),
@@ -26,27 +26,27 @@ def write_page(path: Path, template: str, **values: object) -> None:
     )
     environment.filters["number"] = number
     environment.filters["signed"] = signed
-    environment.filters["chance"] = chance
+    environment.filters["p_value"] = p_value
     write_text(path, environment.get_template(template).render(**values))
 
 
 def svg_source(text: str) -> str:
-    """SVG text as the source of an image in the page itself."""
+    """SVG text as a data URL for an image in the page."""
     return _source("svg+xml", text.encode())
 
 
 def png_source(content: bytes) -> str:
-    """A PNG's bytes as the source of an image in the page itself."""
+    """A PNG's bytes as a data URL for an image in the page."""
     return _source("png", content)
 
 
 def number(value: float, digits: int = 3) -> str:
-    """With so many decimals, as people read it."""
+    """A number with `digits` decimals."""
     return "n/a" if math.isnan(value) else f"{value:.{digits}f}"
 
 
 def signed(value: float, digits: int = 3) -> str:
-    """With its sign, a true minus, and none for what rounds to zero."""
+    """A number with its sign (a typographic minus); without sign if it rounds to zero."""
     if math.isnan(value):
         return "n/a"
     text = f"{abs(value):.{digits}f}"
@@ -55,8 +55,8 @@ def signed(value: float, digits: int = 3) -> str:
     return ("+" if value > 0 else "\N{MINUS SIGN}") + text
 
 
-def chance(p: float) -> str:
-    """A p-value to three decimals, never a bare zero."""
+def p_value(p: float) -> str:
+    """A p-value with three decimals, or "< 0.001"."""
     return "< 0.001" if p < 0.0005 else number(p)
 
 

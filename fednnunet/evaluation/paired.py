@@ -1,4 +1,4 @@
-"""Statistics of paired differences, as pure functions of numbers.
+"""Statistics of paired differences.
 
 `signed_rank` is Wilcoxon, "Individual comparisons by ranking methods", Biometrics Bulletin 1, 1945;
 `holm` is Holm, "A simple sequentially rejective multiple test procedure", Scandinavian Journal of
@@ -21,11 +21,11 @@ RESAMPLES = 10_000
 
 
 def signed_rank(differences: Sequence[float], *, alternative: Alternative = "two-sided") -> float:
-    """The p-value of Wilcoxon's signed-rank test that differences lie evenly around 0.
+    """The p-value of Wilcoxon's signed-rank test of differences symmetric about 0.
 
-    "greater" is the one-sided test that they lie above. Zeros say nothing and are dropped; without
-    any other the value is 1. Up to `EXACT` differences all signs are counted, equal sizes sharing
-    their ranks; for more the normal approximation is taken. Raises ValueError for NaN.
+    The alternative "greater" is that they are above 0. Zeros are dropped; without other values the
+    result is 1. Up to `EXACT` differences the exact distribution is used, with mid-ranks for ties;
+    beyond, the normal approximation. Raises ValueError for NaN.
     """
     values = np.asarray(differences, dtype=np.float64)
     if np.isnan(values).any():
@@ -37,30 +37,31 @@ def signed_rank(differences: Sequence[float], *, alternative: Alternative = "two
         test = stats.wilcoxon(values, alternative=alternative, method="asymptotic")
         return float(test.pvalue)
     ranks = np.rint(2 * stats.rankdata(np.abs(values))).astype(int)  # doubled: whole with ties
-    chances = _sum_of_drawn(ranks)
-    seen = int(ranks[values > 0].sum())
-    above, below = float(chances[seen:].sum()), float(chances[: seen + 1].sum())
+    probability = _rank_sum_distribution(ranks)
+    observed = int(ranks[values > 0].sum())
+    above = float(probability[observed:].sum())
+    below = float(probability[: observed + 1].sum())
     one_sided = {"greater": above, "less": below}
     return min(1.0, one_sided.get(alternative, 2 * min(above, below)))
 
 
-def _sum_of_drawn(ranks: np.ndarray) -> np.ndarray:
-    """The chance of every sum of `ranks` (whole numbers) where each is in by a fair coin."""
-    chances = np.zeros(int(ranks.sum()) + 1)
-    chances[0] = 1.0
+def _rank_sum_distribution(ranks: np.ndarray) -> np.ndarray:
+    """Probability of each sum if each of `ranks` (integers) is included with probability 1/2."""
+    probability = np.zeros(int(ranks.sum()) + 1)
+    probability[0] = 1.0
     for rank in ranks:
-        chances[rank:] += chances[:-rank].copy()
-        chances /= 2
-    return chances
+        probability[rank:] += probability[:-rank].copy()
+        probability /= 2
+    return probability
 
 
 def smallest_p(count: int, *, alternative: Alternative = "two-sided") -> float:
-    """The least p-value that `signed_rank` can give for so many differences: all of one sign."""
+    """The smallest p-value that `signed_rank` can give for `count` differences: all of one sign."""
     return min(1.0, 0.5**count * (2 if alternative == "two-sided" else 1))
 
 
 def holm(p_values: Sequence[float]) -> tuple[float, ...]:
-    """The p-values corrected for their number, in the same order: at most 1, none made smaller."""
+    """P-values with Holm's correction for multiple tests, in the same order."""
     order = sorted(range(len(p_values)), key=lambda index: p_values[index])
     corrected = [1.0] * len(p_values)
     highest = 0.0
@@ -77,10 +78,10 @@ def bootstrap_interval(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> tuple[float, float]:
-    """Interval of the mean over all values, by drawing anew from them with replacement.
+    """Bootstrap interval of the mean over all values.
 
-    Each stratum (a site's cases) is drawn from by itself, so the sizes of the sites stay. NaN for
-    both ends without any value.
+    Each stratum (the cases of a site) is resampled separately, so that the number of cases per site
+    is kept. Without values, both ends are NaN.
     """
     parts = [np.asarray(part, dtype=np.float64) for part in strata if len(part)]
     count = sum(part.size for part in parts)

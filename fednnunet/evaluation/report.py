@@ -30,7 +30,7 @@ class Report:
     `facts` are pairs of a word and its value for the head of the page (method, rounds, cases);
     `notes` are warnings that a reader must see first. `models` maps a model's name ("local",
     "global", "personal"), in the order of the columns, to its scores at each site. `detailed`
-    names the model whose scores are shown per target (the last, if empty). The sites `outside`
+    names the model whose scores are shown per target (the last, if empty). The `external` sites
     did not train, so no mean over sites counts them. `graph` holds the similarity of the sites'
     updates, `contributions` an estimate of what each site contributed, where these were measured.
     """
@@ -43,7 +43,7 @@ class Report:
     history: tuple[RoundPoint, ...] = ()
     models: dict[str, dict[str, SiteScores]] = field(default_factory=dict)
     detailed: str = ""
-    outside: frozenset[str] = frozenset()
+    external: frozenset[str] = frozenset()
     graph: SiteGraph | None = None
     contributions: Contributions | None = None
 
@@ -58,13 +58,13 @@ class ModelSummary:
     worst_site: str
 
 
-def summarise(dice: Mapping[str, float], *, outside: Collection[str] = ()) -> ModelSummary:
+def summarise(dice: Mapping[str, float], *, external: Collection[str] = ()) -> ModelSummary:
     """Summarise a model's mean foreground Dice per site; sites where it is NaN do not count.
 
-    Nor do those `outside`, which judge global models alone, unless there is no other.
+    Nor do those `external`, which judge global models alone, unless there is no other.
     """
     judged = {site: value for site, value in dice.items() if not math.isnan(value)}
-    defined = _inside(judged, outside)
+    defined = _inside(judged, external)
     if not defined:
         return ModelSummary(mean=math.nan, spread=math.nan, worst=math.nan, worst_site="")
     mean = sum(defined.values()) / len(defined)
@@ -74,14 +74,14 @@ def summarise(dice: Mapping[str, float], *, outside: Collection[str] = ()) -> Mo
     return ModelSummary(mean=mean, spread=spread, worst=defined[worst_site], worst_site=worst_site)
 
 
-def _inside(judged: dict[str, V], outside: Collection[str]) -> dict[str, V]:
+def _inside(judged: dict[str, V], external: Collection[str]) -> dict[str, V]:
     """What is judged at the sites that train, or else all of it."""
-    return {site: value for site, value in judged.items() if site not in outside} or judged
+    return {site: value for site, value in judged.items() if site not in external} or judged
 
 
-def left_out(outside: Collection[str], sites: Collection[str]) -> str:
+def left_out(external: Collection[str], sites: Collection[str]) -> str:
     """What a table of `sites` says of its means: "leave out ..."; empty where all sites train."""
-    names = ", ".join(sorted(set(outside) & set(sites)))
+    names = ", ".join(sorted(set(external) & set(sites)))
     if not names:
         return ""
     return f"leave out {names}, which did not train, unless a model is judged nowhere else"
@@ -108,12 +108,12 @@ def write_report(path: Path, report: Report) -> None:
         report=report,
         configuration=report.plan.configuration(report.configuration),
         dice=dice,
-        summaries={m: summarise(values, outside=report.outside) for m, values in dice.items()},
+        summaries={m: summarise(values, external=report.external) for m, values in dice.items()},
         sites=sites,
-        left_out=left_out(report.outside, sites),
+        left_out=left_out(report.external, sites),
         best=best_models(dice),
         cases=cases,
-        counted=sum(_inside({s: n for s, n in cases.items() if n}, report.outside).values()),
+        counted=sum(_inside({s: n for s, n in cases.items() if n}, report.external).values()),
         detailed=detailed,
         details=report.models.get(detailed, {}),
         metrics=METRICS,

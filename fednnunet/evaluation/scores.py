@@ -1,4 +1,4 @@
-"""Scores of a site as sums, so that sites can share them without sharing a case's score."""
+"""Scores of a site as sums over cases, which can be shared without the score of any case."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ import numpy as np
 from fednnunet.errors import ReplyError
 from fednnunet.evaluation.metrics import METRICS, CaseScores, TargetScore
 
-# Addends are rounded to these steps, far below any metric's own precision, so that float64 sums
-# are exact and therefore do not depend on the order of cases or sites.
+# Values are rounded to multiples of these steps, which are far below the precision of any metric.
+# Sums in float64 are then exact and do not depend on the order of cases or sites.
 _STEP = 2.0**-30
 _SQUARE_STEP = 2.0**-20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetricSum:
-    """Count, sum and sum of squares of one metric over the cases where it is defined."""
+    """Count, sum and sum of squares of one metric over the cases for which it is defined."""
 
     count: int = 0
     total: float = 0.0
@@ -42,7 +42,7 @@ class MetricSum:
 
     @property
     def mean(self) -> float:
-        """Mean over cases; NaN without any."""
+        """Mean over cases; NaN without cases."""
         return self.total / self.count if self.count else math.nan
 
     @property
@@ -56,25 +56,34 @@ class MetricSum:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TargetSums:
-    """Sums of every metric for one target, and how often it was missed or invented."""
+    """Sums of every metric for one target, over cases."""
 
     dice: MetricSum = MetricSum()
     iou: MetricSum = MetricSum()
     hd95_mm: MetricSum = MetricSum()
     assd_mm: MetricSum = MetricSum()
-    missed: int = 0
-    invented: int = 0
+    false_negatives: int = 0
+    """Cases that have the target, with nothing of it predicted."""
+    false_positives: int = 0
+    """Cases without the target, with something of it predicted."""
 
     @classmethod
     def of(cls, score: TargetScore) -> TargetSums:
         """The sums of one case."""
         sums = {name: MetricSum.of(getattr(score, name)) for name in METRICS}
-        return cls(**sums, missed=int(score.missed), invented=int(score.invented))
+        return cls(
+            **sums,
+            false_negatives=int(score.is_false_negative),
+            false_positives=int(score.is_false_positive),
+        )
 
     def __add__(self, other: TargetSums) -> TargetSums:
         sums = {name: getattr(self, name) + getattr(other, name) for name in METRICS}
-        missed, invented = self.missed + other.missed, self.invented + other.invented
-        return TargetSums(**sums, missed=missed, invented=invented)
+        return TargetSums(
+            **sums,
+            false_negatives=self.false_negatives + other.false_negatives,
+            false_positives=self.false_positives + other.false_positives,
+        )
 
 
 _TARGET_NUMBERS = 3 * len(METRICS) + 2
@@ -82,14 +91,14 @@ _TARGET_NUMBERS = 3 * len(METRICS) + 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SiteScores:
-    """What may be said of a set of cases: per target the sums over them. Merges by `+`."""
+    """The scores of a set of cases: sums for each target. They merge by `+`."""
 
     cases: int = 0
     targets: dict[str, TargetSums] = field(default_factory=dict)
 
     @classmethod
     def empty(cls, targets: Sequence[str]) -> SiteScores:
-        """No case yet, of a task with these targets."""
+        """The scores of no cases, for a task with these targets."""
         return cls(cases=0, targets={name: TargetSums() for name in targets})
 
     @classmethod
@@ -106,15 +115,15 @@ class SiteScores:
             raise ReplyError(
                 f"scores of {list(self.targets)} cannot be added to scores of "
                 f"{list(other.targets)}",
-                mend="evaluate all sites on the same task",
+                mend="evaluate all sites with the same task",
             )
         sums = {name: self.targets[name] + other.targets[name] for name in self.targets}
         return SiteScores(cases=self.cases + other.cases, targets=sums)
 
     def mean(self, metric: str = "dice", target: str | None = None) -> float:
-        """Mean over cases of one target; without `target` the plain mean over targets.
+        """Mean over cases of one target; without `target`, the mean over targets.
 
-        Targets without any defined value do not count (nnU-Net's `foreground_mean`).
+        Targets without a defined value do not count (nnU-Net's `foreground_mean`).
         """
         names = self.targets if target is None else (target,)
         means = [getattr(self.targets[name], metric).mean for name in names]
@@ -122,13 +131,17 @@ class SiteScores:
         return sum(defined) / len(defined) if defined else math.nan
 
     def of_at_least(self, cases: int) -> SiteScores:
-        """These scores without any sum over fewer cases: with too few, nothing is left of them."""
+        """These scores without sums over fewer than `cases` cases; empty if there are too few."""
         if self.cases < cases:
             return SiteScores.empty(tuple(self.targets))
         kept = {}
         for name, sums in self.targets.items():
             metrics = {metric: _of_at_least(getattr(sums, metric), cases) for metric in METRICS}
-            kept[name] = TargetSums(**metrics, missed=sums.missed, invented=sums.invented)
+            kept[name] = TargetSums(
+                **metrics,
+                false_negatives=sums.false_negatives,
+                false_positives=sums.false_positives,
+            )
         return replace(self, targets=kept)
 
     def to_vector(self) -> np.ndarray:
@@ -138,18 +151,18 @@ class SiteScores:
             for name in METRICS:
                 metric: MetricSum = getattr(sums, name)
                 numbers += [metric.count, metric.total, metric.squares]
-            numbers += [sums.missed, sums.invented]
+            numbers += [sums.false_negatives, sums.false_positives]
         return np.asarray(numbers, dtype=np.float64)
 
     @classmethod
     def from_vector(cls, targets: Sequence[str], vector: np.ndarray) -> SiteScores:
-        """Back from `to_vector`; raises ReplyError if it cannot be such a vector."""
+        """The inverse of `to_vector`; raises ReplyError for an invalid vector."""
         wanted = 1 + _TARGET_NUMBERS * len(targets)
         if vector.shape != (wanted,) or not np.isfinite(vector).all() or (vector < 0).any():
             raise ReplyError(
                 f"scores must be {wanted} finite numbers of at least 0",
                 where=f"a vector of shape {list(vector.shape)}",
-                mend="evaluate with the same version and task at every site",
+                mend="use the same version of the program and the same task at every site",
             )
         rows = np.asarray(vector[1:]).reshape(len(targets), _TARGET_NUMBERS)
         sums = {name: _target_sums(row) for name, row in zip(targets, rows, strict=True)}
@@ -161,7 +174,8 @@ def _target_sums(row: np.ndarray) -> TargetSums:
     for i, name in enumerate(METRICS):
         count, total, squares = (float(value) for value in row[3 * i : 3 * i + 3])
         metrics[name] = MetricSum(count=round(count), total=total, squares=squares)
-    return TargetSums(**metrics, missed=round(float(row[-2])), invented=round(float(row[-1])))
+    false_negatives, false_positives = (round(float(value)) for value in row[-2:])
+    return TargetSums(**metrics, false_negatives=false_negatives, false_positives=false_positives)
 
 
 def _of_at_least(metric: MetricSum, cases: int) -> MetricSum:

@@ -1,4 +1,4 @@
-"""Sites that learn alike as a graph, and its picture."""
+"""The graph of sites with similar updates, and its chart."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ GRAPH = "graph.json"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SiteEdge:
-    """How alike two sites change the model: the cosine of their updates, above 0 and up to 1."""
+    """The similarity of two sites: the cosine of their updates, above 0 and at most 1."""
 
     one: str
     other: str
@@ -26,7 +26,7 @@ class SiteEdge:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SiteGraph:
-    """The sites after `round` rounds; two whose updates do not point one way have no edge."""
+    """The similarities after `round` rounds; sites with a cosine of 0 or less have no edge."""
 
     round: int
     sites: tuple[str, ...]
@@ -75,5 +75,5 @@ def _draw_edge(axes: Axes, edge: SiteEdge, places: Mapping[str, Sequence[float]]
     width = 0.5 + 7 * edge.similarity
     axes.plot([x1, x2], [y1, y2], color=COLOURS[0], alpha=0.45, zorder=1, linewidth=width)
     middle = ((x1 + x2) / 2, (y1 + y2) / 2)
-    words = f"{edge.similarity:.2f}"
-    axes.annotate(words, middle, fontsize=7, ha="center", va="center", color=INK)
+    text = f"{edge.similarity:.2f}"
+    axes.annotate(text, middle, fontsize=7, ha="center", va="center", color=INK)

@@ -20,7 +20,7 @@ from fednnunet.files import write_text
 
 
 def write_cases_csv(path: Path, scores: Mapping[str, Sequence[CaseScores]]) -> None:
-    """One line per site, case and target; a metric without meaning is left empty."""
+    """One line per site, case and target; a metric that is not defined is left empty."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["site", "case", "target", *METRICS, "reference_vox", "predicted_vox"])
@@ -44,7 +44,7 @@ def read_cases_csv(path: Path) -> dict[str, tuple[CaseScores, ...]]:
         raise InputError(
             f"{path.name} is no table of scores: {error}",
             where=str(path),
-            mend="evaluate again",
+            mend="delete the file and evaluate again",
         ) from None
     found: dict[str, tuple[CaseScores, ...]] = {}
     for (site, case), targets in cases.items():
@@ -55,7 +55,7 @@ def read_cases_csv(path: Path) -> dict[str, tuple[CaseScores, ...]]:
 def write_scores_json(
     path: Path, targets: Sequence[str], scores: Mapping[str, Sequence[CaseScores]]
 ) -> None:
-    """Per case, per site and over all; see `summary` for the latter two. NaN becomes null."""
+    """Scores per case, per site and over all cases (see `summary`), as JSON. NaN becomes null."""
     sites = {site: SiteScores.of(targets, scores[site]) for site in sorted(scores)}
     cases = {
         site: {case.case: _finite(records.encode(case.targets)) for case in scores[site]}
@@ -65,10 +65,10 @@ def write_scores_json(
 
 
 def summary(targets: Sequence[str], sites: Mapping[str, SiteScores]) -> dict[str, Any]:
-    """Means and spreads, JSON-ready: per site, over all cases, and as the plain mean of sites.
+    """Means and standard deviations for JSON: per site, over all cases, and the mean of sites.
 
-    `foreground_mean` is the mean over targets of the mean over cases; `mean_of_sites` gives each
-    site the same weight, `all_cases` each case.
+    `foreground_mean` is the mean over targets of the mean over cases. `mean_of_sites` gives each
+    site the same weight, `all_cases` gives each case the same weight.
     """
     pooled = SiteScores.empty(targets)
     for name in sorted(sites):
@@ -89,7 +89,7 @@ def scores_table(targets: Sequence[str], sites: Mapping[str, SiteScores]) -> Tab
     table = Table(title="Scores, mean over cases", title_justify="left", box=SIMPLE_HEAD)
     table.add_column("site", no_wrap=True)
     table.add_column("target", no_wrap=True)
-    for heading in ("cases", "Dice", "std", "IoU", "HD95 mm", "ASSD mm", "missed", "invented"):
+    for heading in ("cases", "Dice", "std", "IoU", "HD95 mm", "ASSD mm", "FN cases", "FP cases"):
         table.add_column(heading, justify="right")
     for name in sorted(sites):
         site = sites[name]
@@ -109,7 +109,7 @@ def scores_table(targets: Sequence[str], sites: Mapping[str, SiteScores]) -> Tab
 def _target_cells(sums: TargetSums, cases: int) -> list[str]:
     dice, iou, hd95, assd = (getattr(sums, metric) for metric in METRICS)
     overlap = [_show(dice.mean, 3), _show(dice.std, 3), _show(iou.mean, 3)]
-    counts = [str(sums.missed or ""), str(sums.invented or "")]
+    counts = [str(sums.false_negatives or ""), str(sums.false_positives or "")]
     return [str(cases), *overlap, _show(hd95.mean, 2), _show(assd.mean, 2), *counts]
 
 
@@ -146,7 +146,8 @@ def _target_summary(sums: TargetSums) -> dict[str, Any]:
         metric: MetricSum = getattr(sums, name)
         numbers = {"mean": _number(metric.mean), "std": _number(metric.std)}
         result[name] = {"cases": metric.count, **numbers}
-    return {**result, "missed": sums.missed, "invented": sums.invented}
+    counts = {"false_negatives": sums.false_negatives, "false_positives": sums.false_positives}
+    return {**result, **counts}
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -1,7 +1,7 @@
-"""Trials of several methods on the same held-out cases, and what they come to over the seeds.
+"""Trials of several methods on the same held-out cases, and their averages over seeds.
 
-A trial keeps the scores of single cases. These stay at a site in a federation; comparisons are for
-sites that are folders on one's own machine.
+A trial holds the scores of single cases, which never leave a site in a real federation. Comparisons
+are for sites that are folders on one machine.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ CaseKey = tuple[str, str]  # site, case
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:
-    """One model of one method after training with one seed, judged on held-out cases.
-
-    `model` is "personal" (each site its own) or "global". `bytes_sent` is what all sites sent in
-    all rounds (none where cases are pooled), `seconds` the time they trained, added up. The
-    sites `outside` did not train.
-    """
+    """One model of one method, trained with one seed, with its scores on held-out cases."""
 
     method: str
     model: str
+    """"personal" (a model for each site) or "global"."""
     seed: int
     targets: tuple[str, ...]
     cases: Mapping[str, Sequence[CaseScores]]
+    """The scores of each site's cases."""
     bytes_sent: int | None
+    """Bytes that all sites sent in all rounds; None if the cases were pooled."""
     seconds: float
-    outside: frozenset[str] = frozenset()
+    """Training time, summed over the sites."""
+    external: frozenset[str] = frozenset()
+    """The sites that did not train."""
 
     @property
     def sites(self) -> dict[str, SiteScores]:
@@ -44,7 +44,7 @@ class Trial:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorstCase:
-    """The held-out case that a model segments worst, by its Dice averaged over seeds."""
+    """The held-out case with the lowest Dice, averaged over seeds."""
 
     site: str
     case: str
@@ -55,31 +55,37 @@ class WorstCase:
 class Entry:
     """One model of one method over its seeds.
 
-    `dice` is each site's mean foreground Dice averaged over seeds, `cases` each case's; `by_seed`
-    is the mean over sites for each seed, and `runs` the values of each site for each seed. Means
-    over sites are over those that train, so that all models are judged at the same.
+    Means over sites include only sites that train, so that all models are compared on the same
+    sites.
     """
 
     method: str
     model: str
     seeds: tuple[int, ...]
     dice: Mapping[str, float]
+    """Mean foreground Dice of each site, averaged over seeds."""
     runs: Mapping[int, Mapping[str, float]]
+    """Mean foreground Dice of each site, for each seed."""
     cases: Mapping[CaseKey, float]
+    """Mean foreground Dice of each case, averaged over seeds."""
     case_runs: Mapping[int, Mapping[CaseKey, float]]
+    """Mean foreground Dice of each case, for each seed."""
     bytes_sent: float | None
+    """Bytes that all sites sent in one training, averaged over seeds; None for pooled cases."""
     seconds: float
-    outside: frozenset[str] = frozenset()
+    """Training time summed over sites, the median over seeds."""
+    external: frozenset[str] = frozenset()
+    """The sites that did not train."""
 
     @property
     def name(self) -> str:
-        """Method and model, as they stand in a table."""
+        """Method and model, for tables."""
         return f"{self.method}, {self.model}"
 
     @property
     def summary(self) -> ModelSummary:
         """Mean, spread and worst over sites."""
-        return summarise(self.dice, outside=self.outside)
+        return summarise(self.dice, external=self.external)
 
     @property
     def mean(self) -> float:
@@ -90,7 +96,7 @@ class Entry:
     def by_seed(self) -> dict[int, float]:
         """The mean over sites, for every seed."""
         return {
-            seed: summarise(dice, outside=self.outside).mean for seed, dice in self.runs.items()
+            seed: summarise(dice, external=self.external).mean for seed, dice in self.runs.items()
         }
 
     @property
@@ -101,7 +107,7 @@ class Entry:
 
     @property
     def worst_case(self) -> WorstCase | None:
-        """The case with the lowest Dice; None where no case has one."""
+        """The case with the lowest Dice; None if Dice is not defined for any case."""
         defined = {key: dice for key, dice in self.cases.items() if not math.isnan(dice)}
         if not defined:
             return None
@@ -110,10 +116,10 @@ class Entry:
 
 
 def over_folds(trials: Iterable[Trial]) -> tuple[Trial, ...]:
-    """Trials of the same method, model and seed as one, as of a training for each fold.
+    """Combine the trials of all folds of the same method, model and seed into one.
 
-    It holds the cases of all, and what all sent and took. A site that never trains is judged in
-    every fold, so it has every case as often.
+    It holds the cases of all folds, and the sums of bytes and times. A site that never trains is
+    evaluated in every fold, so each of its cases occurs once per fold.
     """
     groups: dict[tuple[str, str, int], list[Trial]] = {}
     for trial in trials:
@@ -136,7 +142,7 @@ def _together(trials: Sequence[Trial]) -> Trial:
 
 
 def entries(trials: Iterable[Trial]) -> tuple[Entry, ...]:
-    """One entry a method and model, in the order in which these first come."""
+    """One entry per method and model, in the order of their first occurrence."""
     groups: dict[tuple[str, str], list[Trial]] = {}
     for trial in trials:
         groups.setdefault((trial.method, trial.model), []).append(trial)
@@ -144,7 +150,7 @@ def entries(trials: Iterable[Trial]) -> tuple[Entry, ...]:
 
 
 def own_models(found: Iterable[Entry]) -> dict[str, Entry]:
-    """What each method gives to a site that trains: its personal model, else the global one."""
+    """The model that each method gives to a training site: personal if there is one, or global."""
     own: dict[str, Entry] = {}
     for entry in found:
         if entry.method not in own or entry.model == "personal":
@@ -166,12 +172,12 @@ def _entry(trials: Sequence[Trial]) -> Entry:
         case_runs=case_runs,
         bytes_sent=statistics.fmean(sent) if sent else None,
         seconds=statistics.median(trial.seconds for trial in trials),
-        outside=trials[0].outside,
+        external=trials[0].external,
     )
 
 
 def mean_by_key(values: Iterable[Mapping[CaseKey, float] | Mapping[str, float]]) -> dict:
-    """Mean of each key's values where they are defined; NaN where none is."""
+    """Mean of the defined values of each key; NaN if there are none."""
     found: dict = {}
     for mapping in values:
         for key, value in mapping.items():
@@ -180,7 +186,7 @@ def mean_by_key(values: Iterable[Mapping[CaseKey, float] | Mapping[str, float]])
 
 
 def _case_dice(trial: Trial) -> dict[CaseKey, float]:
-    """The Dice of every case; of one that was judged in several folds, its mean."""
+    """The Dice of every case; the mean if it was evaluated in several folds."""
     return mean_by_key(
         {(site, c.case): c.dice} for site, cases in trial.cases.items() for c in cases
     )

@@ -1,9 +1,9 @@
-"""What a comparison shows, and where it shows nothing: verdicts over cases, held against the seeds.
+"""Statistical tests of a comparison of methods: which differences are significant.
 
-Two models are paired by held-out case, each case's Dice averaged over the seeds that both have. A
-verdict needs `FEWEST_SEEDS` trainings, since cases alone say nothing about the next training, and
-cases enough for the test to be able to give one at all. It is given only where the test after
-Holm's correction, the bootstrap interval and every single seed agree.
+Two models are paired by held-out case, with each case's Dice averaged over the seeds that both
+have. A verdict requires at least `MIN_SEEDS` trainings, since cases do not show the variation
+between trainings, and enough cases for the test to reach significance at all. It is given only if
+the test with Holm's correction, the bootstrap interval and every single seed agree.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from fednnunet.evaluation.paired import bootstrap_interval, holm, signed_rank, s
 from fednnunet.evaluation.trials import CaseKey, Entry, mean_by_key, own_models
 
 ALPHA = 0.05
-FEWEST_SEEDS = 3
+MIN_SEEDS = 3
 MARGIN = 0.02
 
 BETTER, WORSE = "better", "worse"
@@ -26,18 +26,17 @@ NO_DIFFERENCE = "no difference shown"
 SEEDS_DISAGREE = "seeds disagree"
 FEW_SEEDS = "not enough seeds"
 FEW_CASES = "not enough cases"
-INSIDE, OUTSIDE = "training", "outside"
+TRAINING, EXTERNAL = "training", "external"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pairs:
-    """Differences in Dice of two models on the same held-out cases, first minus second.
-
-    `cases` holds each case's mean over seeds, `by_seed` each seed's mean over cases.
-    """
+    """Differences in Dice of two models on the same held-out cases, first minus second."""
 
     cases: Mapping[CaseKey, float]
+    """Mean difference over seeds of each case."""
     by_seed: Mapping[int, float]
+    """Mean difference over cases of each seed."""
 
     @property
     def values(self) -> list[float]:
@@ -46,12 +45,12 @@ class Pairs:
 
     @property
     def mean(self) -> float:
-        """Mean over cases; NaN without any."""
+        """Mean over cases; NaN without cases."""
         return statistics.fmean(self.values) if self.cases else math.nan
 
     @property
     def interval(self) -> tuple[float, float]:
-        """95 % bootstrap interval of the mean, drawn within each site."""
+        """95 % bootstrap interval of the mean, stratified by site."""
         sites = sorted({site for site, _ in self.cases})
         strata = [[d for key, d in sorted(self.cases.items()) if key[0] == s] for s in sites]
         return bootstrap_interval(strata)
@@ -62,15 +61,15 @@ class Pairs:
         return statistics.stdev(self.by_seed.values()) if len(self.by_seed) > 1 else math.nan
 
     def agree(self, sign: int) -> bool:
-        """Whether the mean of every seed has the sign (1 or -1)."""
+        """Whether the mean of every seed has this sign (1 or -1)."""
         return all(sign * value > 0 for value in self.by_seed.values())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """One comparison: the model `name` against the model `over`, at the sites `where`.
+    """A comparison of the models `name` and `over` at the sites `where` (training or external).
 
-    `p` is two-sided, `p_holm` corrected over all comparisons made together.
+    `p` is two-sided; `p_holm` is corrected for all comparisons of the page.
     """
 
     name: str
@@ -84,10 +83,10 @@ class Difference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SiteCheck:
-    """Whether a method's model is no worse at a site than what the site reaches alone.
+    """Non-inferiority of a method's model to local training at one site.
 
-    `p` is one-sided: that the difference lies above `-margin`. `p_holm` is corrected over the
-    sites of the method.
+    `p` is one-sided, for a difference above `-margin`. `p_holm` is corrected for the sites of the
+    method.
     """
 
     method: str
@@ -101,11 +100,11 @@ class SiteCheck:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MethodCheck:
-    """Whether no site at all is worse off for having joined by this method.
+    """Non-inferiority of a method's models to local training at all sites together.
 
-    The statement is true only if it is at every site, so it holds at level `ALPHA` where every
-    site's own test does, without correction (Berger, "Multiparameter hypothesis testing and
-    acceptance sampling", Technometrics 24, 1982).
+    This is an intersection-union test: it holds at level `ALPHA` if the test of every single site
+    does, without correction (Berger, "Multiparameter hypothesis testing and acceptance sampling",
+    Technometrics 24, 1982).
     """
 
     method: str
@@ -114,9 +113,9 @@ class MethodCheck:
 
 
 def pair(first: Entry, second: Entry, sites: Collection[str]) -> Pairs:
-    """Pair two models on the cases of `sites` that both were judged on with the same seeds.
+    """Pair two models on the cases of `sites` that both were evaluated on with the same seeds.
 
-    A case without a Dice in any of these seeds is left out.
+    A case for which Dice is not defined with one of these seeds is left out.
     """
     seeds = [seed for seed in first.seeds if seed in second.seeds]
     found = {}
@@ -132,23 +131,23 @@ def pair(first: Entry, second: Entry, sites: Collection[str]) -> Pairs:
 
 
 def compare(
-    found: Sequence[Entry], *, reference: str, outside: Collection[str] = ()
+    found: Sequence[Entry], *, reference: str, external: Collection[str] = ()
 ) -> tuple[Difference, ...]:
-    """Each method against `reference` and against "local", by the model that sites would use.
+    """Compare each method with `reference` and with "local", by the model that sites would use.
 
-    At the sites that train this is the personal model where there is one; at the sites `outside`
-    it is the global model, compared with the reference's. All comparisons are corrected together.
+    At training sites this is the personal model if there is one. At external sites it is the global
+    model, compared with that of the reference. All comparisons are corrected together.
     """
     own = own_models(found)
-    whole = {entry.method: entry for entry in found if entry.model == "global"}
-    inside = {site for entry in found for site in entry.dice} - set(outside)
+    global_models = {entry.method: entry for entry in found if entry.model == "global"}
+    training = {site for entry in found for site in entry.dice} - set(external)
     planned = [
-        (own[method], own[over], inside, INSIDE) for method, over in _against(own, reference)
+        (own[method], own[over], training, TRAINING) for method, over in _pairs(own, reference)
     ]
-    if outside and reference in whole:
+    if external and reference in global_models:
         planned += [
-            (entry, whole[reference], set(outside), OUTSIDE)
-            for method, entry in whole.items()
+            (entry, global_models[reference], set(external), EXTERNAL)
+            for method, entry in global_models.items()
             if method != reference
         ]
     pairs = [pair(a, b, sites) for a, b, sites, _ in planned]
@@ -170,8 +169,8 @@ def compare(
     )
 
 
-def _against(methods: Collection[str], reference: str) -> list[tuple[str, str]]:
-    """Which method is held against which: all against the reference, then against "local"."""
+def _pairs(methods: Collection[str], reference: str) -> list[tuple[str, str]]:
+    """The pairs of methods to compare: all with the reference, then all with "local"."""
     return [
         (method, over)
         for over in dict.fromkeys((reference, "local"))
@@ -181,27 +180,27 @@ def _against(methods: Collection[str], reference: str) -> list[tuple[str, str]]:
 
 
 def no_worse_than_local(
-    found: Sequence[Entry], *, margin: float = MARGIN, outside: Collection[str] = ()
+    found: Sequence[Entry], *, margin: float = MARGIN, external: Collection[str] = ()
 ) -> tuple[MethodCheck, ...]:
-    """Every method but "local" against it, at each site that trains; empty without "local".
+    """Test each method for non-inferiority to "local" at each training site; empty without it.
 
-    A site without held-out cases has nothing to say of it.
+    Sites without held-out cases are left out.
     """
     own = own_models(found)
-    alone = own.get("local")
-    if alone is None:
+    local = own.get("local")
+    if local is None:
         return ()
-    judged = {site for site, dice in alone.dice.items() if not math.isnan(dice)}
-    sites = sorted(judged - set(outside))
+    evaluated = {site for site, dice in local.dice.items() if not math.isnan(dice)}
+    sites = sorted(evaluated - set(external))
     return tuple(
-        _check(entry, alone, [site for site in sites if site in entry.dice], margin)
+        _check(entry, local, [site for site in sites if site in entry.dice], margin)
         for method, entry in own.items()
         if method != "local"
     )
 
 
-def _check(entry: Entry, alone: Entry, sites: Sequence[str], margin: float) -> MethodCheck:
-    pairs = {site: pair(entry, alone, {site}) for site in sites}
+def _check(entry: Entry, local: Entry, sites: Sequence[str], margin: float) -> MethodCheck:
+    pairs = {site: pair(entry, local, {site}) for site in sites}
     above = [
         signed_rank([d + margin for d in p.values], alternative="greater") for p in pairs.values()
     ]
@@ -224,7 +223,7 @@ def _check(entry: Entry, alone: Entry, sites: Sequence[str], margin: float) -> M
 
 
 def _verdict(pairs: Pairs, p_holm: float, comparisons: int) -> str:
-    if len(pairs.by_seed) < FEWEST_SEEDS:
+    if len(pairs.by_seed) < MIN_SEEDS:
         return FEW_SEEDS
     if smallest_p(len(pairs.cases)) * comparisons >= ALPHA:
         return FEW_CASES
@@ -238,7 +237,7 @@ def _verdict(pairs: Pairs, p_holm: float, comparisons: int) -> str:
 
 
 def _site_verdict(pairs: Pairs, p_holm: float, p_below: float, margin: float, sites: int) -> str:
-    if len(pairs.by_seed) < FEWEST_SEEDS:
+    if len(pairs.by_seed) < MIN_SEEDS:
         return FEW_SEEDS
     if smallest_p(len(pairs.cases), alternative="greater") * sites >= ALPHA:
         return FEW_CASES
@@ -250,10 +249,10 @@ def _site_verdict(pairs: Pairs, p_holm: float, p_below: float, margin: float, si
 
 
 def _method_verdict(checks: Sequence[SiteCheck]) -> str:
-    """For all sites together; a site that is worse off is worth more words than a missing seed."""
+    """The verdict for all sites; that a site is worse is reported before missing seeds or cases."""
     if any(check.verdict == WORSE for check in checks):
         return WORSE
-    if any(len(check.pairs.by_seed) < FEWEST_SEEDS for check in checks):
+    if any(len(check.pairs.by_seed) < MIN_SEEDS for check in checks):
         return FEW_SEEDS
     if any(smallest_p(len(c.pairs.cases), alternative="greater") >= ALPHA for c in checks):
         return FEW_CASES

@@ -1,4 +1,4 @@
-"""The federation file: one TOML that every command reads."""
+"""The federation file: one TOML file that every command reads."""
 
 from __future__ import annotations
 
@@ -8,225 +8,100 @@ import tomllib
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Literal
 
 from fednnunet import records
 from fednnunet.errors import FedNNUNetError, InputError, raise_all
-from fednnunet.federation.filters.catalogue import filter_from
-from fednnunet.federation.filters.filter import Filter
-from fednnunet.federation.membership import Member, Selection, present
-from fednnunet.federation.methods.catalogue import CHOICE, METHODS, MethodChoice, label
-from fednnunet.federation.methods.fedease import FedEase
-from fednnunet.federation.methods.method import Method
-from fednnunet.federation.methods.settings import Settings
+from fednnunet.federation.membership import Member, present
+from fednnunet.federation.training_spec import Training
 from fednnunet.planning.presets import PLANNERS
+from fednnunet.schema import Names
 from fednnunet.supervision import SiteSupervision, partial_supervision
 from fednnunet.task import Task
-from fednnunet.training.recipe import RECIPES
-
-FOLDS = 5
 
 _SITE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 
-def _known(word: str, name: str, table: Collection[str]) -> None:
-    if name not in table:
-        raise InputError(f"there is no {word} {name!r}", mend=f"choose one of: {', '.join(table)}")
-
-
-def _chosen(method: Settings | str) -> Settings:
-    """A method's settings, from themselves or a preset's name; raises InputError for bad ones."""
-    settings: Settings = CHOICE.preset(method) if isinstance(method, str) else method
-    settings.build()
-    return settings
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SiteSpec:
-    """One site, embedded in this process.
-
-    `annotated` lists the labels that a "partial" site draws. `policy` is the site's own file of
-    limits on what it shares (`site.toml` in its folder if not given). `patient` is a regular
-    expression whose first group is the patient in a case's name, for patients scanned twice. A site
-    that does not train takes part in planning, and evaluates the global model on all its cases.
-    In each round a site trains for its own `iterations_per_round` (none: the federation's).
-    A site that trains is in the rounds from `joins` to `leaves`, counted from 1 over all phases
-    (none: to the end); these two may be changed while the federation trains.
-    """
+    """One site of a simulation, whose data are in a folder on this machine."""
 
     folder: Path
+    """Folder in nnU-Net's raw layout (imagesTr, labelsTr, dataset.json), relative to this file."""
     labels: Literal["full", "partial"] = "full"
+    """Whether the site annotates all labels of the task ("full") or only some ("partial")."""
     annotated: tuple[str, ...] = ()
+    """The labels that a "partial" site annotates."""
     trains: bool = True
+    """Whether the site trains. An external site (false) takes part in planning and evaluates the
+    global model on all of its cases."""
     memory_gib: float | None = None
+    """GPU memory of the site in GiB; by default that of the budget."""
     policy: Path | None = None
+    """File with the site's own limits on what it shares; by default `site.toml` in its folder."""
     patient: str | None = None
+    """Regular expression whose first group is the patient in a case's name, for patients with
+    several cases. All cases of a patient stay on the same side of a split."""
     joins: int = 1
+    """First round in which the site takes part, counted from 1 over all phases. It may be changed
+    during the training."""
     leaves: int | None = None
+    """Last round in which the site takes part; by default the last one of all. It may be changed
+    during the training."""
     iterations_per_round: int | None = None
+    """Optimiser steps of this site in a round; by default those of the federation."""
 
     def __post_init__(self) -> None:
         if self.iterations_per_round is not None and self.iterations_per_round < 1:
             raise InputError(
                 f"iterations_per_round is {self.iterations_per_round}",
-                mend="give 1 or more, or leave it out for the federation's",
+                mend="give 1 or more, or leave it out to use the federation's number",
             )
         if self.joins < 1 or (self.leaves is not None and self.leaves < self.joins):
             raise InputError(
                 f"joins is {self.joins} and leaves {self.leaves}",
-                mend="give rounds, counted from 1, of which `joins` is not the later",
+                mend="give rounds counted from 1, with `joins` not after `leaves`",
             )
         try:
             groups = re.compile(self.patient or "()").groups
         except re.error as error:
             raise InputError(
-                f"patient is no regular expression: {error}", mend="correct it"
+                f"patient is no regular expression: {error}",
+                mend='correct the expression, e.g. patient = "(.+)_scan[0-9]"',
             ) from None
         if groups < 1:
             raise InputError(
-                f"patient = {self.patient!r} has no group", mend='e.g. patient = "(.+)_scan[0-9]"'
+                f"patient = {self.patient!r} has no group",
+                mend='put the patient in parentheses, e.g. patient = "(.+)_scan[0-9]"',
             )
         if (self.labels == "partial") != bool(self.annotated):
             raise InputError(
                 f"labels = {self.labels!r} with annotated = {list(self.annotated)}",
-                mend='a "partial" site lists what it annotates, a "full" site does not',
+                mend='list the annotated labels of a "partial" site, and none for a "full" site',
             )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
-    """What the sites' machines can bear; no `memory_gib` takes the planner's own target."""
+    """Memory and processes of the sites' machines."""
 
     memory_gib: float | None = None
-    planner: str = "plain"
+    """GPU memory in GiB to plan for; by default the planner's own target."""
+    planner: Annotated[str, Names(PLANNERS)] = "plain"
+    """Which network is planned; see plans/README.md."""
     workers: int = 1
+    """Cases that each site processes in parallel."""
 
     def __post_init__(self) -> None:
-        _known("planner", self.planner, PLANNERS)
+        if self.planner not in PLANNERS:
+            raise InputError(
+                f"there is no planner {self.planner!r}",
+                mend=f"choose one of: {', '.join(PLANNERS)}",
+            )
         if (self.memory_gib is not None and self.memory_gib <= 0) or self.workers < 1:
-            raise InputError("memory_gib and workers must be positive", mend="e.g. 8 and 2")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Training:
-    """How the federation trains.
-
-    `held_out` is the share of each site's cases kept for evaluation, split by `seed`; a site that
-    has a test set (`imagesTs`, `labelsTs`) trains on all other cases and is evaluated on that.
-    With a `split_seed` other seeds keep the same split. `max_cases` bounds each site's training
-    cases (0: all), those held out and the plan being the same: the first in order of their names.
-    With a `fold` (0 to 4) every site instead holds out that fifth of its patients, test set or not;
-    the folds are the same for every `seed`. After every `validate_every` rounds (0: never) the
-    sites score the model on their held-out cases; the best round's is kept beside the last one's,
-    and `keep` says which of them is the result. `compile` runs the network through torch.compile.
-    In `personal_rounds` after them every site trains all its tensors alone. By `personal_schedule`
-    the learning rate continues over both on one schedule, or begins anew ("own"), which for a few
-    rounds is high enough to undo what was learnt together. `public_rounds` follow where a method
-    keeps tensors private: the sites train a public copy of those on the frozen shared body, for
-    hospitals outside. `method` is a method with its settings: in the file its name, or a table
-    `[training.method]` with `name` and settings. `baselines` are more such methods, trained after
-    it with the same cases and iterations, for comparison; "pooled" among them is a training on all
-    cases in one place. Fewer than `quorum` replies end a round with an error (0: all that were
-    asked must reply). A round waits `deadline_s` seconds at most (0: without end), and once
-    `quorum` replies are there, `grace_s` seconds more for the others (0: until the deadline); a
-    late reply is not merged. These three may be changed while the federation trains.
-    `sites_per_round` of the sites take part in a joint round (0: all), by `selection`: drawn evenly
-    over time, or those with a high loss. The reference "pooled" sees as many "samples" as all sites
-    together, or takes as many "iterations" as one.
-    `contribution` asks each site, after the last joint round, what a model made without it lacks
-    there, for an estimate of what it gives the others. With `routed` the sites are asked for their
-    own models after `method`'s training, for a bundle that hospitals outside mix for each case;
-    each site's own policy decides whether it gives its. `filters` change what sites send after
-    local training, in their order: names, or tables of `name` and settings (see
-    `federation.filters`).
-    """
-
-    method: MethodChoice = field(default_factory=FedEase)
-    rounds: int = 40
-    iterations_per_round: int = 25
-    recipe: str = "fast"
-    configuration: str = "3d_fullres"
-    held_out: float = 0.2
-    fold: int | None = None
-    validate_every: int = 0
-    keep: Literal["last", "best"] = "last"
-    seed: int = 0
-    split_seed: int | None = None
-    max_cases: int = 0
-    personal_rounds: int = 0
-    personal_schedule: Literal["own", "continued"] = "continued"
-    public_rounds: int = 20
-    baselines: tuple[MethodChoice, ...] = ()
-    routed: bool = False
-    quorum: int = 0
-    deadline_s: float = 0.0
-    grace_s: float = 0.0
-    sites_per_round: int = 0
-    selection: Selection = "random"
-    pooled: Literal["samples", "iterations"] = "samples"
-    contribution: bool = False
-    device: str = "auto"
-    compile: bool = False
-    filters: tuple[Any, ...] = ()
-
-    @property
-    def filter_chain(self) -> tuple[Filter, ...]:
-        """The filters of what sites send; the first is nearest to a site's work."""
-        return tuple(filter_from(entry) for entry in self.filters)
-
-    @property
-    def runs(self) -> dict[str, Settings]:
-        """The method of each training by its name: "" is the main one, then the baselines."""
-        return {"": self.method} | {f"baselines/{label(each)}": each for each in self.baselines}
-
-    def method_labelled(self, name: str) -> Method:
-        """The method that an invite names by its label: of one of the `runs`, or a preset."""
-        own = {label(settings): settings for settings in self.runs.values()}
-        return own[name].build() if name in own else METHODS[name]
-
-    @property
-    def mirrored(self) -> bool:
-        """Whether sites train on mirrored patches as well, so that predictions may be mirrored."""
-        return RECIPES[self.recipe].augmentation.mirror
-
-    def __post_init__(self) -> None:
-        chosen = [_chosen(each) for each in (self.method, *self.baselines)]
-        object.__setattr__(self, "method", chosen[0])
-        object.__setattr__(self, "baselines", tuple(chosen[1:]))
-        _known("recipe", self.recipe, RECIPES)
-        _ = self.filter_chain  # an unknown filter is an error
-        if self.rounds < 1 or self.iterations_per_round < 1:
-            raise InputError("rounds and iterations_per_round must be at least 1", mend="raise it")
-        if self.personal_rounds < 0 or self.public_rounds < 0:
-            raise InputError("no phase has fewer than 0 rounds", mend="raise it")
-        if self.sites_per_round < 0 or self.quorum < 0:
-            raise InputError("sites_per_round and quorum count sites", mend="give 0 or more")
-        if self.deadline_s < 0 or self.grace_s < 0:
             raise InputError(
-                f"deadline_s is {self.deadline_s} and grace_s {self.grace_s}",
-                mend="give seconds, or 0 to wait for all sites",
-            )
-        if self.grace_s and not self.quorum:
-            raise InputError(
-                f"grace_s is {self.grace_s} without a quorum",
-                mend="set quorum to the number of replies after which the others have that long",
-            )
-        if self.max_cases < 0:
-            raise InputError(f"max_cases is {self.max_cases}", mend="give 0 (all) or more")
-        if not 0 <= self.held_out < 1:
-            raise InputError(f"held_out is {self.held_out}", mend="give a share from 0 to below 1")
-        if self.fold not in (None, *range(FOLDS)):
-            raise InputError(f"there is no fold {self.fold}", mend=f"give 0 to {FOLDS - 1}")
-        if self.validate_every < 0 or (self.keep == "best" and not self.validate_every):
-            raise InputError(
-                f'validate_every is {self.validate_every} with keep = "{self.keep}"',
-                mend="the best round is among those validated: set validate_every to 1 or more",
-            )
-        labels = [label(each) for each in chosen]
-        if twice := sorted({each for each in labels if labels.count(each) > 1}):
-            raise InputError(
-                f"{twice[0]!r} is named twice in method and baselines",
-                mend="take it out of training.baselines",
+                "memory_gib and workers must be positive",
+                mend="give numbers above 0, e.g. memory_gib = 8 and workers = 2",
             )
 
 
@@ -235,9 +110,13 @@ class Federation:
     """A task, its sites, and how they plan and train together."""
 
     task: Task
+    """What is segmented, the same at every site."""
     sites: dict[str, SiteSpec]
+    """The sites by name."""
     budget: Budget = Budget()
-    training: Training = Training()
+    """What the sites' machines can do."""
+    training: Training = field(default_factory=Training)
+    """How the sites train."""
 
     def __post_init__(self) -> None:
         if not any(site.trains for site in self.sites.values()):
@@ -259,7 +138,7 @@ class Federation:
                 )
 
     def _check_members(self) -> None:
-        """Every round that surely comes has a site, every site a round, and a quorum can be met."""
+        """Check that every round has a site, every site has a round, and the quorum is possible."""
         training, members = self.training, self.members
         self.check_rounds(training.rounds + training.personal_rounds)
         rounds = training.rounds + training.personal_rounds + training.public_rounds
@@ -268,18 +147,18 @@ class Federation:
                 raise InputError(
                     f"site {name} joins in round {member.joins} of {rounds}, so it never trains",
                     where=f"sites.{name}.joins",
-                    mend="let it join earlier, or say trains = false",
+                    mend="let the site join earlier, or set trains = false",
                 )
-        asked = min(training.sites_per_round or len(members), len(members))
-        if training.quorum > asked:
+        invited = min(training.sites_per_round or len(members), len(members))
+        if training.quorum > invited:
             raise InputError(
-                f"quorum is {training.quorum}, more than the sites that a round asks ({asked})",
+                f"quorum is {training.quorum}, but a round invites only {invited} sites",
                 where="training.quorum",
-                mend=f"give at most {asked}, or 0 for all that are asked",
+                mend=f"set the quorum to at most {invited}, or to 0 for all invited sites",
             )
 
     def check_rounds(self, rounds: int) -> None:
-        """Raise InputError if one of so many rounds has no site: a training would end halfway."""
+        """Raise InputError if a round has no site, since the training could not finish."""
         for number in range(rounds):
             present(self.members, number)
 
@@ -302,17 +181,21 @@ class Federation:
 def read_federation(path: Path, *, without: Collection[str] = ()) -> Federation:
     """Read a federation file; folders in it are relative to the file.
 
-    They must be there, but for those of the sites in `without`.
+    The folders must exist, except those of the sites in `without`.
     """
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(
-            f"there is no federation file {path.name}", where=str(path), mend="check the path"
+            f"there is no federation file {path.name}",
+            where=str(path),
+            mend="correct the path of the federation file",
         ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         raise InputError(
-            f"{path.name} is not readable TOML: {error}", where=str(path), mend="correct that line"
+            f"{path.name} is not readable TOML: {error}",
+            where=str(path),
+            mend="correct the line that the message names",
         ) from None
     federation = records.decode(Federation, data, source=str(path))
     return _with_absolute_paths(federation, path.resolve().parent, without)

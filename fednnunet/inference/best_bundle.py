@@ -1,8 +1,8 @@
-"""The best model so far by Dice on held-out cases, kept beside the last one.
+"""The best model so far by Dice on held-out cases, in addition to the last one.
 
-A folder holds the model's bundle as `0007/`, by the number of rounds after which it was reached,
-and `best.json`. Choosing the best of many rounds by the very cases that judge it flatters the
-result a little, so the last model is what is used unless a federation asks for the best.
+The folder contains the bundle, named by its number of rounds (`0007/`), and `best.json`. If the
+best round is selected on the same cases that it is evaluated on, the result is slightly too good;
+the last model is therefore used unless a federation asks for the best.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ class _Best:
 
 
 def offer(folder: Path, number: int, dice: float, write: Callable[[Path], object]) -> None:
-    """Keep the model after `number` rounds if no earlier one reached its Dice (NaN: never).
+    """Keep the model after `number` rounds if its Dice is the best so far (not if it is NaN).
 
-    `write` writes its bundle into the folder that it is given. What was kept of this or a later
-    round comes from rounds that are being done again after an interruption, and goes.
+    `write` writes its bundle into the given folder. A bundle of this or a later round is replaced:
+    it comes from rounds that are repeated after an interruption.
     """
     best = _known(folder)
     standing = best is not None and best.round < number and _bundle(folder, best.round).is_dir()
@@ -43,7 +43,7 @@ def offer(folder: Path, number: int, dice: float, write: Callable[[Path], object
 
 
 def best_bundle(folder: Path) -> tuple[int, Path] | None:
-    """After how many rounds the best model was reached, and its bundle; `None` without any."""
+    """The number of rounds of the best model, and its bundle; `None` if there is none."""
     best = _known(folder)
     return None if best is None else (best.round, _bundle(folder, best.round))
 

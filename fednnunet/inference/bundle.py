@@ -1,6 +1,6 @@
-"""A bundle: the folder that holds all that is needed to predict.
+"""A bundle: a folder with everything that is needed to predict.
 
-It holds one network's weights, or those of several experts, which are mixed for each case (see
+It contains the weights of one network, or of several experts that are mixed for each case (see
 `routing`). Tensors of experts are named `<expert>/<tensor>`.
 """
 
@@ -22,43 +22,44 @@ from fednnunet.network.unet import build_network
 from fednnunet.planning.plan import Configuration, Plan, read_plan
 
 SCHEMA = 1
+_MEND = "use weights that were trained with this plan and configuration"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Bundle:
-    """A plan, which of its configurations was trained, and the network's weights.
-
-    `weights` are those of one network, or of several experts. `mirrored` says whether they were
-    trained on mirrored patches as well. `note` says in words where they come from (method, site,
-    rounds); nothing depends on it. `digest` identifies plan and weights together.
-    """
+    """A plan, the configuration that was trained, and the weights."""
 
     plan: Plan
     configuration: str
+    """Name of the configuration."""
     weights: dict[str, torch.Tensor]
+    """The tensors of one network, or of several experts."""
     mirrored: bool = False
+    """Whether the training used mirrored patches."""
     note: dict[str, str] = field(default_factory=dict)
+    """Origin of the weights (method, site, rounds); for information only."""
     digest: str = ""
+    """Hash of plan, configuration and weights."""
 
     @property
     def settings(self) -> Configuration:
-        """The configuration itself."""
+        """The configuration that was trained."""
         return self.plan.configuration(self.configuration)
 
     @property
     def experts(self) -> dict[str, dict[str, torch.Tensor]]:
-        """The tensors of each expert by name, sorted; empty where the weights are one network's."""
+        """The tensors of each expert by name, sorted; empty for the weights of a single network."""
         found: dict[str, dict[str, torch.Tensor]] = {}
         for key, tensor in sorted(self.weights.items()):
-            expert, apart, name = key.partition("/")
-            if apart:
+            expert, separator, name = key.partition("/")
+            if separator:
                 found.setdefault(expert, {})[name] = tensor
         return found
 
     def network(self) -> torch.nn.Module:
-        """The network with its weights, in eval mode, on the CPU; of experts, the first's.
+        """The network in eval mode on the CPU, with its weights or those of the first expert.
 
-        Raises ManyFaults if names or shapes are not those of the plan's network.
+        Raises ManyFaults if names or shapes differ from those of the plan's network.
         """
         task = self.plan.task
         network = build_network(
@@ -93,7 +94,7 @@ def write_bundle(
     mirrored: bool = False,
     note: Mapping[str, str] | None = None,
 ) -> Bundle:
-    """Write plan.json, weights.safetensors and, last, bundle.json, which makes it whole."""
+    """Write plan.json, weights.safetensors, and at last bundle.json, which marks completion."""
     plan.configuration(configuration)
     tensors = {name: t.detach().to("cpu").contiguous() for name, t in sorted(weights.items())}
     folder.mkdir(parents=True, exist_ok=True)
@@ -116,7 +117,7 @@ def write_bundle(
 
 
 def join_experts(experts: Mapping[str, Mapping[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
-    """The weights of a bundle of experts, copied: no two share memory."""
+    """The weights of a bundle of experts, as copies that share no memory."""
     return {
         f"{expert}/{name}": tensor.clone()
         for expert, tensors in experts.items()
@@ -125,7 +126,7 @@ def join_experts(experts: Mapping[str, Mapping[str, torch.Tensor]]) -> dict[str,
 
 
 def read_bundle(folder: Path) -> Bundle:
-    """Read and check a bundle. Raises InputError for whatever is missing, damaged or changed."""
+    """Read and check a bundle. Raises InputError for missing, damaged or modified files."""
     if not folder.is_dir():
         raise InputError(
             f"there is no bundle {folder.name}",
@@ -137,14 +138,14 @@ def read_bundle(folder: Path) -> Bundle:
         raise InputError(
             f"the bundle has schema {header.schema}, this program reads {SCHEMA}",
             where=str(folder / "bundle.json"),
-            mend="write it anew by training with this version",
+            mend="train again with this version of the program",
         )
     plan = read_plan(folder / "plan.json")
     weights, content = _read_weights(folder / "weights.safetensors")
     digest = _digest(folder, header.configuration, content)
     if digest != header.digest:
         raise InputError(
-            "the bundle's plan or weights are not those that it was written with",
+            "the bundle's plan or weights were changed after it was written",
             where=str(folder),
             mend="copy the bundle again from its source",
         )
@@ -170,7 +171,7 @@ def _read_weights(path: Path) -> tuple[dict[str, torch.Tensor], bytes]:
         weights = load(content)
     except FileNotFoundError:
         raise InputError(
-            f"{path.name} is missing", where=str(path), mend="copy the whole bundle"
+            f"{path.name} is missing", where=str(path), mend="copy all files of the bundle"
         ) from None
     except (SafetensorError, OSError) as error:
         raise InputError(
@@ -179,7 +180,11 @@ def _read_weights(path: Path) -> tuple[dict[str, torch.Tensor], bytes]:
             mend="copy the bundle again from its source",
         ) from None
     faults = [
-        InputError(f"{name} holds values that are not finite", where=str(path), mend="train anew")
+        InputError(
+            f"{name} holds values that are not finite",
+            where=str(path),
+            mend="train again, with a lower learning rate if need be",
+        )
         for name, tensor in weights.items()
         if not torch.isfinite(tensor).all()
     ]
@@ -201,14 +206,10 @@ def _misfits(
     faults: list[FedNNUNetError] = []
     for name in sorted(wanted.keys() | given.keys()):
         if name not in given:
-            faults.append(InputError(f"the tensor {name} is missing", mend="use the plan's own"))
+            faults.append(InputError(f"the tensor {name} is missing", mend=_MEND))
         elif name not in wanted:
-            faults.append(
-                InputError(f"the network has no tensor {name}", mend="use the plan's own")
-            )
+            faults.append(InputError(f"the network has no tensor {name}", mend=_MEND))
         elif wanted[name].shape != given[name].shape:
             shapes = f"{list(given[name].shape)}, not {list(wanted[name].shape)}"
-            faults.append(
-                InputError(f"the tensor {name} has shape {shapes}", mend="use the plan's own")
-            )
+            faults.append(InputError(f"the tensor {name} has shape {shapes}", mend=_MEND))
     return faults

@@ -1,4 +1,4 @@
-"""How a network is evaluated: on which device, and how many tiles at once."""
+"""Where a network is evaluated: the device, and the number of tiles per batch."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from fednnunet.errors import DataError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Compute:
-    """The device and how many tiles it takes at once.
+    """The device and the number of tiles per batch.
 
-    Logits are added up in float32 on the CPU, whatever the device and its precision.
+    Logits are summed in float32 on the CPU, whatever the device and its precision.
     """
 
     device: Device = field(default_factory=Device)
     tiles: int = 1
 
     def place(self, network: torch.nn.Module, axes: int) -> torch.nn.Module:
-        """Move a network of that many spatial axes here, in the memory layout that is fast."""
+        """Move a network with `axes` spatial axes to the device, in its fastest memory layout."""
         layout = self.device.memory_format(axes)
         placed = cast(Any, network.to(self.device.torch_device)).to(memory_format=layout)
         return cast(torch.nn.Module, placed).eval()
 
     def smaller(self, tiles: int) -> Compute:
-        """What to go on with where so many tiles at once are too many for the device's memory.
+        """Settings with fewer tiles, if `tiles` at once do not fit into the device's memory.
 
-        Raises DataError if it was a single one.
+        Raises DataError if not even a single tile fits.
         """
         if self.device.kind == "cuda":
             torch.cuda.empty_cache()
@@ -42,16 +42,16 @@ class Compute:
 def choose_compute(device: str = "auto", *, machine: Machine | None = None) -> Compute:
     """`auto` (a GPU if there is one), `cpu`, `cuda`, `cuda:1`, `mps`.
 
-    Raises InputError for a device that is unknown or not there. `machine` stands in for the real
-    one in tests.
+    Raises InputError for a device that is unknown or not available. `machine` replaces the real
+    machine in tests.
     """
     chosen = choose_device(device, machine or observe(), gradients=False)
     return Compute(device=chosen, tiles=4 if chosen.kind == "cuda" else 1)
 
 
 def no_room(device: Device) -> DataError:
-    """The error of a volume that the network cannot work on for want of the device's memory."""
+    """The error if the device's memory is too small for the network with a single tile."""
     return DataError(
         f"the memory of device {device.name} does not hold the network on a single tile",
-        mend="predict with --device cpu, or end what else uses the GPU",
+        mend="predict with --device cpu, or end other programs that use the GPU",
     )

@@ -15,8 +15,8 @@ def labels_of_logits(
 ) -> np.ndarray:
     """Logits (k, z, y, x) of a prepared volume to labels (z, y, x) of the whole native image.
 
-    Classes are resampled one at a time and compared with the best so far, so the native grid is
-    held three times whatever the number of classes. Equal logits go to the lower label.
+    Classes are resampled one by one and compared with the maximum so far, so that memory for three
+    native volumes is enough for any number of classes. If logits are equal, the lower label wins.
     """
     crop = _regions(logits, placement, task, resampling) if task.regions else None
     if crop is None:
@@ -27,9 +27,9 @@ def labels_of_logits(
 def region_values(task: Task) -> tuple[int, ...]:
     """The label value that each region writes into a label map.
 
-    Regions are written in order, later ones over earlier: a region leaves behind the value that
-    belongs to it and to no later region (whole tumour {1, 2, 3}, core {2, 3}, enhancing {3} write
-    1, 2 and 3). Where there is none, or several, it is the first that fits.
+    Regions are written in order and later ones overwrite earlier ones. Each writes the first of its
+    values that is in no later region (whole tumour {1, 2, 3}, core {2, 3} and enhancing {3} write
+    1, 2 and 3), or its first value if there is none.
     """
     regions = list(task.regions.values())
     values = []

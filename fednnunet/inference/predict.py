@@ -1,4 +1,4 @@
-"""Predict volumes and whole folders with one bundle, or the mean of several."""
+"""Predict volumes and folders with one bundle, or with an ensemble of several."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ ROUTES = "routing.json"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What became of a folder's cases: names written, names already there, and what failed."""
+    """The result for a folder: cases predicted, cases that had a mask already, and faults."""
 
     written: tuple[str, ...]
     kept: tuple[str, ...]
@@ -48,9 +48,9 @@ def predict_volume(
     compute: Compute,
     mirror: bool = False,
 ) -> np.ndarray:
-    """Label map (z, y, x) on the volume's own grid; of several networks, from their mean logits.
+    """Label map (z, y, x) on the volume's own grid, from the mean logits of the networks.
 
-    The networks are in eval mode on `compute.device`: see `Compute.place`. With `mirror` the
+    The networks are in eval mode on `compute.device` (see `Compute.place`). With `mirror` the
     logits of all flips are averaged, at eight (in 2D four) times the work.
     """
     prepared = prepare_volume(volume, plan, configuration)
@@ -69,10 +69,10 @@ def predict_cases(
 ) -> Outcome:
     """Write a mask per case to `folder`, in the format of its first image.
 
-    While one case is in the network the next is read and prepared in a thread. A case whose
-    images, bundles and options are as when its mask was written is kept, unless `overwrite`. A
-    case that cannot be predicted is among the faults, and the others go on. A bundle of experts is
-    mixed for each case; `routing.json` says in which shares.
+    While one case is predicted, the next is read and preprocessed in a thread. A mask is kept,
+    unless `overwrite`, if images, bundles and options are the same as when it was written. A case
+    that cannot be predicted gives a fault; the others are predicted. A bundle of experts is mixed
+    for each case, with the shares in `routing.json`.
     """
     members = (bundles,) if isinstance(bundles, Bundle) else tuple(bundles)
     _check_bundles(members, mirror)
@@ -92,7 +92,7 @@ def predict_cases(
                 kept.append(case.name)
                 continue
             plan = members[0].plan
-            shares = [model.suit(ready.prepared.data) for model in models]
+            shares = [model.route(ready.prepared.data) for model in models]
             networks = [model.network for model in models]
             mask = _predict_prepared(networks, plan, settings, ready.prepared, compute, mirror)
             geometry = ready.prepared.placement.geometry
@@ -112,26 +112,26 @@ def predict_cases(
 
 
 def mask_path(folder: Path, case: Case) -> Path:
-    """Where the mask of a case goes: its name with the ending of its first image."""
+    """The path of a case's mask: its name with the ending of its first image."""
     return folder / f"{case.name}{io.ending(case.images[0])}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Record:
-    """For each mask in the folder, a digest of all that it came from."""
+    """For each mask in the folder, a digest of its inputs."""
 
     cases: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Routes:
-    """For each case that experts were mixed for, the share of each."""
+    """For each case predicted with mixed experts, the share of each expert."""
 
     cases: dict[str, dict[str, float]] = field(default_factory=dict)
 
 
 class _Model:
-    """A bundle's network where it computes, which experts' weights are put into for each case."""
+    """A bundle's network on its device; with experts, their weights are mixed for each case."""
 
     def __init__(self, bundle: Bundle, compute: Compute) -> None:
         self.network = compute.place(bundle.network(), len(bundle.settings.patch_vox))
@@ -139,10 +139,10 @@ class _Model:
         experts, device = bundle.experts, compute.device.torch_device
         self._experts = Experts.of(experts, device) if experts else None
 
-    def suit(self, data: np.ndarray) -> dict[str, float]:
-        """Make the network the one for a prepared volume; returns the experts' shares in it.
+    def route(self, data: np.ndarray) -> dict[str, float]:
+        """Mix the experts for a preprocessed volume; returns their shares (empty without experts).
 
-        Raises DataError if the device's memory does not hold what that takes.
+        Raises DataError if the device's memory is too small.
         """
         if self._experts is None:
             return {}
@@ -166,7 +166,7 @@ class _Job:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Ready:
-    """A case's digest, and its prepared volume unless its mask is already there."""
+    """A case's digest, and its preprocessed volume unless it has a mask already."""
 
     digest: str
     prepared: Prepared | None
@@ -175,7 +175,7 @@ class _Ready:
 def _ahead(
     cases: Sequence[Case], job: _Job, done: dict[str, str]
 ) -> Iterator[tuple[Case, Future[_Ready]]]:
-    """Each case with its preparation under way, one case ahead of the one that is used."""
+    """Each case with its preprocessing, which runs one case ahead in a thread."""
     earlier = dict(done)
     with ThreadPoolExecutor(max_workers=1) as pool:
         pending = [(c, pool.submit(_prepare, c, job, earlier.get(c.name))) for c in cases[:1]]
@@ -195,7 +195,7 @@ def _prepare(case: Case, job: _Job, earlier: str | None) -> _Ready:
         raise InputError(
             f"{int((~np.isfinite(volume.array)).sum())} voxels are NaN or infinite",
             where=str(case.images[0]),
-            mend="export the image again, or replace them",
+            mend="export the image again, or replace these voxels",
         )
     return _Ready(digest=digest, prepared=prepare_volume(volume, bundle.plan, bundle.settings))
 
@@ -218,7 +218,7 @@ def _predict_prepared(
         else:
             total += logits
     if total is None:
-        raise InputError("no network was given", mend="name at least one bundle")
+        raise InputError("no network was given", mend="give at least one bundle")
     total /= len(networks)
     return labels_of_logits(total, prepared.placement, plan.task, configuration.resampling)
 
@@ -227,7 +227,7 @@ def _write(mask: np.ndarray, geometry: Geometry, case: Case, folder: Path) -> No
     path = mask_path(folder, case)
     if path.resolve() in {image.resolve() for image in case.images}:
         raise InputError(
-            "the mask would take the place of its image",
+            "the mask would overwrite its image",
             where=str(path),
             mend="choose another output folder",
         )
@@ -247,13 +247,13 @@ def _digest(case: Case, job: _Job) -> str:
             raise InputError(
                 f"{path.name} cannot be read: {error.strerror}",
                 where=str(path),
-                mend="correct the file or its permissions",
+                mend="check that the file exists and may be read",
             ) from None
     return sums.hexdigest()
 
 
 def _read_record(folder: Path) -> dict[str, str]:
-    """The digests of an earlier run; none if there was none, or its record is damaged."""
+    """The digests of an earlier prediction; empty without one, or if the record is damaged."""
     try:
         return dict(records.read(_Record, folder / RECORD).cases)
     except InputError:
@@ -268,26 +268,26 @@ def _read_routes(folder: Path) -> dict[str, dict[str, float]]:
 
 
 def _check_bundles(bundles: Sequence[Bundle], mirror: bool) -> None:
-    """Several bundles vote only if they see the same prepared volume and name the same labels."""
+    """Bundles of an ensemble must have the same plan and configuration."""
     if not bundles:
-        raise InputError("no bundle was given", mend="name at least one")
+        raise InputError("no bundle was given", mend="give at least one bundle")
     first = bundles[0]
     for bundle in bundles[1:]:
         same = dataclasses.replace(bundle.plan, reasons=first.plan.reasons) == first.plan
         if not same or bundle.configuration != first.configuration:
             raise InputError(
-                "the bundles were trained by different plans or configurations",
-                mend="predict with bundles of one run",
+                "the bundles were trained with different plans or configurations",
+                mend="predict with bundles of the same run",
             )
     if mirror and not all(bundle.mirrored for bundle in bundles):
         raise InputError(
-            "the network was not trained on mirrored patches and would be misled by them",
-            mend="predict without mirroring, or train by a recipe that mirrors, such as nnunet",
+            "the network was not trained on mirrored patches, so that mirroring would harm it",
+            mend="predict without --mirror, or train with a recipe that mirrors, such as nnunet",
         )
 
 
 def _named(fault: FedNNUNetError, case: Case) -> FedNNUNetError:
-    """The fault with the case's name, if it does not say where it arose."""
+    """The fault with the case's name, if it names no place."""
     if fault.where or hasattr(fault, "faults"):
         return fault
     fault.where = f"case {case.name}"

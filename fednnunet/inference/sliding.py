@@ -1,7 +1,7 @@
-"""A network over a volume of any size: overlapping tiles, blended by a Gaussian.
+"""Sliding window inference: overlapping tiles, weighted by a Gaussian, as in nnU-Net.
 
-The rules are nnU-Net's: tiles at most half a patch apart and evenly spread, a Gaussian of
-sigma = patch / 8 as weight, mirrored copies averaged as logits.
+Tiles are evenly spaced by at most half a patch. The Gaussian has sigma = patch / 8. Logits of
+mirrored copies are averaged.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ def predict_logits(
 ) -> np.ndarray:
     """Logits float32 (k, z, y, x) of `data` float32 (c, z, y, x).
 
-    A 2D `patch_vox` (y, x) goes through the volume slice by slice. `mirror_axes` counts the axes
-    of the patch; the logits of all combinations of flips are averaged. `network` is in eval mode
-    and on `compute.device`. Volumes smaller than the patch are padded with zeros about their
-    middle. A group of tiles that the device's memory does not hold is halved, and so are those
-    after it. Raises DataError if a single tile does not fit, or if the network gives values that
-    are not finite.
+    With a 2D `patch_vox` (y, x), each slice is predicted separately. `mirror_axes` are axes of the
+    patch; the logits of all combinations of flips are averaged. `network` is in eval mode on
+    `compute.device`. Volumes smaller than the patch are padded symmetrically with zeros. If a batch
+    of tiles does not fit into the device's memory, its size is halved for this and all further
+    batches. Raises DataError if a single tile does not fit, or if the network gives values that are
+    not finite.
     """
     patch = tuple(patch_vox)
     padded, inner = _pad(data, patch)
@@ -77,7 +77,7 @@ def predict_logits(
 
 
 def tile_starts(size: int, patch: int, step: float) -> tuple[int, ...]:
-    """Where tiles begin along one axis: evenly spread, at most `step` patches apart."""
+    """First voxels of the tiles along one axis: evenly spaced by at most `step` patches."""
     count = math.ceil((size - patch) / (patch * step)) + 1
     if count == 1:
         return (0,)
@@ -85,9 +85,9 @@ def tile_starts(size: int, patch: int, step: float) -> tuple[int, ...]:
 
 
 def gaussian(patch: Sequence[int]) -> np.ndarray:
-    """The weight of a tile's voxels, float32: `PEAK` in the middle, positive everywhere.
+    """The weights of a tile's voxels, float32: `PEAK` in the centre, positive everywhere.
 
-    Half a patch is four sigma, so the least weight is far above float32's smallest number.
+    Half a patch is four sigma, so that the smallest weight is far above float32's underflow.
     """
     weight = np.full((1,) * len(patch), PEAK, np.float64)
     for axis, size in enumerate(patch):
@@ -99,14 +99,14 @@ def gaussian(patch: Sequence[int]) -> np.ndarray:
 
 
 def _pad(data: np.ndarray, patch: tuple[int, ...]) -> tuple[np.ndarray, tuple[slice, ...]]:
-    """Data at least as large as the patch, and where the data lie in it."""
+    """The data, padded to at least the patch size, and the slices of the data in them."""
     wanted = (1,) * (3 - len(patch)) + patch
-    missing = [max(p - n, 0) for p, n in zip(wanted, data.shape[1:], strict=True)]
-    before = [m // 2 for m in missing]
+    padding = [max(p - n, 0) for p, n in zip(wanted, data.shape[1:], strict=True)]
+    before = [p // 2 for p in padding]
     inner = tuple(slice(b, b + n) for b, n in zip(before, data.shape[1:], strict=True))
-    if not any(missing):
+    if not any(padding):
         return data, inner
-    widths = [(b, m - b) for b, m in zip(before, missing, strict=True)]
+    widths = [(b, p - b) for b, p in zip(before, padding, strict=True)]
     return np.pad(data, [(0, 0), *widths]), inner
 
 
@@ -130,7 +130,7 @@ def _gather(data: np.ndarray, group: Sequence[Tile], patch: tuple[int, ...]) -> 
 def _run_if_it_fits(
     network: torch.nn.Module, batch: torch.Tensor, compute: Compute, mirror_axes: Sequence[int]
 ) -> np.ndarray | None:
-    """`_run`, or `None` where the device's memory does not hold the batch."""
+    """`_run`, or `None` if the batch does not fit into the device's memory."""
     with suppress(torch.OutOfMemoryError):
         return _run(network, batch, compute, mirror_axes)
     return None
@@ -151,5 +151,5 @@ def _run(
             logits = (logits.flip(flip) if flip else logits).float()
             total = logits if total is None else total + logits
     if total is None:
-        raise DataError("no tile was given")
+        raise DataError("no tile was given", mend="give a volume with at least one voxel")
     return (total / len(flips)).cpu().numpy()

@@ -1,7 +1,7 @@
-"""Plan without images: from a list of spacings and shapes, as if sites had sent them.
+"""Plan without images, from a list of spacings and shapes.
 
-The list is split at random over any number of sites, and each site's part goes through the same two
-exchanges of flat vectors as in a federation.
+The list is split at random over any number of sites. The part of each site goes through the same
+two exchanges of vectors as in a federation.
 """
 
 from __future__ import annotations
@@ -46,26 +46,26 @@ class ListedCase:
         if min(self.spacing_mm) <= 0 or min(self.shape_vox) < 1:
             raise InputError(
                 f"a case has spacing {list(self.spacing_mm)} and shape {list(self.shape_vox)}",
-                mend="spacings must be above 0, shapes at least 1",
+                mend="give spacings above 0 and shapes of at least 1",
             )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CaseList:
-    """What planning needs to know of cases that need not exist.
-
-    `n_labels` counts the labels without the background, `intensity` is keyed by channel number.
-    `planner` (nnU-Net's name or ours) and `gpu_memory_gib` are what the list was made for.
-    """
+    """The inputs of planning for real or hypothetical cases."""
 
     name: str
     channels: tuple[str, ...]
     n_labels: int
+    """Number of labels without the background."""
     cases: tuple[ListedCase, ...]
     median_crop_ratio: float = 1.0
     intensity: dict[str, Intensity] = field(default_factory=dict)
+    """Foreground intensities by channel number."""
     planner: str | None = None
+    """Planner that the list was made for, by nnU-Net's name or ours."""
     gpu_memory_gib: float | None = None
+    """GPU memory that the list was made for."""
 
     def __post_init__(self) -> None:
         wrong = set(self.intensity) - {str(i) for i in range(len(self.channels))}
@@ -78,7 +78,7 @@ class CaseList:
 
     @property
     def task(self) -> Task:
-        """A task with as many labels, numbered."""
+        """A task with as many labels, named by numbers."""
         labels = ("background", *(f"label {i + 1}" for i in range(self.n_labels)))
         return Task(name=self.name, channels=self.channels, labels=labels)
 
@@ -121,7 +121,7 @@ def fingerprints(cases: CaseList) -> list[CaseFingerprint]:
 
 
 def split(count: int, sites: int, seed: int) -> list[list[int]]:
-    """Case numbers of each site: at random, every site at least one; raises InputError."""
+    """Case numbers of each site: at random, with at least one per site; raises InputError."""
     if not 1 <= sites <= count:
         raise InputError(
             f"{count} cases cannot be split over {sites} sites", mend=f"give 1 to {count} sites"
@@ -135,7 +135,7 @@ def split(count: int, sites: int, seed: int) -> list[list[int]]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WhatIf:
-    """A plan made from a case list, with the merged sums that it rests on."""
+    """A plan made from a case list, with the merged sums that it was made from."""
 
     plan: Plan
     fingerprint: Fingerprint
@@ -167,7 +167,7 @@ def plan_what_if(
 
 
 def merge_fingerprints(task: Task, parts: Sequence[Sequence[CaseFingerprint]]) -> Fingerprint:
-    """First exchange: every part as one site's vector, checked and summed."""
+    """First exchange: the vector of each site, checked and summed."""
     total = Fingerprint.empty(task)
     for number, part in enumerate(parts):
         site = f"site_{number + 1}"
@@ -181,7 +181,7 @@ def merge_fingerprints(task: Task, parts: Sequence[Sequence[CaseFingerprint]]) -
 def merge_shapes(
     spacing_mm: tuple[float, float, float], parts: Sequence[Sequence[CaseFingerprint]]
 ) -> ShapeSketch:
-    """Second exchange: every part's resampled shapes as one site's vector, checked and summed."""
+    """Second exchange: the vector of resampled shapes of each site, checked and summed."""
     total = ShapeSketch.empty(spacing_mm)
     for number, part in enumerate(parts):
         site = f"site_{number + 1}"
@@ -194,7 +194,7 @@ def merge_shapes(
 
 
 def _unknown() -> Intensity:
-    """Intensities of a list that gives none: what z-scored channels would look like."""
+    """Intensities for a list that gives none: those of channels normalised by z-score."""
     return Intensity(
         mean=0.0, median=0.0, std=1.0, min=0.0, max=0.0, percentile_00_5=0.0, percentile_99_5=0.0
     )
@@ -209,6 +209,8 @@ def _load(path: Path) -> dict[str, Any]:
         ) from None
     if not isinstance(data, dict):
         raise InputError(
-            f"{path.name} holds no table of fields", where=str(path), mend="see plans/README.md"
+            f"{path.name} holds no table of fields",
+            where=str(path),
+            mend="write it like the lists in plans/examples",
         )
     return data

@@ -1,4 +1,4 @@
-"""A plan of nnU-Net v2 (`nnUNetPlans.json`, with its `dataset.json`) as a plan of this program."""
+"""Convert a plan of nnU-Net v2 (`nnUNetPlans.json` with its `dataset.json`)."""
 
 from __future__ import annotations
 
@@ -29,12 +29,13 @@ _NORMALISATION: dict[str, Normalisation] = {
 }
 _KINDS = {"PlainConvUNet": "plain", "ResidualEncoderUNet": "residual"}
 _RESAMPLE = "resample_data_or_seg_to_shape"
+_COPY = "copy the file again from nnU-Net's folder"
 
 
 def read_nnunet_plan(plans: Path, dataset: Path | None = None) -> Plan:
-    """Read `nnUNetPlans.json` (2.x, old or new style); `dataset.json` lies beside it by default.
+    """Read `nnUNetPlans.json` (2.x, old or new style) and `dataset.json`, by default in its folder.
 
-    Raises InputError or PlanError for whatever this program cannot do alike.
+    Raises InputError or PlanError for everything that this program cannot reproduce.
     """
     data = _load(plans)
     described = _load(dataset or plans.parent / "dataset.json")
@@ -46,7 +47,9 @@ def read_nnunet_plan(plans: Path, dataset: Path | None = None) -> Plan:
         ) from None
     except (TypeError, ValueError, AttributeError, IndexError) as error:
         raise InputError(
-            f"the plan is not understood: {error}", where=str(plans), mend="restore the file"
+            f"the plan cannot be read: {error}",
+            where=str(plans),
+            mend="copy the plan again from nnU-Net's folder of preprocessed data",
         ) from None
     except FedNNUNetError as error:
         where = f"{plans}, {error.where}" if error.where else str(plans)
@@ -64,17 +67,22 @@ def read_nnunet_task(described: Mapping[str, Any], *, name: str) -> Task:
     if all(len(values) == 1 for values in labels.values()):
         by_value = sorted(labels, key=lambda label: labels[label])
         if [labels[label][0] for label in by_value] != list(range(len(by_value))):
-            raise InputError("the labels are not numbered from 0 on", mend="renumber them")
+            raise InputError(
+                "the labels are not numbered from 0 on",
+                mend="number the labels 0, 1, 2, ... in dataset.json and in the label maps",
+            )
         return Task(name=name, channels=ordered, labels=tuple(by_value), ignore=ignore)
     regions = {label: values for label, values in labels.items() if values != (0,)}
-    most = max(value for values in regions.values() for value in values)
-    alone = {values[0]: label for label, values in regions.items() if len(values) == 1}
-    names = (_unlike(alone.get(value, f"label {value}"), regions) for value in range(1, most + 1))
+    highest = max(value for values in regions.values() for value in values)
+    single = {values[0]: label for label, values in regions.items() if len(values) == 1}
+    values = range(1, highest + 1)
+    names = (_label_name(single.get(value, f"label {value}"), regions) for value in values)
     all_names = ("background", *names)
     return Task(name=name, channels=ordered, labels=all_names, regions=regions, ignore=ignore)
 
 
-def _unlike(name: str, regions: Mapping[str, object]) -> str:
+def _label_name(name: str, regions: Mapping[str, object]) -> str:
+    """The name of a label, different from that of the region that consists of it."""
     return f"{name} alone" if name in regions else name
 
 
@@ -89,7 +97,10 @@ def _plan(data: Mapping[str, Any], described: Mapping[str, Any]) -> Plan:
     configurations = tuple(_configuration(name, c) for name, c in resolved.items())
     norms = {_norm(c) for c in resolved.values()}
     if len(norms) != 1:
-        raise PlanError("the configurations use different normalisation layers", mend="split them")
+        raise PlanError(
+            "the configurations use different normalisation layers",
+            mend="write one plan for each kind of normalisation layer",
+        )
     given = data["foreground_intensity_properties_per_channel"]
     fields = ("mean", "median", "std", "min", "max", "percentile_00_5", "percentile_99_5")
     intensity = tuple(
@@ -98,7 +109,7 @@ def _plan(data: Mapping[str, Any], described: Mapping[str, Any]) -> Plan:
     )
     z, y, x = (int(axis) for axis in data["transpose_forward"])
     planner = str(data.get("experiment_planner_used", "nnU-Net"))
-    because = f"taken as they are from {data.get('plans_name', 'a plan')} of nnU-Net ({planner})"
+    because = f"copied from {data.get('plans_name', 'a plan')} of nnU-Net ({planner})"
     return Plan(
         task=task,
         planner=planner,
@@ -116,7 +127,10 @@ def _resolve(configurations: Mapping[str, Any], name: str) -> dict[str, Any]:
     own, chain = dict(configurations[name]), {name}
     while parent := own.pop("inherits_from", None):
         if parent in chain or parent not in configurations:
-            raise InputError(f"{name} inherits from {parent}", mend="name another configuration")
+            raise InputError(
+                f"{name} inherits from {parent}, which is missing or inherits from it",
+                mend="correct inherits_from to an existing configuration",
+            )
         chain.add(parent)
         own = {**configurations[parent], **own}
     return own
@@ -128,7 +142,7 @@ def _configuration(name: str, data: Mapping[str, Any]) -> Configuration:
     if unknown:
         raise PlanError(
             f"{name} normalises by {', '.join(unknown)}",
-            mend="known are " + ", ".join(_NORMALISATION),
+            mend="use one of: " + ", ".join(_NORMALISATION),
         )
     return Configuration(
         name=name,
@@ -155,7 +169,7 @@ def _architecture(data: Mapping[str, Any]) -> Architecture:
     if not str(given.get("nonlin", "LeakyReLU")).endswith("LeakyReLU") or given.get("dropout_op"):
         raise PlanError(
             f"the network has {given.get('nonlin')} and dropout {given.get('dropout_op')}",
-            mend="this program builds LeakyReLU without dropout",
+            mend="plan with LeakyReLU and without dropout, as this program builds it",
         )
     convs = given["n_conv_per_stage" if _KINDS[network] == "plain" else "n_blocks_per_stage"]
     return _stages(
@@ -174,10 +188,10 @@ def _old_architecture(data: Mapping[str, Any]) -> Architecture:
     if network not in _KINDS:
         raise PlanError(f"the network {network} is unknown", mend="known: " + ", ".join(_KINDS))
     strides = data["pool_op_kernel_sizes"]
-    base, most = int(data["UNet_base_num_features"]), int(data["unet_max_num_features"])
+    base, highest = int(data["UNet_base_num_features"]), int(data["unet_max_num_features"])
     return _stages(
         kind=_KINDS[network],
-        features=[min(base * 2**i, most) for i in range(len(strides))],
+        features=[min(base * 2**i, highest) for i in range(len(strides))],
         kernels=data["conv_kernel_sizes"],
         strides=strides,
         convs=data["n_conv_per_stage_encoder"],
@@ -211,7 +225,9 @@ def _norm(data: Mapping[str, Any]) -> str:
     for word, norm in (("InstanceNorm", "instance"), ("BatchNorm", "batch")):
         if word in given:
             return norm
-    raise PlanError(f"the normalisation layer {given} is unknown", mend="instance or batch norm")
+    raise PlanError(
+        f"the normalisation layer {given} is unknown", mend="plan with instance or batch norm"
+    )
 
 
 def _resampling(name: str, data: Mapping[str, Any]) -> Resampling:
@@ -239,12 +255,14 @@ def _load(path: Path) -> dict[str, Any]:
         data = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(
-            f"{path.name} is missing", where=str(path), mend="give its path (--dataset-json)"
+            f"{path.name} is missing",
+            where=str(path),
+            mend="correct the path, or give that of dataset.json with --dataset-json",
         ) from None
     except (OSError, ValueError) as error:
         raise InputError(
-            f"{path.name} is not readable JSON: {error}", where=str(path), mend="restore the file"
+            f"{path.name} is not readable JSON: {error}", where=str(path), mend=_COPY
         ) from None
     if not isinstance(data, dict):
-        raise InputError(f"{path.name} holds no table", where=str(path), mend="restore the file")
+        raise InputError(f"{path.name} holds no table", where=str(path), mend=_COPY)
     return data

@@ -1,4 +1,4 @@
-"""A plan in words: every decision with its rule and numbers. Merged figures only, no site's."""
+"""Explain a plan in Markdown: each decision with its rule and numbers, over all sites together."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fednnunet.planning.plan import Configuration, Plan
 
 
 def write_why(plan: Plan, path: Path, *, figures: Iterable[Path] = ()) -> None:
-    """Write `why.md`; `figures` are shown by their names, and lie beside it."""
+    """Write `why.md`; `figures` are images in the same folder that it shows."""
     write_text(path, why(plan, figures=figures))
 
 
@@ -20,28 +20,28 @@ def why(plan: Plan, *, figures: Iterable[Path] = ()) -> str:
     parts = [_head(plan), _configurations(plan), _reasons(plan), _intensities(plan), _labels(plan)]
     images = [f"![{path.stem.replace('_', ' ')}]({path.name})" for path in figures]
     if images:
-        parts.append("\n\n".join(["## Where the targets lie", *images]))
+        parts.append("\n\n".join(["## Distributions over all cases", *images]))
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def _head(plan: Plan) -> str:
     order = ", ".join("zyx"[axis] for axis in plan.transpose)
     return (
-        f"# Why the plan of {plan.task.name} is as it is\n\n"
+        f"# Plan of {plan.task.name} and the reasons for it\n\n"
         f"Planner `{plan.planner}`, {plan.cases} cases, channels {', '.join(plan.task.channels)}. "
-        "All figures are of all sites together. The axes z, y, x of the plan are the axes "
-        f"{order} of a volume."
+        "All numbers are computed over all sites together. The axes z, y, x of the plan correspond "
+        f"to the axes {order} of a volume."
     )
 
 
 def _configurations(plan: Plan) -> str:
     header = (
-        "| configuration | spacing, mm | patch | batch | median shape | stages: features | "
-        "million elements a sample |"
+        "| configuration | spacing, mm | patch, voxels | batch size | median shape, voxels | "
+        "stages: features | feature map elements per sample, millions |"
     )
     outputs = output_channels(plan.task)
     rows = [_row(configuration, outputs) for configuration in plan.configurations]
-    return "\n".join(["## What was decided", "", header, "|" + "---|" * 7, *rows])
+    return "\n".join(["## Configurations", "", header, "|" + "---|" * 7, *rows])
 
 
 def _row(configuration: Configuration, outputs: int) -> str:
@@ -62,9 +62,9 @@ def _row(configuration: Configuration, outputs: int) -> str:
 
 def _reasons(plan: Plan) -> str:
     if not plan.reasons:
-        return "## Why\n\nThe plan was given ready-made; it carries no reasons."
+        return "## Reasons\n\nThe plan file gives no reasons."
     lines = [f"- **{reason.decision}**: {reason.because}." for reason in plan.reasons]
-    return "\n".join(["## Why", "", *lines])
+    return "\n".join(["## Reasons", "", *lines])
 
 
 def _intensities(plan: Plan) -> str:
@@ -74,7 +74,7 @@ def _intensities(plan: Plan) -> str:
         f"| {i.percentile_99_5:.5g} |"
         for name, i in zip(plan.task.channels, plan.intensity, strict=True)
     ]
-    title = "## Foreground intensities, every case weighing the same"
+    title = "## Foreground intensities, each case with equal weight"
     return "\n".join([title, "", header, "|" + "---|" * 6, *rows])
 
 

@@ -21,7 +21,10 @@ _BAR, _MARK = "#8fa8c8", "#b3261e"
 def draw_figures(
     plan: Plan, fingerprint: Fingerprint, shapes: ShapeSketch, folder: Path
 ) -> tuple[Path, ...]:
-    """Write the figures into `folder` as SVG and return their paths; none for no foreground."""
+    """Write the figures into `folder` as SVG and return their paths.
+
+    Without any foreground there is no figure of intensities.
+    """
     paths = [
         _save(_spacing_figure(fingerprint, shapes.spacing_mm), folder / "why_spacing.svg"),
         _save(_shape_figure(shapes), folder / "why_shape.svg"),
@@ -70,7 +73,7 @@ def _shape_figure(shapes: ShapeSketch) -> Figure:
 
 def _intensity_figure(plan: Plan, fingerprint: Fingerprint) -> Figure:
     channels = plan.task.channels
-    figure, panels = _panels(len(channels), "Foreground intensity, every case weighing the same")
+    figure, panels = _panels(len(channels), "Foreground intensity, each case with equal weight")
     for number, (panel, name) in enumerate(zip(panels, channels, strict=True)):
         _, weight, mean, _ = bin_moments(fingerprint.block(f"foreground_{number}"))
         known: Intensity = plan.intensity[number]

@@ -1,7 +1,8 @@
-"""What planning needs to know of a federation's cases, as one flat vector of sums.
+"""The statistics that planning needs, as one flat vector of sums over cases.
 
-A `CaseFingerprint` stays at its site. A `Fingerprint` is the sum over a site's cases, or over all
-sites': its length depends on the task alone, and any order of summation gives the same bits.
+A `CaseFingerprint` never leaves its site. A `Fingerprint` is the sum over the cases of one site or
+of all sites. Its length depends only on the task, and its bits do not depend on the order of
+summation.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from fednnunet.planning.sketch import FOREGROUND_COLUMNS, INTENSITY_BINS, Foregr
 from fednnunet.task import Task
 
 AXES = ("z", "y", "x")
-WORDS = (  # what a fingerprint is, for whoever decides whether it may leave
+DESCRIPTION = (  # for the person who decides whether a fingerprint may leave the site
     "sums over all cases: histograms of spacing, shape, crop ratio and foreground intensity, "
     "moments, numbers of cases and voxels per label; no value of a single case"
 )
@@ -27,11 +28,11 @@ WORDS = (  # what a fingerprint is, for whoever decides whether it may leave
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CaseFingerprint:
-    """One case, cropped to its nonzero box. Never leaves the site.
+    """Statistics of one case after cropping to its nonzero box. Never leaves the site.
 
-    `shape_vox` (z, y, x) after the crop, `crop_ratio` its share of the whole volume,
-    `foreground` one sketch per channel, `voxels_per_label` one count per label of the task, the
-    background first (all zero for a case without label).
+    `shape_vox` (z, y, x) is the shape after the crop and `crop_ratio` the cropped share of the
+    volume. `foreground` holds one sketch per channel, `voxels_per_label` one count per label of the
+    task, background first (all zero for a case without a label map).
     """
 
     spacing_mm: tuple[float, float, float]
@@ -43,14 +44,14 @@ class CaseFingerprint:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Where each sum stands in the vector: name, shape, first place."""
+    """The place of each block of sums in the vector: name, shape, first index."""
 
     blocks: dict[str, tuple[tuple[int, ...], int]]
     length: int
 
     @classmethod
     def of(cls, task: Task) -> Layout:
-        """The layout for a task: it depends on the numbers of labels and channels only."""
+        """The layout for a task; it depends only on the numbers of labels and channels."""
         return _layout(len(task.labels), len(task.channels))
 
 
@@ -76,7 +77,7 @@ def _layout(labels: int, channels: int) -> Layout:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Fingerprint:
-    """Sums over cases. `vector` (n,) float64 is the whole of it; `block` names its parts."""
+    """Sums over cases: `vector` (n,) float64 holds all of them, `block` gives one by its name."""
 
     task: Task
     vector: np.ndarray
@@ -149,7 +150,7 @@ def check_shape(shape_vox: Iterable[int]) -> None:
     if largest >= SHAPE_BINS:
         raise DataError(
             f"a volume is {largest} voxels long, more than {SHAPE_BINS - 1}",
-            mend="cut it up or lower its resolution",
+            mend="split the volume or lower its resolution",
         )
 
 
@@ -158,12 +159,15 @@ def _add_case(blocks: dict[str, np.ndarray], task: Task, case: CaseFingerprint) 
     channels, labels = len(case.foreground), len(case.voxels_per_label)
     if channels != len(task.channels) or labels != len(task.labels):
         raise DataError(
-            f"a case has {channels} channels and {labels} labels, the task "
+            f"a case has {channels} channels and {labels} labels, the task has "
             f"{len(task.channels)} and {len(task.labels)}",
-            mend="measure the case with this task",
+            mend="measure the case again with this task",
         )
     if not all(0 < s < float("inf") for s in case.spacing_mm):
-        raise DataError(f"a case has the spacing {case.spacing_mm}", mend="correct its header")
+        raise DataError(
+            f"a case has the spacing {case.spacing_mm}",
+            mend="correct the voxel size in the header of its image",
+        )
     for axis, spacing, size in zip(AXES, case.spacing_mm, case.shape_vox, strict=True):
         SPACING_MM.add(blocks[f"spacing_{axis}"], spacing)
         blocks[f"shape_{axis}"][size] += 1

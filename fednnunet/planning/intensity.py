@@ -19,7 +19,7 @@ _MASK_BELOW = 0.75
 
 
 def normalisation_of(channel: str) -> Normalisation:
-    """How a channel of that name (in any case) is normalised; z-score unless it says otherwise."""
+    """The normalisation of a channel, by its name (case is ignored); z-score by default."""
     return _BY_NAME.get(channel.casefold(), "zscore")
 
 
@@ -34,8 +34,9 @@ def plan_mask_use(
         for name, kind, masked in zip(fingerprint.task.channels, normalisation, use, strict=True)
     )
     because = (
-        f"by channel name, {channels}; z-score keeps to the mask if the crop to it leaves less "
-        f"than {_MASK_BELOW:.0%} of the median volume, here {ratio:.1%}"
+        f"by channel name: {channels}. Z-score uses only voxels inside the nonzero mask if the "
+        f"median case keeps less than {_MASK_BELOW:.0%} of its volume after cropping; here it "
+        f"keeps {ratio:.1%}"
     )
     return use, Reason(decision="normalisation", because=because)
 

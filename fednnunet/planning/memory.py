@@ -1,7 +1,7 @@
-"""What a network needs in training, in elements of feature maps (rules G of nnU-Net v2).
+"""Memory that a network needs in training, in elements of feature maps (rules G of nnU-Net v2).
 
-An element is one number of a feature map; bytes do not enter. What fits into a GPU was calibrated
-once for each kind of network and is scaled with its memory.
+An element is one number in a feature map, whatever its size in bytes. nnU-Net measured once, for
+each kind of network, how many elements fit into a GPU of a given size; other sizes are scaled.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from fednnunet.task import Task
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
-    """`elements` that a sample may take when `batch` of them fit into `memory_gib`."""
+    """A calibration: `batch` samples of `elements` feature map elements fit into `memory_gib`."""
 
     elements: float
     batch: int
     memory_gib: float
 
     def at(self, memory_gib: float) -> float:
-        """Elements that a sample may take, with the same batch, in another memory."""
+        """Elements per sample that fit into another memory with the same batch."""
         return self.elements * (memory_gib / self.memory_gib)
 
 
@@ -35,13 +35,13 @@ RESIDUAL_2D = Budget(elements=135e6, batch=12, memory_gib=8)
 
 
 def output_channels(task: Task) -> int:
-    """What nnU-Net counts as outputs: background, labels or regions, and an ignore label."""
+    """Output channels as nnU-Net counts them: background, labels or regions, ignore label."""
     outputs = len(task.regions) + 1 if task.regions else len(task.labels)
     return outputs + (task.ignore is not None)
 
 
 def estimate_elements(architecture: Architecture, patch_vox: Sequence[int], outputs: int) -> int:
-    """Elements that one sample's convolutions write: encoder, decoder, finest head."""
+    """Elements written by the convolutions for one sample: encoder, decoder and finest head."""
     total, size, before = 0, list(patch_vox), 0
     for i, stage in enumerate(architecture.stages):
         size = [edge // stride for edge, stride in zip(size, stage.stride, strict=True)]
@@ -61,10 +61,10 @@ def estimate_elements(architecture: Architecture, patch_vox: Sequence[int], outp
 
 
 def micro_batch(configuration: Configuration, task: Task, memory_gib: float) -> int:
-    """Samples that a site with `memory_gib` takes at once: a divisor of the plan's batch.
+    """Samples per forward pass at a site with `memory_gib`: a divisor of the plan's batch.
 
-    The site accumulates gradients over `batch / micro_batch` steps. Raises PlanError where not
-    even one sample fits.
+    The site accumulates gradients over `batch / micro_batch` passes. Raises PlanError if not even
+    one sample fits.
     """
     residual = configuration.architecture.kind == "residual"
     if configuration.is_2d:
@@ -76,20 +76,21 @@ def micro_batch(configuration: Configuration, task: Task, memory_gib: float) -> 
     )
     fitting = round(budget.at(memory_gib) * budget.batch / need)
     if fitting < 1:
-        least = need / (budget.elements * budget.batch) * budget.memory_gib
+        required_gib = need / (budget.elements * budget.batch) * budget.memory_gib
         raise PlanError(
             f"a patch of {list(configuration.patch_vox)} does not fit into {memory_gib:g} GiB",
             where=f"configuration {configuration.name}",
-            mend=f"plan with memory_gib = {memory_gib:g}, or use a site with {least:.1f} GiB",
+            mend=f"plan with memory_gib = {memory_gib:g}, or give the site {required_gib:.1f} GiB",
         )
     batch = configuration.batch
     return max(n for n in range(1, batch + 1) if batch % n == 0 and n <= max(fitting, 1))
 
 
 def training_gib(configuration: Configuration, task: Task) -> float:
-    """About what a process that trains takes: interpreter, and three float32 values an element.
+    """Rough memory of a training process: interpreter plus three float32 values per element.
 
-    An element is kept as a convolution's output, as the norm's, and has a gradient.
+    Each element is stored as the output of a convolution, as the output of a normalisation layer,
+    and as a gradient.
     """
     elements = estimate_elements(
         configuration.architecture, configuration.patch_vox, output_channels(task)

@@ -22,30 +22,35 @@ Normalisation = Literal["ct", "zscore", "rescale_to_0_1", "rgb_to_0_1", "none"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
-    """One resolution of the encoder.
-
-    `stride` leads into the stage (all ones for the first). `convs` counts the encoder's
-    convolutions, or its residual blocks where `Architecture.kind` is "residual"; `decoder_convs`
-    those of the decoder at this resolution (0 at the lowest, which has no decoder).
-    """
+    """One resolution of the encoder and the decoder."""
 
     features: int
+    """Feature channels."""
     kernel: tuple[int, ...]
+    """Kernel size per axis; odd."""
     stride: tuple[int, ...]
+    """Stride of the first convolution per axis; all 1 in the first stage."""
     convs: int
+    """Encoder convolutions, or residual blocks if the architecture is "residual"."""
     decoder_convs: int
+    """Decoder convolutions; 0 at the coarsest stage, which has no decoder."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Architecture:
-    """A U-Net from the finest to the coarsest stage."""
+    """A U-Net."""
 
     kind: Literal["plain", "residual"]
+    """Encoder: plain convolutions or residual blocks. The decoder is plain in both."""
     stages: tuple[Stage, ...]
+    """From the finest to the coarsest resolution; at least two."""
 
     def __post_init__(self) -> None:
         if len(self.stages) < 2:
-            raise PlanError("a U-Net needs at least two stages", mend="add a stage")
+            raise PlanError(
+                "a U-Net needs at least two stages",
+                mend="add a second stage to architecture.stages",
+            )
         for i, stage in enumerate(self.stages):
             sizes = {len(stage.kernel), len(stage.stride), len(self.stages[0].kernel)}
             if len(sizes) > 1 or not sizes <= {2, 3}:
@@ -56,71 +61,89 @@ class Architecture:
             if any(k % 2 == 0 or k < 1 for k in stage.kernel) or any(s < 1 for s in stage.stride):
                 raise PlanError(
                     f"stage {i} has kernel {list(stage.kernel)} and stride {list(stage.stride)}",
-                    mend="kernels must be odd and strides at least 1",
+                    mend="give odd kernel sizes and strides of at least 1",
                 )
             last = i == len(self.stages) - 1
             if stage.features < 1 or stage.convs < 1 or (stage.decoder_convs < 1) != last:
                 raise PlanError(
                     f"stage {i} has {stage.features} features, {stage.convs} convs and "
                     f"{stage.decoder_convs} decoder_convs",
-                    mend="all must be at least 1, but decoder_convs of the last stage is 0",
+                    mend="give numbers of at least 1, and decoder_convs = 0 in the last stage only",
                 )
         if any(s != 1 for s in self.stages[0].stride):
-            raise PlanError("the first stage must have stride 1", mend="set it to ones")
+            raise PlanError(
+                "the first stage must have stride 1", mend="set its stride to 1 along every axis"
+            )
 
     @property
     def divisor(self) -> tuple[int, ...]:
-        """What each axis of a patch must be divisible by: the product of the strides."""
+        """The divisor of each axis of a patch: the product of the strides."""
         axes = zip(*(stage.stride for stage in self.stages), strict=True)
         return tuple(math.prod(strides) for strides in axes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resampling:
-    """How volumes reach the configuration's spacing.
-
-    Spline orders for images, labels (on each label's indicator) and exported logits, and the order
-    along a thick axis, which is handled apart where spacing differs by more than
-    `anisotropy` between axes.
-    """
+    """How volumes are resampled to the spacing of a configuration."""
 
     image_order: int = 3
+    """Spline order for images: 3 is cubic."""
     label_order: int = 1
+    """Spline order for the indicator of each label; the label with the largest value wins."""
     logits_order: int = 1
+    """Spline order for logits that are resampled back to the image."""
     thick_axis_order: int = 0
+    """Order along a thick axis: 0 takes the nearest slice."""
     anisotropy: float = 3.0
+    """An axis is thick if its spacing exceeds the finest by more than this factor; it is then
+    resampled separately."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Configuration:
-    """One resolution at which a network can be trained.
-
-    `spacing_mm`, `patch_vox` and `median_shape_vox` are (z, y, x), or (y, x) for 2D.
-    `normalisation` and `use_mask` have one entry per channel. `previous` names the configuration
-    whose prediction is an extra input (the cascade), or is null.
-    """
+    """One resolution at which a network can be trained."""
 
     name: str
+    """`2d`, `3d_fullres`, `3d_lowres`, `3d_cascade_fullres`, or a name of your own."""
     spacing_mm: tuple[float, ...]
+    """Voxel size (z, y, x), or (y, x) in 2D."""
     patch_vox: tuple[int, ...]
+    """Patch size (z, y, x), or (y, x) in 2D; divisible by the product of the strides."""
     batch: int
+    """Patches per optimiser step."""
     median_shape_vox: tuple[float, ...]
+    """Median shape of all cases at this spacing: (z, y, x), or (y, x) in 2D."""
     normalisation: tuple[Normalisation, ...]
+    """Intensity normalisation of each channel."""
     use_mask: tuple[bool, ...]
+    """Per channel, whether z-score uses only voxels inside the nonzero mask."""
     architecture: Architecture
+    """The network."""
     batch_dice: bool
+    """Whether the Dice loss is computed over the whole batch rather than per sample."""
     resampling: Resampling = Resampling()
+    """How images, labels and logits are resampled."""
     previous: str | None = None
+    """Configuration whose prediction is an additional input (nnU-Net's cascade), or null."""
 
     def __post_init__(self) -> None:
         axes = len(self.patch_vox)
         for part in ("spacing_mm", "median_shape_vox"):
             if len(getattr(self, part)) != axes:
-                raise PlanError(f"{part} of {self.name} needs {axes} values", mend="one per axis")
+                raise PlanError(
+                    f"{part} of {self.name} needs {axes} values",
+                    mend=f"give one value per axis of patch_vox, {axes} in all",
+                )
         if len(self.architecture.stages[0].kernel) != axes:
-            raise PlanError(f"the network of {self.name} has not {axes} axes", mend="match patch")
+            raise PlanError(
+                f"the network of {self.name} does not have {axes} axes",
+                mend="give kernels and strides as many numbers as patch_vox has",
+            )
         if any(value <= 0 for value in (*self.spacing_mm, *self.patch_vox)):
-            raise PlanError(f"{self.name} has a spacing or patch of 0 or less", mend="correct it")
+            raise PlanError(
+                f"{self.name} has a spacing or patch of 0 or less",
+                mend="give a spacing_mm and a patch_vox above 0 along every axis",
+            )
         divisor = self.architecture.divisor
         if any(p % d for p, d in zip(self.patch_vox, divisor, strict=True)):
             raise PlanError(
@@ -128,7 +151,9 @@ class Configuration:
                 mend=f"make it a multiple of {list(divisor)}, or change the strides",
             )
         if self.batch < 1:
-            raise PlanError(f"batch of {self.name} is {self.batch}", mend="at least 1")
+            raise PlanError(
+                f"batch of {self.name} is {self.batch}", mend="give a batch of at least 1"
+            )
 
     @property
     def is_2d(self) -> bool:
@@ -138,67 +163,87 @@ class Configuration:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Intensity:
-    """Foreground intensities of one channel over the federation, each case weighing the same."""
+    """Foreground intensities of one channel over all sites, each case with the same weight."""
 
     mean: float
+    """Mean."""
     median: float
+    """Median."""
     std: float
+    """Standard deviation."""
     min: float
+    """Smallest intensity."""
     max: float
+    """Largest intensity."""
     percentile_00_5: float
+    """0.5 % percentile."""
     percentile_99_5: float
+    """99.5 % percentile."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reason:
-    """Why a decision was taken: which one, by what rule, in words with the numbers."""
+    """The reason for one decision."""
 
     decision: str
+    """What was decided, with the name of the configuration if it concerns a single one."""
     because: str
+    """The rule and the numbers that it was applied to."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """Everything that sites must agree on before they train.
-
-    `intensity` has one entry per channel. `transpose` lists the axes (0 = z) of a volume in the
-    plan's order. `norm` is the network's normalisation layer. `cases` counts those planned from,
-    `label_cases` those in which each label occurs, over all sites; `site_labels` names the labels
-    that each site annotates, as the federation file says.
-    """
+    """Everything that the sites must agree on before they train."""
 
     schema: int = SCHEMA
+    """Number of the file format."""
     task: Task
+    """What is segmented."""
     planner: str
+    """Name of the planner that made the plan; for information only."""
     configurations: tuple[Configuration, ...]
+    """The resolutions at which a network can be trained."""
     intensity: tuple[Intensity, ...]
+    """Foreground intensities of each channel; used for CT normalisation."""
     transpose: tuple[int, int, int] = (0, 1, 2)
+    """Axes of a volume (0 is z) in the order of the plan."""
     norm: Literal["instance", "batch"] = "instance"
+    """Normalisation layers of the network."""
     cases: int
+    """Number of cases that the plan was made from, over all sites."""
     label_cases: dict[str, int] = field(default_factory=dict)
+    """Number of cases in which each label occurs, over all sites."""
     site_labels: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """The labels that each site annotates, as the federation file says."""
     reasons: tuple[Reason, ...] = ()
+    """The reason for each decision."""
 
     def __post_init__(self) -> None:
         if self.schema != SCHEMA:
             raise PlanError(
                 f"the plan has schema {self.schema}, this program reads {SCHEMA}",
-                mend="make the plan anew with fednnunet_plan",
+                mend="make the plan again with fednnunet_plan",
             )
         if sorted(self.transpose) != [0, 1, 2]:
-            raise PlanError(f"transpose {list(self.transpose)} is no order of the axes 0, 1, 2")
+            raise PlanError(
+                f"transpose {list(self.transpose)} is no order of the axes 0, 1, 2",
+                mend="list each of the axes 0, 1 and 2 once",
+            )
         channels = len(self.task.channels)
         if len(self.intensity) != channels:
-            raise PlanError(f"intensity needs {channels} entries, one per channel")
+            raise PlanError(
+                f"intensity has {len(self.intensity)} entries for {channels} channels",
+                mend="give one entry for each channel of the task",
+            )
         for configuration in self.configurations:
             if {len(configuration.normalisation), len(configuration.use_mask)} != {channels}:
                 raise PlanError(
                     f"normalisation and use_mask of {configuration.name} need {channels} entries",
-                    mend="one per channel",
+                    mend="give one entry for each channel of the task",
                 )
 
     def configuration(self, name: str) -> Configuration:
-        """The configuration of that name; raises PlanError naming those there are."""
+        """The configuration with that name; raises PlanError, which lists all names."""
         for configuration in self.configurations:
             if configuration.name == name:
                 return configuration

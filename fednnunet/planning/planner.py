@@ -1,4 +1,4 @@
-"""From merged statistics to the plan, by the rules of nnU-Net v2. Pure: same in, same out."""
+"""From merged statistics to the plan, by the rules of nnU-Net v2. A pure function."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from fednnunet.planning.spacing import axis_order, explain_spacing
 
 __all__ = ["PLANNERS", "make_plan"]
 
-_LOWRES_BELOW = 0.25  # share of the median shape that a patch should cover
+_LOWRES_BELOW = 0.25  # if the patch covers less of the median shape, plan a lower resolution
 _LOWRES_STEP = 1.03
-_LOWRES_GAIN = 2.0  # a low resolution must have at most 1/2 of the voxels
+_LOWRES_GAIN = 2.0  # a lower resolution must have at most half of the voxels
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Scene:
-    """What all configurations of a plan share; axes already in the plan's order."""
+class _Inputs:
+    """The inputs of all configurations of a plan; axes in the plan's order."""
 
-    means: MemoryBudget
+    budget: MemoryBudget
     spacing_mm: tuple[float, ...]
     median_vox: tuple[float, ...]
     cases: int
@@ -43,28 +43,28 @@ def make_plan(
     intensity: tuple[Intensity, ...] | None = None,
     site_labels: dict[str, tuple[str, ...]] | None = None,
 ) -> Plan:
-    """The plan for all cases that `fingerprint` and `shapes` (second exchange) were summed over.
+    """Plan for all cases in `fingerprint` and `shapes` (first and second exchange).
 
-    `memory_gib`: one number, or one per site: the patch fits the smallest site, the batch at least
-    half of the sites; the others accumulate gradients. None takes the planner's own target.
-    `intensity` overrides the merged foreground intensities (planning without images).
-    `site_labels` says which labels each site annotates. Raises PlanError.
+    `memory_gib` is one number or one per site. The patch fits the smallest site, the batch fits at
+    least half of the sites; the others accumulate gradients. None means the planner's own target.
+    `intensity` replaces the merged foreground intensities (for planning without images).
+    `site_labels` names the labels that each site annotates. Raises PlanError.
     """
     task, chosen = fingerprint.task, find_planner(planner)
     target, spacing_why = explain_spacing(fingerprint)
     _check_exchanges(fingerprint, shapes, target)
     order = axis_order(target)
-    means, memory_why = _means(chosen, memory_gib, output_channels(task))
+    budget, memory_why = _memory_budget(chosen, memory_gib, output_channels(task))
     median = shapes.median_vox()
-    scene = _Scene(
-        means=means,
+    inputs = _Inputs(
+        budget=budget,
         spacing_mm=tuple(target[axis] for axis in order),
         median_vox=tuple(median[axis] for axis in order),
         cases=fingerprint.cases,
     )
     normalisation = tuple(normalisation_of(channel) for channel in task.channels)
     use_mask, mask_why = plan_mask_use(fingerprint, normalisation)
-    found, reasons = _configurations(scene)
+    found, reasons = _configurations(inputs)
     configurations = tuple(
         _finish(sized, name, median, batch_dice, previous, normalisation, use_mask)
         for name, sized, median, batch_dice, previous in found
@@ -99,59 +99,65 @@ def _check_exchanges(
         )
     if shapes.cases != fingerprint.cases:
         raise PlanError(
-            f"the first exchange summed {fingerprint.cases} cases, the second {shapes.cases}",
-            mend="let the same sites answer both",
+            f"the first exchange counted {fingerprint.cases} cases, the second {shapes.cases}",
+            mend="plan again, with the same sites answering both exchanges",
         )
 
 
-def _means(
+def _memory_budget(
     planner: Planner, memory_gib: float | Sequence[float] | None, outputs: int
 ) -> tuple[MemoryBudget, Reason]:
-    own = planner.budget_3d.memory_gib
+    default = planner.budget_3d.memory_gib
     given = [memory_gib] if isinstance(memory_gib, (int, float)) else list(memory_gib or [])
     if any(not 0 < gib < math.inf for gib in given):
-        raise PlanError(f"memory_gib is {given}", mend="give numbers above 0")
-    if planner.fixed or not given:
-        least = typical = own
-        why = f"this planner's own target, {own:g} GiB"
-    else:
-        least, typical = min(given), median_low(given)
-        why = (
-            f"the patch fits {least:g} GiB, the smallest site; the batch fits {typical:g} GiB, "
-            "which at least half of the sites have; the others accumulate gradients to that batch"
+        raise PlanError(
+            f"memory_gib is {given}", mend="give memory_gib as numbers of GiB above 0, e.g. 8"
         )
-    means = MemoryBudget(planner=planner, patch_gib=least, batch_gib=typical, outputs=outputs)
-    return means, Reason(decision="memory", because=why)
+    if planner.fixed or not given:
+        smallest = typical = default
+        why = f"{default:g} GiB, the target of this planner"
+    else:
+        smallest, typical = min(given), median_low(given)
+        why = (
+            f"the patch fits into {smallest:g} GiB, the memory of the smallest site; the batch "
+            f"fits into {typical:g} GiB, which at least half of the sites have; the other sites "
+            "reach this batch by accumulating gradients"
+        )
+    budget = MemoryBudget(planner=planner, patch_gib=smallest, batch_gib=typical, outputs=outputs)
+    return budget, Reason(decision="memory", because=why)
 
 
 _Found = tuple[str, Sized, tuple[float, ...], bool, str | None]
 
 
-def _configurations(scene: _Scene) -> tuple[list[_Found], list[Reason]]:
+def _configurations(inputs: _Inputs) -> tuple[list[_Found], list[Reason]]:
     """All configurations in nnU-Net's order: name, size, median shape, batch Dice, previous."""
-    voxels = math.prod(scene.median_vox) * scene.cases
-    flat = size_configuration(scene.means, scene.spacing_mm[1:], scene.median_vox[1:], voxels)
-    found: list[_Found] = [("2d", flat, scene.median_vox[1:], True, None)]
+    voxels = math.prod(inputs.median_vox) * inputs.cases
+    flat = size_configuration(inputs.budget, inputs.spacing_mm[1:], inputs.median_vox[1:], voxels)
+    found: list[_Found] = [("2d", flat, inputs.median_vox[1:], True, None)]
     reasons = _named("2d", flat)
-    if scene.median_vox[0] == 1:
-        why = "the median case is one slice thick: 2D only"
+    if inputs.median_vox[0] == 1:
+        why = "not planned, since the median case has a single slice"
         return found, [*reasons, Reason(decision="3d_fullres", because=why)]
-    full = size_configuration(scene.means, scene.spacing_mm, scene.median_vox, voxels)
-    low, low_median, why = _lowres(scene, full)
+    full = size_configuration(inputs.budget, inputs.spacing_mm, inputs.median_vox, voxels)
+    low, low_median, why = _lowres(inputs, full)
     if low:
         found.append(("3d_lowres", low, low_median, False, None))
         reasons += _named("3d_lowres", low)
-    found.append(("3d_fullres", full, scene.median_vox, low is not None, None))
+    found.append(("3d_fullres", full, inputs.median_vox, low is not None, None))
     if low:
-        found.append(("3d_cascade_fullres", full, scene.median_vox, True, "3d_lowres"))
+        found.append(("3d_cascade_fullres", full, inputs.median_vox, True, "3d_lowres"))
     reasons += [*_named("3d_fullres", full), Reason(decision="3d_lowres", because=why)]
-    dice = "2d and, beside a low resolution, 3d_fullres sum the Dice loss over the batch"
+    dice = (
+        "the Dice loss is summed over the batch in 2d, and in 3d_fullres if there is a 3d_lowres; "
+        "otherwise it is computed per sample"
+    )
     return found, [*reasons, Reason(decision="batch Dice", because=dice)]
 
 
-def _lowres(scene: _Scene, full: Sized) -> tuple[Sized | None, tuple[float, ...], str]:
-    """A coarser configuration whose patch covers enough of the median shape, if that is needed."""
-    spacing, median = list(scene.spacing_mm), scene.median_vox
+def _lowres(inputs: _Inputs, full: Sized) -> tuple[Sized | None, tuple[float, ...], str]:
+    """A coarser configuration whose patch covers enough of the median shape, if one is needed."""
+    spacing, median = list(inputs.spacing_mm), inputs.median_vox
     whole = now = math.prod(median)
     share = first = math.prod(full.patch_vox) / whole
     low, low_median = None, median
@@ -162,26 +168,28 @@ def _lowres(scene: _Scene, full: Sized) -> tuple[Sized | None, tuple[float, ...]
             s * _LOWRES_STEP if f or not any(fine) else s
             for s, f in zip(spacing, fine, strict=True)
         ]
-        edges = [a / b * m for a, b, m in zip(scene.spacing_mm, spacing, median, strict=True)]
+        edges = [a / b * m for a, b, m in zip(inputs.spacing_mm, spacing, median, strict=True)]
         now = math.prod(edges)
         low_median = tuple(float(round(edge)) for edge in edges)
-        low = size_configuration(scene.means, spacing, low_median, now * scene.cases)
+        low = size_configuration(inputs.budget, spacing, low_median, now * inputs.cases)
         share = math.prod(low.patch_vox) / now
     why = f"the patch of 3d_fullres covers {first:.1%} of the median shape"
-    why += f" ({_LOWRES_BELOW:.0%} is enough)"
     if low is None:
-        return None, median, f"{why}: no lower resolution is needed"
+        return None, median, f"{why}; from {_LOWRES_BELOW:.0%} on, no lower resolution is needed"
+    why += f", less than {_LOWRES_BELOW:.0%}"
     if whole / now < _LOWRES_GAIN:
         return (
             None,
             median,
-            f"{why}, but a lower resolution would keep over half of the voxels",
+            f"{why}, but the lower resolution would still have more than half of the voxels, so "
+            "it is left out",
         )
     text = " x ".join(f"{s:.4g}" for s in spacing)
     return (
         low,
         low_median,
-        f"{why}: spacing was raised by 3 % steps to {text} mm, covering {share:.1%}",
+        f"{why}, so the spacing was raised in steps of 3 % to {text} mm, where the patch covers "
+        f"{share:.1%}",
     )
 
 
@@ -214,9 +222,12 @@ def _named(name: str, sized: Sized) -> list[Reason]:
 
 def _order_why(order: tuple[int, ...], target: tuple[float, ...]) -> str:
     names = ", ".join("zyx"[axis] for axis in order)
-    return f"{names}: the coarsest ({max(target):.6g} mm) comes first, the others keep their order"
+    return f"{names}: the coarsest axis ({max(target):.6g} mm) first, the others in their order"
 
 
 def _shape_why(median: tuple[float, ...], cases: int) -> str:
     shape = " x ".join(f"{edge:g}" for edge in median)
-    return f"{shape} voxels (z, y, x): per axis the median over {cases} cases at the target spacing"
+    return (
+        f"{shape} voxels (z, y, x), the median of each axis over {cases} cases resampled to the "
+        "target spacing"
+    )

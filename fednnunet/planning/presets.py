@@ -1,4 +1,4 @@
-"""The planners by name: what each may spend and how it builds a network."""
+"""The planners by name: the memory and the network that each plans for."""
 
 from __future__ import annotations
 
@@ -13,32 +13,40 @@ from fednnunet.planning.topology import Topology
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Planner:
-    """A named set of choices.
-
-    `budget_3d` and `budget_2d` say what a sample may take. `dataset_share` caps the voxels of a
-    batch as a share of all voxels. The patch shrinks until `budget.batch` samples fit, or with
-    `shrink_to_two` until two do (plain nnU-Net differs from its residual planners here).
-    `convs` and `decoder_convs` are per stage, the last repeated. `largest_batch_3d` and
-    `largest_batch_2d` cap the batch. `most_padding` is the share of the median shape by which a
-    patch may outgrow it to be divisible; beyond, it is cut and not padded (nnU-Net always pads).
-    `fixed` keeps the budget whatever the memory.
-    """
+    """The settings of one planner."""
 
     kind: Literal["plain", "residual"] = "plain"
+    """Encoder: plain convolutions or residual blocks."""
     about: str
+    """What the planner is for."""
     budget_3d: Budget
+    """Feature map elements that a sample may have in 3D."""
     budget_2d: Budget
+    """Feature map elements that a sample may have in 2D."""
     features: int = 32
-    most_features_3d: int = 320
-    most_features_2d: int = 512
+    """Feature channels of the first stage; doubled from stage to stage."""
+    max_features_3d: int = 320
+    """Upper limit of the feature channels in 3D."""
+    max_features_2d: int = 512
+    """Upper limit of the feature channels in 2D."""
     convs: tuple[int, ...] = (2,)
+    """Encoder convolutions (or residual blocks) of each stage; the last number is repeated."""
     decoder_convs: tuple[int, ...] = (2,)
+    """Decoder convolutions of each stage; the last number is repeated."""
     dataset_share: float = 0.05
+    """A batch holds at most this share of all voxels of all cases."""
     shrink_to_two: bool = True
-    largest_batch_3d: int | None = None
-    largest_batch_2d: int | None = None
-    most_padding: float | None = None
+    """Shrink the patch until 2 samples fit (nnU-Net's plain planner), not `budget.batch` samples
+    (its residual planners)."""
+    max_batch_3d: int | None = None
+    """Upper limit of the batch in 3D."""
+    max_batch_2d: int | None = None
+    """Upper limit of the batch in 2D."""
+    max_padding: float | None = None
+    """A patch that must be longer than the median shape to be divisible by the strides may exceed
+    it by this share; otherwise it is made shorter (nnU-Net always makes it longer)."""
     fixed: bool = False
+    """Ignore the memory of the sites and always use the budgets above."""
 
     def budget(self, *, is_2d: bool) -> Budget:
         """The budget of a 2D or 3D configuration."""
@@ -50,12 +58,12 @@ class Planner:
         if last < 1:
             raise PlanError(
                 f"a patch of {list(topology.patch_vox)} voxels is too small for a U-Net",
-                mend="at least two axes need 8 voxels (one axis 12) at the target spacing",
+                mend="use volumes with at least 8 voxels along two axes at the target spacing",
             )
-        most = self.most_features_2d if len(topology.patch_vox) == 2 else self.most_features_3d
+        limit = self.max_features_2d if len(topology.patch_vox) == 2 else self.max_features_3d
         stages = (
             Stage(
-                features=min(self.features * 2**i, most),
+                features=min(self.features * 2**i, limit),
                 kernel=kernel,
                 stride=stride,
                 convs=self.convs[min(i, len(self.convs) - 1)],
@@ -97,21 +105,21 @@ PLANNERS = {
         budget_3d=Budget(elements=20e6, batch=4, memory_gib=8),
         budget_2d=Budget(elements=5e6, batch=8, memory_gib=8),
         features=16,
-        most_features_3d=128,
-        most_features_2d=128,
+        max_features_3d=128,
+        max_features_2d=128,
         convs=(1, 2),
         decoder_convs=(1,),
         dataset_share=1.0,
-        largest_batch_3d=2,
-        largest_batch_2d=8,
-        most_padding=0.1,
+        max_batch_3d=2,
+        max_batch_2d=8,
+        max_padding=0.1,
         fixed=True,
     ),
 }
 
 
 def find_planner(name: str) -> Planner:
-    """The planner of that name; raises PlanError naming those there are."""
+    """The planner with that name; raises PlanError, which lists all names."""
     if name not in PLANNERS:
         raise PlanError(
             f"there is no planner {name!r}", mend="choose one of: " + ", ".join(PLANNERS)

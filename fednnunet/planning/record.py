@@ -1,4 +1,4 @@
-"""A fingerprint as JSON: only the sums that are not zero."""
+"""A fingerprint as JSON; sums that are zero are left out."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from fednnunet.planning.sketch import INTENSITY_BINS
 from fednnunet.task import Task
 
 SCHEMA = 1
+_MEND = "measure the cases again, or copy the file from its source"
 BINS = (
     f"spacing {SPACING_MM.bins}, shape {SHAPE_BINS}, crop {CROP_RATIO.bins}, "
     f"intensity {INTENSITY_BINS}"
@@ -23,32 +24,35 @@ BINS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sums:
-    """One part of a fingerprint: `values[i]` stands at flat place `places[i]`, all else is zero."""
+    """One block of a fingerprint; sums that are not listed are 0."""
 
     places: tuple[int, ...]
+    """Indices in the flattened block."""
     values: tuple[float, ...]
+    """The sum at each of these indices."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FingerprintRecord:
-    """`fingerprint.json`: the merged sums of a federation, or those of one site.
-
-    `bins` says how the histograms are divided, `cases` how many cases were summed, `parts` holds
-    each histogram and count by name.
-    """
+    """`fingerprint.json`: the sums of one site, or those of all sites together."""
 
     schema: int = SCHEMA
+    """Number of the file format."""
     bins: str = BINS
+    """Numbers of bins of the histograms; a program with other bins refuses the file."""
     task: Task
+    """The task that the cases were measured for."""
     cases: int
+    """Number of cases in the sums."""
     parts: dict[str, Sums]
+    """Each histogram and count by its name."""
 
     def __post_init__(self) -> None:
         if self.schema != SCHEMA or self.bins != BINS:
             raise ReplyError(
                 f"the fingerprint has schema {self.schema} and bins {self.bins!r}, this program "
                 f"has {SCHEMA} and {BINS!r}",
-                mend="give every site the same version of the program",
+                mend="install the same version of the program at every site",
             )
 
 
@@ -78,24 +82,23 @@ def from_record(record: FingerprintRecord, *, source: str = "") -> Fingerprint:
     names = Layout.of(record.task).blocks.keys()
     if names != record.parts.keys():
         wrong = ", ".join(sorted(names ^ record.parts.keys()))
-        raise ReplyError(
-            f"parts missing or unknown: {wrong}", where=source, mend="restore the file"
-        )
+        raise ReplyError(f"parts missing or unknown: {wrong}", where=source, mend=_MEND)
     for name, sums in record.parts.items():
         flat = fingerprint.block(name).reshape(-1)
         places = np.array(sums.places, np.int64)
-        outside = np.any((places < 0) | (places >= len(flat)))
-        if len(places) != len(sums.values) or outside or len(set(sums.places)) != len(places):
+        out_of_range = np.any((places < 0) | (places >= len(flat)))
+        if len(places) != len(sums.values) or out_of_range or len(set(sums.places)) != len(places):
             raise ReplyError(
-                f"part {name!r} has places outside its {len(flat)} bins, or not one value a place",
+                f"part {name!r} has indices outside its {len(flat)} bins, or not one value for "
+                "each index",
                 where=source,
-                mend="restore the file",
+                mend=_MEND,
             )
         flat[places] = sums.values
     if fingerprint.cases != record.cases:
         raise ReplyError(
             f"{record.cases} cases are stated, {fingerprint.cases} counted",
             where=source,
-            mend="restore the file",
+            mend=_MEND,
         )
     return fingerprint

@@ -1,4 +1,4 @@
-"""The second exchange: shapes after resampling to the target spacing, one bin an integer."""
+"""The second exchange: histograms of shapes after resampling, with one bin per integer."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class ShapeSketch:
             raise ReplyError(
                 f"shapes at {list(other.spacing_mm)} mm cannot be added to those at "
                 f"{list(self.spacing_mm)} mm",
-                mend="ask every site for the same spacing",
+                mend="ask every site for shapes at the same spacing",
             )
         return ShapeSketch(spacing_mm=self.spacing_mm, counts=self.counts + other.counts)
 
@@ -68,7 +68,7 @@ class ShapeSketch:
             raise ReplyError(
                 f"the shapes have {vector.shape} bins, not ({len(AXES) * SHAPE_BINS},)",
                 where=f"site {site}" if site else "",
-                mend="give every site the same version of the program",
+                mend="install the same version of the program at every site",
             )
         counts = vector.astype(np.float64, copy=False).reshape(len(AXES), SHAPE_BINS)
         return cls(spacing_mm=spacing_mm, counts=counts)

@@ -1,13 +1,13 @@
-"""Foreground intensities as a sum over cases: every case weighs the same, whatever its size.
+"""A quantile sketch of foreground intensities that can be summed over cases.
 
-Symmetric logarithmic bins, 0.4 % wide, one bin around zero. A bin keeps the number of cases that
-have voxels in it, their summed weight, and the weighted first and second moment of the position
-within the bin (0 at its lower edge, 1 at its upper). So mean and standard deviation are exact, and
-a percentile is within the bin's width: exact where the bin holds one value only, as with
-whole-number intensities up to 250, interpolated where they spread.
+Each case has the same weight, whatever its size. The bins are logarithmic, symmetric about 0 and
+0.4 % wide, with one bin around 0. A bin stores the number of cases with voxels in it, their summed
+weight, and the weighted first and second moments of the position in the bin (0 at its lower edge,
+1 at its upper). Mean and standard deviation are therefore exact. A percentile is exact if its bin
+holds a single value (integer intensities up to 250), and otherwise interpolated within the bin.
 
-Weights are multiples of 2**-40, so that sums of up to 8,192 cases are the same bit for bit in any
-order.
+Weights are multiples of 2**-40, so that sums over up to 8,192 cases do not depend on their order,
+bit for bit.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ INTENSITY_BINS = len(INTENSITY_EDGES) - 1
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ForegroundSketch:
-    """One case's foreground intensities in one channel, as a sparse histogram of weight 1.
+    """One case's foreground intensities in one channel, as a sparse histogram of total weight 1.
 
-    `bins` (k,) are the occupied bins, `columns` (4, k) what each holds. Never leaves the site by
-    itself; only sums over cases do.
+    `bins` (k,) are the occupied bins and `columns` (4, k) their contents. A single sketch never
+    leaves the site; only sums over cases do.
     """
 
     bins: np.ndarray
@@ -45,7 +45,7 @@ class ForegroundSketch:
 
     @classmethod
     def of_voxels(cls, values: np.ndarray) -> ForegroundSketch:
-        """Sketch finite `values` (n,) of any numeric dtype; none gives an empty sketch."""
+        """Sketch finite `values` (n,) of any numeric dtype; no values give an empty sketch."""
         distinct, counts = np.unique(np.asarray(values).ravel(), return_counts=True)
         distinct = distinct.astype(np.float64)
         index = np.searchsorted(INTENSITY_EDGES, distinct, side="right") - 1
@@ -77,14 +77,13 @@ def bin_moments(table: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, 
     low, width = INTENSITY_EDGES[bins], np.diff(INTENSITY_EDGES)[bins]
     mean = first / weight
     variance = np.maximum(second / weight - mean**2, 0)
-    deviation = np.where(
-        variance < 1e-9, 0, np.sqrt(variance)
-    )  # below: one value, but for rounding
+    # a smaller variance comes from rounding: the bin holds a single value
+    deviation = np.where(variance < 1e-9, 0, np.sqrt(variance))
     return bins, weight, low + width * mean, width * deviation
 
 
 def mean_and_std(table: np.ndarray) -> tuple[float, float]:
-    """Mean and population standard deviation, each case weighing the same."""
+    """Mean and population standard deviation, each case with the same weight."""
     _, weight, mean, deviation = bin_moments(table)
     total = weight.sum()
     centre = float((weight * mean).sum() / total)
@@ -100,6 +99,7 @@ def quantile(table: np.ndarray, share: float) -> float:
     i = min(int(np.searchsorted(total, goal, side="left")), len(bins) - 1)
     within = (goal - (total[i] - weight[i])) / weight[i]
     if deviation[i] == 0:
-        return float(f"{mean[i]:.10g}")  # the one value in the bin, without rounding noise
-    value = mean[i] + math.sqrt(3) * deviation[i] * (2 * within - 1)  # evenly spread about the mean
+        return float(f"{mean[i]:.10g}")  # the single value of the bin, without rounding noise
+    # a uniform distribution with the bin's mean and standard deviation
+    value = mean[i] + math.sqrt(3) * deviation[i] * (2 * within - 1)
     return float(np.clip(value, INTENSITY_EDGES[bins[i]], INTENSITY_EDGES[bins[i] + 1]))

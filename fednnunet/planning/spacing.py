@@ -39,26 +39,29 @@ def explain_spacing(fingerprint: Fingerprint) -> tuple[tuple[float, float, float
     thick = target[worst] > ANISOTROPY * coarsest
     few = shape[worst] * ANISOTROPY < min(shape[axis] for axis in others)
     numbers = (
-        f"median spacing {_mm(target)} mm, median shape {_vox(shape)} before resampling (z, y, x)"
+        f"median spacing {_mm(target)} mm, median shape {_vox(shape)} voxels before resampling "
+        "(z, y, x)"
     )
     if not (thick and few):
         because = (
-            f"the median of each axis: {numbers}; no axis is both more than {ANISOTROPY:g} times "
-            f"as coarse as the others and {ANISOTROPY:g} times as short in voxels"
+            f"the median of each axis ({numbers}); no axis is anisotropic, that is more than "
+            f"{ANISOTROPY:g} times as coarse as the others and with less than 1/{ANISOTROPY:g} of "
+            "their voxels"
         )
         return _triple(target), Reason(decision="target spacing", because=because)
     finer = percentile(fingerprint.block(f"spacing_{AXES[worst]}"), SPACING_MM, 10)
     target[worst] = finer if finer >= coarsest else coarsest + 1e-5
     because = (
-        f"{numbers}; axis {AXES[worst]} is more than {ANISOTROPY:g} times as coarse as the others "
-        f"and {ANISOTROPY:g} times as short. So its 10th percentile {finer:.6g} mm is taken, not "
-        f"its median, but never less than the others' {coarsest:.6g} mm: {target[worst]:.6g} mm"
+        f"{numbers}. Axis {AXES[worst]} is anisotropic: more than {ANISOTROPY:g} times as coarse "
+        f"as the others and with less than 1/{ANISOTROPY:g} of their voxels. Its target is "
+        f"therefore the 10th percentile, {finer:.6g} mm, instead of the median, but not finer than "
+        f"the other axes ({coarsest:.6g} mm): {target[worst]:.6g} mm"
     )
     return _triple(target), Reason(decision="target spacing", because=because)
 
 
 def axis_order(target_mm: tuple[float, ...]) -> tuple[int, int, int]:
-    """Axes with the coarsest first (the first of equals), the others in their order."""
+    """The coarsest axis first (on ties, the first one), the others in their order."""
     worst = max(range(3), key=lambda axis: target_mm[axis])
     rest = [axis for axis in range(3) if axis != worst]
     return (worst, rest[0], rest[1])

@@ -1,4 +1,4 @@
-"""Pooling, kernels and the patch that they fit (rules E of nnU-Net v2)."""
+"""Strides, kernels and the patch size that fits them (rules E of nnU-Net v2)."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class Topology:
 def plan_topology(spacing_mm: Sequence[float], patch_vox: Sequence[float]) -> Topology:
     """Pool axes of similar spacing together until the feature maps are as small as allowed.
 
-    `spacing_mm` and `patch_vox` are per axis, 2 or 3 of them. An axis that is twice as coarse as
-    the finest one waits, and its kernel is 1 until the others have caught up.
+    `spacing_mm` and `patch_vox` have one entry per axis (2 or 3). An axis at least twice as coarse
+    as the finest one is not pooled, and its kernel is 1, until the others are as coarse.
     """
     axes = range(len(spacing_mm))
     spacing, size = list(spacing_mm), list(patch_vox)
@@ -51,7 +51,7 @@ def plan_topology(spacing_mm: Sequence[float], patch_vox: Sequence[float]) -> To
 
 
 def _poolable(spacing: list[float], size: list[float]) -> list[int]:
-    """Axes to be halved next; none when pooling ends."""
+    """The axes to halve next; empty when pooling ends."""
     large = [a for a in range(len(size)) if size[a] >= 2 * SMALLEST_EDGE]
     if not large:
         return []
@@ -68,8 +68,8 @@ def _remark(spacing: list[float], size: list[float], pooled: list[int], stage: i
     parts = [f"stage {stage} halves " + ", ".join(names[a] for a in pooled)]
     for a in waiting:
         if size[a] < 2 * SMALLEST_EDGE:
-            parts.append(f"{names[a]} is down to {size[a]:g} voxels, at least {SMALLEST_EDGE} stay")
+            parts.append(f"not {names[a]}, which has only {size[a]:g} voxels left")
         else:
             ratio = spacing[a] / min(spacing[b] for b in pooled)
-            parts.append(f"{names[a]} waits, {ratio:.3g} times as coarse as the finest (2 at most)")
-    return "; ".join(parts)
+            parts.append(f"not {names[a]}, which is {ratio:.3g} times as coarse as the finest")
+    return ", ".join(parts)

@@ -1,4 +1,4 @@
-"""Is what a site sent a possible sum over cases? Every fault is listed, with the site's name."""
+"""Check that the sums of a site can come from cases; lists every fault with the site's name."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _SLACK = 1e-6  # of the weight of a case; weights are rounded to 2**-40 a bin
 
 
 def validate(fingerprint: Fingerprint, *, site: str) -> None:
-    """Raise ReplyError (or several, in ManyFaults) for sums that no cases can have."""
+    """Raise ReplyError (or several, in ManyFaults) if no set of cases can have these sums."""
     _raise(_fingerprint_faults(fingerprint), site)
 
 
@@ -47,10 +47,13 @@ def _fingerprint_faults(fingerprint: Fingerprint) -> Iterator[str]:
     with_foreground = fingerprint.block("cases_with_foreground")[0]
     labelled = fingerprint.block("cases_per_label")
     if not _whole(np.append(labelled, with_foreground)) or max(*labelled, with_foreground) > cases:
-        yield f"cases per label are {labelled.tolist()} of {cases:g}, {with_foreground:g} with any"
+        yield (
+            f"of {cases:g} cases, {with_foreground:g} have foreground and "
+            f"{labelled.tolist()} have each label"
+        )
     voxels = fingerprint.block("voxels_per_label")
     if not _whole(voxels) or np.any(voxels < labelled):
-        yield "the numbers of voxels per label do not fit the numbers of cases"
+        yield "the numbers of voxels per label do not match the numbers of cases"
     for channel, name in enumerate(fingerprint.task.channels):
         table = fingerprint.block(f"foreground_{channel}")
         yield from _foreground_faults(name, table, with_foreground)
@@ -83,7 +86,7 @@ def _count_faults(name: str, histogram: np.ndarray, cases: float) -> Iterator[st
     if np.any(histogram < 0):
         yield f"the histogram of {name} has negative counts"
     elif not _whole(histogram):
-        yield f"the histogram of {name} has counts that are no whole numbers"
+        yield f"the histogram of {name} has counts that are not whole numbers"
     elif histogram.sum() != cases:
         yield f"the histogram of {name} counts {histogram.sum():g} cases, not {cases:g}"
 

@@ -1,4 +1,4 @@
-"""Is a site's data fit to take part? Every fault of its folder in one report."""
+"""Check whether a site's data are fit to take part: every fault of its folder in one report."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from typing import Literal
 from fednnunet.dataset import Case, scan_dataset
 from fednnunet.dataset_header import read_header, task_of
 from fednnunet.errors import DataError, FedNNUNetError, raise_all
-from fednnunet.preprocess.check_case import Traits, examine
+from fednnunet.preprocess.check_case import CaseProperties, Checked, check_case
 from fednnunet.preprocess.outliers import Outlier, outliers
 from fednnunet.preprocess.workers import affordable, bytes_to_read, try_jobs
 from fednnunet.progress import Progress
 from fednnunet.task import Task
 
-LOOKED_AT = "looked_at"  # in dataset.json: cases whose oddity a person has looked at
+REVIEWED = "reviewed"  # in dataset.json: unusual cases that a person has accepted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One fault or warning, in the words that errors use; `kind` groups like ones."""
+    """One fault or warning, with the fields of an error; `kind` groups similar ones."""
 
     kind: str
     what: str
@@ -36,9 +36,9 @@ class Finding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SiteReport:
-    """What a check of one site found; as JSON it stays at the site.
+    """The result of checking one site; its JSON file stays at the site.
 
-    `faults` must be mended before the site takes part; `warnings` should be looked at.
+    `faults` must be corrected before the site takes part; `warnings` should be reviewed.
     """
 
     site: str
@@ -67,10 +67,10 @@ def check_site(
     memory_gib: float | None = None,
     progress: Progress | None = None,
 ) -> SiteReport:
-    """Read all of a site's images and label maps once and report every fault and oddity.
+    """Read all images and label maps of a site once and report every fault and every outlier.
 
-    Without a `task`, the one that the folder's `dataset.json` describes. Raises nothing for bad
-    data: a folder that is missing or a file that cannot be read is a fault of the report.
+    The default `task` is the one in the folder's `dataset.json`. Bad data raise nothing: a missing
+    folder or an unreadable file is a fault in the report.
     """
     site = site or folder.name
     try:
@@ -82,32 +82,32 @@ def check_site(
     warnings: list[Finding] = []
     jobs = {case.name: (case, task) for case in dataset.cases}
     count = affordable(dataset.cases, workers, memory_gib, bytes_of=bytes_to_read)
-    found, failed = try_jobs(_examine, jobs, workers=count, progress=progress, what="check")
+    found, failed = try_jobs(_check_case, jobs, workers=count, progress=progress, what="check")
     faults += [Finding(kind="not checked", what=f.what, where=f.where, mend=f.mend) for f in failed]
-    traits = []
+    seen: list[CaseProperties] = []
     for case in dataset.cases:
         if case.name in found:
-            seen, problems = found[case.name]
+            properties, problems = found[case.name]
             faults += [Finding(kind=k, what=w, where=p, mend=m) for k, w, p, m in problems]
-            traits += [seen] if seen else []
-    faults += _duplicates(traits)
+            seen += [properties] if properties else []
+    faults += _duplicates(seen)
     header, _ = read_header(folder, task, site)
-    known = header.get(LOOKED_AT, ())
-    odd = outliers([t for t in traits if t.case not in known], task)
-    faults += [_odd(one, dataset.cases) for one in odd if one.plainly]
-    warnings += [_odd(one, dataset.cases) for one in odd if not one.plainly]
-    warnings += _empty_labels(traits, dataset.cases) + _orientations(traits, dataset.cases)
-    return _report(site, folder, traits, task, faults, warnings)
+    reviewed = header.get(REVIEWED, ())
+    unusual = outliers([one for one in seen if one.case not in reviewed], task)
+    faults += [_outlier(one, dataset.cases) for one in unusual if one.is_other_task]
+    warnings += [_outlier(one, dataset.cases) for one in unusual if not one.is_other_task]
+    warnings += _empty_labels(seen, dataset.cases) + _orientations(seen, dataset.cases)
+    return _report(site, folder, seen, task, faults, warnings)
 
 
-def _examine(job: tuple[Case, Task]) -> tuple[Traits | None, list[tuple[str, str, str, str]]]:
-    return examine(*job)
+def _check_case(job: tuple[Case, Task]) -> Checked:
+    return check_case(*job)
 
 
 def _report(
     site: str,
     folder: Path,
-    traits: Sequence[Traits],
+    seen: Sequence[CaseProperties],
     task: Task | None,
     faults: list[Finding],
     warnings: list[Finding],
@@ -117,8 +117,8 @@ def _report(
         site=site,
         folder=str(folder),
         verdict="not fit" if faults else "fit",
-        cases=len(traits),
-        cases_per_label={n: sum(t.voxels.get(str(v), 0) > 0 for t in traits) for v, n in labels},
+        cases=len(seen),
+        cases_per_label={n: sum(t.voxels.get(str(v), 0) > 0 for t in seen) for v, n in labels},
         faults=tuple(sorted(faults, key=lambda f: (f.kind, f.where))),
         warnings=tuple(sorted(warnings, key=lambda f: (f.kind, f.where))),
     )
@@ -128,11 +128,11 @@ def _layout(fault: FedNNUNetError) -> Finding:
     return Finding(kind="layout", what=fault.what, where=fault.where, mend=fault.mend)
 
 
-def _duplicates(traits: Sequence[Traits]) -> list[Finding]:
-    """Images with the same voxels, which would stand on both sides of a split."""
+def _duplicates(seen: Sequence[CaseProperties]) -> list[Finding]:
+    """Images with the same voxels, which could end up in both training and held-out cases."""
     first: dict[str, str] = {}
     findings = []
-    for name, digest in ((n, d) for t in traits for n, d in zip(t.files, t.digests, strict=True)):
+    for name, digest in ((n, d) for t in seen for n, d in zip(t.files, t.digests, strict=True)):
         if digest in first:
             findings.append(
                 Finding(
@@ -146,47 +146,49 @@ def _duplicates(traits: Sequence[Traits]) -> list[Finding]:
     return findings
 
 
-def _odd(odd: Outlier, cases: Sequence[Case]) -> Finding:
-    case = odd.traits.case
+def _outlier(outlier: Outlier, cases: Sequence[Case]) -> Finding:
+    case = outlier.properties.case
     return Finding(
-        kind="another task" if odd.plainly else "another scale",
-        what=f"{case} looks like another task's: {odd.reasons}"
-        if odd.plainly
-        else f"{case} stands apart: {odd.reasons}",
-        where=_place(odd.traits, cases),
-        mend=f'move it out, or if it belongs add its name to "{LOOKED_AT}" in dataset.json',
+        kind="another task" if outlier.is_other_task else "another scale",
+        what=f"{case} probably belongs to another task: {outlier.reasons}"
+        if outlier.is_other_task
+        else f"{case} differs from the other cases: {outlier.reasons}",
+        where=_place(outlier.properties, cases),
+        mend=f'remove the case, or if it is right add its name to "{REVIEWED}" in dataset.json',
     )
 
 
-def _empty_labels(traits: Sequence[Traits], cases: Sequence[Case]) -> list[Finding]:
+def _empty_labels(seen: Sequence[CaseProperties], cases: Sequence[Case]) -> list[Finding]:
     return [
         Finding(
             kind="empty label",
             what=f"the label map of {t.case} has no foreground",
             where=_place(t, cases),
-            mend="see whether it was annotated; leave it if there is truly nothing",
+            mend="annotate the case; ignore this warning if it really has no foreground",
         )
-        for t in traits
+        for t in seen
         if t.voxels and not any(int(value) > 0 for value in t.voxels)
     ]
 
 
-def _orientations(traits: Sequence[Traits], cases: Sequence[Case]) -> list[Finding]:
-    """Cases stored along other axes than most; axes are not turned, so training would see both."""
-    if not traits:
+def _orientations(seen: Sequence[CaseProperties], cases: Sequence[Case]) -> list[Finding]:
+    """Cases with an unusual orientation; volumes are not reoriented, so training would see both."""
+    if not seen:
         return []
-    usual, count = Counter(t.orientation for t in traits).most_common(1)[0]
+    usual, count = Counter(t.orientation for t in seen).most_common(1)[0]
     return [
         Finding(
             kind="orientation",
             what=f"{t.case} is stored as {t.orientation}, {count} other cases as {usual}",
             where=_place(t, cases),
-            mend="best store all cases in one orientation",
+            mend="reorient the cases so that all have the same orientation",
         )
-        for t in traits
+        for t in seen
         if t.orientation != usual
     ]
 
 
-def _place(traits: Traits, cases: Sequence[Case]) -> str:
-    return next((str(case.images[0]) for case in cases if case.name == traits.case), traits.case)
+def _place(properties: CaseProperties, cases: Sequence[Case]) -> str:
+    return next(
+        (str(case.images[0]) for case in cases if case.name == properties.case), properties.case
+    )

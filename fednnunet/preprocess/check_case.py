@@ -1,4 +1,4 @@
-"""One case held against its task: its faults, and the traits by which cases are compared."""
+"""Check one case against the task: its faults, and the properties used to compare cases."""
 
 from __future__ import annotations
 
@@ -13,38 +13,47 @@ from fednnunet.preprocess.load import label_counts, try_case
 from fednnunet.task import Task
 from fednnunet.volume import Geometry, Volume
 
-_AIR_HU = -200  # what is below is air; only CT has much of it
+_AIR_HU = -200  # intensities below are air; only CT has many of them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Traits:
-    """What a case is compared by. `files` and the entries after it have one entry per channel."""
+class CaseProperties:
+    """Properties by which the cases of a site are compared."""
 
     case: str
     shape_vox: tuple[int, int, int]
     spacing_mm: tuple[float, float, float]
     orientation: str
     files: tuple[str, ...]
+    """File name of each channel."""
     digests: tuple[str, ...]
-    range: tuple[float, ...]  # between the 1st and the 99th percentile
+    """Hash of the voxels of each channel."""
+    range: tuple[float, ...]
+    """Per channel, the distance between the 1st and the 99th percentile of intensity."""
     lowest: tuple[float, ...]
-    air: tuple[float, ...]  # share of voxels that would be air in CT
-    voxels: dict[str, int]  # of each label value; empty without a readable label map
+    """Per channel, the lowest intensity."""
+    air: tuple[float, ...]
+    """Per channel, the share of voxels with an intensity that is air in CT."""
+    voxels: dict[str, int]
+    """Number of voxels of each label value; empty without a readable label map."""
 
 
-def examine(case: Case, task: Task) -> tuple[Traits | None, list[tuple[str, str, str, str]]]:
-    """Traits of a case (`None` if no image can be read) and its faults: kind, what, where, mend."""
+Checked = tuple[CaseProperties | None, list[tuple[str, str, str, str]]]  # kind, what, where, mend
+
+
+def check_case(case: Case, task: Task) -> Checked:
+    """The properties of a case (`None` if its images cannot be read) and its faults."""
     volume, label, faults = try_case(case, task)
     problems = [(_kind(fault), fault.what, fault.where, fault.mend) for fault in faults]
     if volume is None:
         return None, problems
     counts = label_counts(label.array[0]) if label else {}
-    return _traits(case, volume, {str(value): n for value, n in counts.items()}), problems
+    return _properties(case, volume, {str(value): n for value, n in counts.items()}), problems
 
 
-def _traits(case: Case, volume: Volume, voxels: dict[str, int]) -> Traits:
+def _properties(case: Case, volume: Volume, voxels: dict[str, int]) -> CaseProperties:
     samples = [_sample(channel) for channel in volume.array]
-    return Traits(
+    return CaseProperties(
         case=case.name,
         shape_vox=volume.shape_vox,
         spacing_mm=volume.spacing_mm,
@@ -58,10 +67,10 @@ def _traits(case: Case, volume: Volume, voxels: dict[str, int]) -> Traits:
     )
 
 
-def _sample(channel: np.ndarray, most: int = 1 << 18) -> np.ndarray:
-    """Finite voxels of a channel, evenly spread, at most about `most`; [0] where there is none."""
+def _sample(channel: np.ndarray, max_voxels: int = 1 << 18) -> np.ndarray:
+    """About `max_voxels` finite voxels of a channel, evenly spaced; [0] if there are none."""
     flat = channel.ravel()
-    sample = flat[:: max(1, flat.size // most)]
+    sample = flat[:: max(1, flat.size // max_voxels)]
     finite = sample[np.isfinite(sample)]
     return finite if len(finite) else np.zeros(1)
 
@@ -75,14 +84,14 @@ def digest(channel: np.ndarray) -> str:
 
 
 def orientation(geometry: Geometry) -> str:
-    """Where the axes x, y, z of a volume point to, e.g. LPS: left, posterior, superior."""
+    """Directions of the axes x, y, z of a volume, e.g. LPS: left, posterior, superior."""
     matrix = np.reshape(geometry.direction, (3, 3))
     letters = ("LR", "PA", "SI")
     axes = [int(np.abs(column).argmax()) for column in matrix.T]
     return "".join(letters[a][0 if matrix[a, i] > 0 else 1] for i, a in enumerate(axes))
 
 
-_WORDS = {
+_KINDS = {
     "cannot be read": "unreadable",
     "is missing": "unreadable",
     "no image format": "unreadable",
@@ -96,4 +105,4 @@ _WORDS = {
 
 
 def _kind(fault: FedNNUNetError) -> str:
-    return next((kind for words, kind in _WORDS.items() if words in fault.what), "other")
+    return next((kind for phrase, kind in _KINDS.items() if phrase in fault.what), "other")

@@ -1,4 +1,4 @@
-"""Crop to the nonzero box, and the mask of what lies inside the patient."""
+"""Crop to the nonzero box, and the mask of the voxels inside the patient."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ OUTSIDE = -1  # label of voxels outside the mask that have no other label
 def nonzero_box(array: np.ndarray) -> Box:
     """The smallest box (z, y, x; half open) of the voxels that are nonzero in any channel.
 
-    `array` is (c, z, y, x). Holes do not matter: filling them never enlarges the box. An image of
-    zeros alone gives the whole volume.
+    `array` is (c, z, y, x). An image without nonzero voxels gives the whole volume.
     """
     _, depth, height, width = array.shape
     rows = np.zeros((depth, height), bool)
@@ -38,8 +37,8 @@ def crop(array: np.ndarray, box: Box) -> np.ndarray:
 def inside_mask(array: np.ndarray) -> np.ndarray | None:
     """Nonzero voxels with their holes filled, for an `array` (c, z, y, x) cropped to its box.
 
-    A zero voxel is outside if zeros connect it (by faces) to the surface of the box, which is what
-    filling holes in the whole volume gives. Returns `None` where every voxel is inside.
+    A zero voxel is outside if zeros connect it (by faces) to the surface of the box; this equals
+    hole filling in the whole volume. Returns `None` if every voxel is inside.
     """
     zeros = np.empty(array.shape[1:], bool)
     for z in range(len(zeros)):
@@ -54,9 +53,9 @@ def inside_mask(array: np.ndarray) -> np.ndarray | None:
 
 
 def _flood(zeros: np.ndarray, rounds: int = 12) -> np.ndarray | None:
-    """Zeros connected to the surface, found by growing from it; `None` if it goes deep.
+    """Zeros connected to the surface, by region growing from it; `None` if the region is large.
 
-    Quick where only stray voxels of a surface are zero, as air is never exactly 0 in CT.
+    Fast if only a few voxels of the surface are zero, as in CT, where air is never exactly 0.
     """
     padded = np.pad(zeros, 1)
     flat = padded.ravel()

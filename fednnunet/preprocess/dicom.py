@@ -1,4 +1,4 @@
-"""DICOM series and references into nnU-Net's raw layout, without the patient's name in any file."""
+"""Convert DICOM series and segmentations into nnU-Net's raw layout, without patients' names."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from fednnunet.volume import Geometry, Volume
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Origin:
-    """Where a converted case came from. Tells who the patient is: stays at the site."""
+    """The source of a converted case. It identifies the patient and stays at the site."""
 
     patient: str
     study: str
@@ -31,14 +31,14 @@ class Origin:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mapping:
-    """The file by which the site finds a case's patient again."""
+    """The file with which the site can identify the patient of a case."""
 
     cases: dict[str, Origin]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Converted:
-    """What a conversion wrote, what it passed over and why, and what it refused."""
+    """The converted cases, notes on what was skipped and why, and the series that were refused."""
 
     cases: tuple[str, ...]
     labels: tuple[str, ...]
@@ -56,20 +56,20 @@ def convert_dicom(
     prefix: str = "case",
     progress: Progress | None = None,
 ) -> Converted:
-    """Convert every image series with a reference under `folder` into the raw layout in `out`.
+    """Convert every image series with a segmentation under `folder` into the raw layout in `out`.
 
-    `labels` names the structures in the order of their values, from 1 on; where structures
-    overlap the later one wins. Without it, all that are found, by name. Names of cases say nothing
-    of the patient; `mapping_path`, outside `out`, keeps who is who and is readable by its owner
-    alone. Run again, known cases keep their names. A series that is not one whole volume is a fault
-    of the result; the others are converted.
+    `labels` names the structures in the order of their values, from 1 on; later ones overwrite
+    earlier ones. By default all structures are taken, sorted by name. Case names do not identify
+    patients; the file `mapping_path` does. It must be outside `out`, and only its owner can read
+    it. If the conversion is repeated, known cases keep their names. A series that is not one whole
+    volume is a fault in the result; the other series are converted.
     """
     require_dicom()
     if out.resolve() in mapping_path.resolve().parents:
         raise InputError(
             "the mapping file would lie in the folder that may be shared",
             where=str(mapping_path),
-            mend=f"put it outside {out}",
+            mend=f"choose a mapping file outside {out}",
         )
     found = pair(scan(folder), channels)
     notes, faults = list(found.notes), list(found.faults)
@@ -104,7 +104,7 @@ def read_series(series: Series) -> Volume:
         raise DataError(
             f"a {series.modality} series is spread over several multi-frame files",
             where=series.where,
-            mend="split it into one series a volume",
+            mend="split the series into one series per volume",
         )
     return io.read_dicom_slices(in_order(series))
 
@@ -118,7 +118,7 @@ def _read_multiframe(series: Series) -> Volume:
         raise DataError(
             f"a multi-frame {series.modality} series is not one whole volume: {error}",
             where=series.where,
-            mend="split it into one series a volume, or export all of its slices",
+            mend="split it into one series per volume, or export all of its slices",
         ) from None
     matrix = volume.affine  # of indices (z, y, x)
     spacing = np.linalg.norm(matrix[:3, :3], axis=0)
@@ -131,7 +131,7 @@ def _read_multiframe(series: Series) -> Volume:
 
 
 def _convert(case: DicomCase, name: str, out: Path, labels: Sequence[str]) -> list[str]:
-    """Write one case; returns what is worth saying of it."""
+    """Write one case; returns notes for the user."""
     images = [read_series(series) for series in case.channels]
     for series, image in zip(case.channels[1:], images[1:], strict=True):
         if difference := io.grid_difference(images[0], image):
@@ -145,9 +145,9 @@ def _convert(case: DicomCase, name: str, out: Path, labels: Sequence[str]) -> li
         for structure, mask in masks_of(reference, images[0]).items():
             if structure.lower() in masks and structure.lower() in _lower(labels):
                 raise DataError(
-                    f"two references draw {structure!r} on one image",
+                    f"two references segment {structure!r} on one image",
                     where=reference.where,
-                    mend="keep the one that counts",
+                    mend="remove the segmentation that is not to be used",
                 )
             masks[structure.lower()] = mask
     label, notes = _merge(masks, labels, images[0].shape_vox)
@@ -160,20 +160,20 @@ def _convert(case: DicomCase, name: str, out: Path, labels: Sequence[str]) -> li
 def _merge(
     masks: dict[str, np.ndarray], labels: Sequence[str], shape: tuple[int, int, int]
 ) -> tuple[np.ndarray, list[str]]:
-    """One label map (z, y, x) of masks by name; later labels lie over earlier ones."""
+    """One label map (z, y, x) from masks by name; later labels overwrite earlier ones."""
     label = np.zeros(shape, np.uint16)
     notes = []
     for value, name in enumerate(labels, start=1):
         mask = masks.get(name.lower())
         if mask is None:
-            notes.append(f"{name} was not drawn")
+            notes.append(f"{name} was not segmented")
             continue
         if overlap := int((label[mask] > 0).sum()):
-            notes.append(f"{name} lies over {overlap:,} voxels of labels before it")
+            notes.append(f"{name} overwrites {overlap:,} voxels of labels before it")
         label[mask] = value
     ignored = sorted(set(masks) - set(_lower(labels)))
     if ignored:
-        notes.append(f"not taken over: {', '.join(ignored)}")
+        notes.append(f"ignored structures: {', '.join(ignored)}")
     return label, notes
 
 
@@ -182,7 +182,7 @@ def _lower(names: Sequence[str]) -> list[str]:
 
 
 def _all_names(cases: Sequence[DicomCase]) -> tuple[str, ...]:
-    """Every structure drawn anywhere, sorted; spellings that differ in case are one."""
+    """Names of all structures, sorted; names that differ only in case are the same structure."""
     names: dict[str, str] = {}
     for case in cases:
         for reference in case.references:
@@ -194,7 +194,7 @@ def _all_names(cases: Sequence[DicomCase]) -> tuple[str, ...]:
 def _name_cases(
     cases: Sequence[DicomCase], known: dict[str, Origin], prefix: str
 ) -> list[tuple[str, DicomCase]]:
-    """Names that tell nothing: numbers in the order of a hash; known series keep theirs."""
+    """Anonymous names: numbers in the order of a hash; known series keep their names."""
     by_series = {origin.series: name for name, origin in known.items()}
     taken, number = set(known), 0
     named = []

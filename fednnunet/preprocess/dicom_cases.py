@@ -1,4 +1,4 @@
-"""Which series of a DICOM folder make a case: one image per channel, and what was drawn on it."""
+"""Group the series of a DICOM folder into cases: one image per channel, and its segmentations."""
 
 from __future__ import annotations
 
@@ -13,33 +13,33 @@ from fednnunet.preprocess.dicom_scan import IMAGES, REFERENCES, Series
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Channel:
-    """A channel's name, and the pattern that its series' description fits (empty: any)."""
+    """A channel's name, and a regular expression for its series' description (empty: any)."""
 
     name: str
     pattern: str = ""
 
     def fits(self, series: Series) -> bool:
-        """Whether a series is this channel's."""
+        """Whether a series belongs to this channel."""
         return re.search(self.pattern, series.description, re.IGNORECASE) is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DicomCase:
-    """The series of one case: its channels in order, and the references drawn on any of them."""
+    """The series of one case: its channels in order, and the segmentations of any of them."""
 
     channels: tuple[Series, ...]
     references: tuple[Series, ...]
 
     @property
     def key(self) -> str:
-        """A hash of the series, by which cases are put in an order that tells nothing."""
+        """A hash of the series; sorting by it gives an order unrelated to patients and dates."""
         uids = "/".join(series.uid for series in self.channels)
         return hashlib.sha256(uids.encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pairing:
-    """The cases of a folder, what was passed over, and what is ambiguous."""
+    """The cases of a folder, notes on skipped series, and ambiguous series."""
 
     cases: tuple[DicomCase, ...]
     notes: tuple[str, ...]
@@ -47,46 +47,48 @@ class Pairing:
 
 
 def pair(found: Sequence[Series], channels: Sequence[Channel]) -> Pairing:
-    """Find for every reference the image that it was drawn on, and that image's other channels."""
+    """Find the image that each segmentation refers to, and the other channels of that image."""
     images = {series.uid: series for series in found if series.modality in IMAGES}
     notes = [
-        f"passed over: {series.modality or 'unknown'} series ({len(series.slices)} files)"
+        f"skipped: {series.modality or 'unknown'} series ({len(series.slices)} files)"
         for series in found
         if series.modality not in (*IMAGES, *REFERENCES)
     ]
     faults: list[FedNNUNetError] = []
-    drawn: dict[tuple[str, ...], list[Series]] = {}
+    by_image: dict[tuple[str, ...], list[Series]] = {}
     for reference in (series for series in found if series.modality in REFERENCES):
         try:
-            image = _drawn_on(reference, images)
+            image = _referenced_image(reference, images)
             group = tuple(series.uid for series in _channels(image, images, channels))
-            drawn.setdefault(group, []).append(reference)
+            by_image.setdefault(group, []).append(reference)
         except FedNNUNetError as fault:
             faults.append(fault)
-    used = {uid for group in drawn for uid in group}
-    alone = sum(uid not in used for uid in images)
-    if alone:
-        notes.append(f"passed over: {alone} image series that no reference was drawn on")
+    used = {uid for group in by_image for uid in group}
+    unused = sum(uid not in used for uid in images)
+    if unused:
+        notes.append(f"skipped: {unused} image series without a segmentation")
     cases = [
         DicomCase(channels=tuple(images[uid] for uid in group), references=tuple(references))
-        for group, references in drawn.items()
+        for group, references in by_image.items()
     ]
     ordered = tuple(sorted(cases, key=lambda case: case.key))
     return Pairing(cases=ordered, notes=tuple(notes), faults=tuple(faults))
 
 
-def _drawn_on(reference: Series, images: dict[str, Series]) -> Series:
-    """The image a reference names, or else the only one in its frame of reference."""
+def _referenced_image(reference: Series, images: dict[str, Series]) -> Series:
+    """The image that a reference names, or else the only one in its frame of reference."""
     named = [images[uid] for uid in dict.fromkeys(reference.refers_to) if uid in images]
     if not named:
         named = [s for s in images.values() if reference.frame and s.frame == reference.frame]
     if len(named) == 1:
         return named[0]
-    what = "no image series that is here" if not named else f"{len(named)} image series"
+    what = "no image series in this folder" if not named else f"{len(named)} image series"
     raise DataError(
-        f"a {reference.modality} was drawn on {what}",
+        f"a {reference.modality} refers to {what}",
         where=reference.where,
-        mend="put the image series beside it" if not named else "keep the one that it was drawn on",
+        mend="add its image series to the folder"
+        if not named
+        else "keep only the image series that it belongs to",
     )
 
 
@@ -99,7 +101,7 @@ def _channels(
             raise DataError(
                 f"a {image.modality} series does not fit the pattern {channels[0].pattern!r}",
                 where=image.where,
-                mend="correct the pattern, or move the series out",
+                mend="correct the pattern, or remove the series from the folder",
             )
         return [image]
     study = [series for series in images.values() if series.study == image.study]
@@ -112,7 +114,7 @@ def _channels(
             raise DataError(
                 f"{len(fitting)} series of a study fit channel {channel.name}",
                 where=f"study of {image.where}",
-                mend=f"make the pattern {channel.pattern!r} fit the description of exactly one",
+                mend=f"change the pattern {channel.pattern!r} so that it fits exactly one series",
             )
         found.append(fitting[0])
     return found

@@ -1,4 +1,4 @@
-"""Masks out of DICOM references: DICOM-SEG through highdicom, contours of an RTSTRUCT."""
+"""Masks from DICOM segmentations: DICOM-SEG through highdicom, and contours of an RTSTRUCT."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from fednnunet.volume import Volume
 
 _OFF_SLICE = 0.5  # of the distance between slices
 _GRID_MM = 1e-2
-_DECIMALS = 3  # of a voxel: contours are written as text, and edges must stay on voxel centres
+_DECIMALS = 3  # of a voxel; contours are stored as text, and rounding keeps edges on voxel centres
 
 
 def masks_of(reference: Series, image: Volume) -> dict[str, np.ndarray]:
     """The structures of a reference by name, as bool masks (z, y, x) on the image's grid.
 
-    Raises DataError for a reference on another grid, or contours between the slices.
+    Raises DataError for a segmentation on another grid, or contours between the slices.
     """
     path = reference.slices[0].path
     return _of_seg(path, image) if reference.modality == "SEG" else _of_contours(path, image)
@@ -62,7 +62,7 @@ def _of_seg(path: Path, image: Volume) -> dict[str, np.ndarray]:
             raise DataError(
                 f"segment {name!r} does not lie on its image's grid: {error}",
                 where=str(path),
-                mend="export the segmentation on the image's own slices",
+                mend="export the segmentation on the slices of its image",
             ) from None
         masks[name] = masks[name] | mask if name in masks else mask
     return masks
@@ -93,7 +93,7 @@ def _points(contour: Any) -> np.ndarray:
 def _filled(contours: list[np.ndarray], image: Volume, name: str, path: Path) -> np.ndarray:
     """Voxels whose centre lies in an odd number of contours (n, 3; mm), or on one.
 
-    A contour within another so cuts a hole.
+    A contour inside another one is therefore a hole.
     """
     inside = np.zeros(image.shape_vox, bool)
     edge = np.zeros(image.shape_vox, bool)
@@ -105,18 +105,18 @@ def _filled(contours: list[np.ndarray], image: Volume, name: str, path: Path) ->
         if np.abs(index[:, 0] - z).max() > _OFF_SLICE or not 0 <= z < len(inside):
             off += 1
             continue
-        _draw(np.round(index[:, 1:], _DECIMALS), inside[z], edge[z])
+        _fill(np.round(index[:, 1:], _DECIMALS), inside[z], edge[z])
     if off:
         raise DataError(
             f"{off} of {len(contours)} contours of {name!r} do not lie on the image's slices",
             where=str(path),
-            mend="draw on the axial slices of this series, or export a DICOM-SEG",
+            mend="contour on the axial slices of this series, or export a DICOM-SEG",
         )
     return inside | edge
 
 
-def _draw(polygon: np.ndarray, inside: np.ndarray, edge: np.ndarray) -> None:
-    """Turn over the voxels within `polygon` (n, 2; y, x) in one slice, and note those on it."""
+def _fill(polygon: np.ndarray, inside: np.ndarray, edge: np.ndarray) -> None:
+    """Toggle the voxels inside `polygon` (n, 2; y, x) in one slice, and mark those on its edge."""
     from skimage.measure import grid_points_in_poly
 
     low = np.maximum(np.floor(polygon.min(axis=0)).astype(int), 0)

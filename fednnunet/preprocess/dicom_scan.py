@@ -1,4 +1,4 @@
-"""What lies in a folder of DICOM files: series by their headers, no pixel being read."""
+"""List the series in a folder of DICOM files from their headers; no pixels are read."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ _TAGS = [
     "SOPInstanceUID",
     "StudyInstanceUID",
 ]
-_UNEVEN = 0.05  # of the distance between slices: more is a gap
-_TILT = 0.02  # of that distance, sideways: more is a tilted gantry
+_UNEVEN = 0.05  # tolerance of the distance between slices, relative; more is a gap
+_TILT = 0.02  # tolerance of the in-plane shift between slices, relative; more is a tilted gantry
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +44,7 @@ class Slice:
 
 @dataclass(slots=True, kw_only=True)
 class Series:
-    """A series: an image, or a reference (SEG, RTSTRUCT) that draws on the series `refers_to`."""
+    """A series: an image, or a segmentation (SEG, RTSTRUCT) of the series in `refers_to`."""
 
     uid: str
     modality: str
@@ -57,7 +57,7 @@ class Series:
 
     @property
     def where(self) -> str:
-        """The series in words for errors; these stay at the site."""
+        """The place of the series for error messages, which stay at the site."""
         return f"{self.slices[0].path.parent}, series {self.uid} ({len(self.slices)} files)"
 
 
@@ -69,17 +69,21 @@ def require_dicom() -> None:
     except ImportError as error:
         raise InputError(
             f"DICOM needs a library that is not installed: {error.name}",
-            mend="pip install 'fednnunet[dicom]'",
+            mend="run: pip install 'fednnunet[dicom]'",
         ) from None
 
 
 def scan(folder: Path) -> tuple[Series, ...]:
-    """All series under `folder`, sorted by UID; files that are not DICOM are passed over."""
+    """All series under `folder`, sorted by UID; files that are not DICOM are skipped."""
     import pydicom
     from pydicom.errors import InvalidDicomError
 
     if not folder.is_dir():
-        raise InputError(f"the folder {folder} is missing", where=str(folder), mend="correct it")
+        raise InputError(
+            f"the folder {folder} is missing",
+            where=str(folder),
+            mend="correct the path of the folder",
+        )
     found: dict[str, Series] = {}
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         try:
@@ -93,21 +97,27 @@ def scan(folder: Path) -> tuple[Series, ...]:
 
 
 def in_order(series: Series) -> list[Path]:
-    """The files of an image series from one end to the other.
+    """The files of an image series in the order of their positions.
 
-    Raises DataError for what is not one even stack of slices: missing slices, several volumes in
-    one series, mixed orientations, a tilted gantry, no positions.
+    Raises DataError unless the series is one regular stack of slices: for missing slices, several
+    volumes in one series, mixed orientations, a tilted gantry or missing positions.
     """
     slices = series.slices
     if len(slices) < 2:
-        raise _refused(series, "has a single slice", "give series of whole volumes")
+        raise _refused(series, "has a single slice", "export the series of the whole volume")
     positions = [s.position_mm for s in slices]
     orientations = [s.axes for s in slices]
     if None in positions or None in orientations:
-        raise _refused(series, "does not state where its slices lie", "export it again")
+        raise _refused(
+            series,
+            "does not state the positions of its slices",
+            "export the series again, with ImagePositionPatient and ImageOrientationPatient",
+        )
     axes = np.array(orientations, float)
     if np.abs(axes - axes[0]).max() > 1e-3:
-        raise _refused(series, "mixes orientations, as a localiser does", "leave it out")
+        raise _refused(
+            series, "mixes orientations, like a localiser", "remove the series from the folder"
+        )
     normal = np.cross(axes[0, :3], axes[0, 3:])
     places = np.array(positions, float)
     order = np.argsort(places @ normal)
@@ -116,15 +126,17 @@ def in_order(series: Series) -> list[Path]:
 
 
 def _check_stack(series: Series, places: np.ndarray, normal: np.ndarray) -> None:
-    """Raise for steps (n, 3 in mm) between slices that are not even and along the normal."""
+    """Raise unless the steps between slices (n, 3 in mm) are equal and along the normal."""
     steps = np.diff(places, axis=0)
     heights = steps @ normal
     usual = float(np.median(heights))
     if heights.min() < 1e-3:
-        what = f"has several slices at one place ({len(places)} files): more than one volume"
-        raise _refused(series, what, "split it into one series a volume (phase, echo, b-value)")
+        what = f"has several slices at one position ({len(places)} files): more than one volume"
+        raise _refused(series, what, "split it into one series per volume (phase, echo, b-value)")
     if np.linalg.norm(steps - heights[:, None] * normal, axis=1).max() > _TILT * usual:
-        raise _refused(series, "was taken with a tilted gantry", "resample it upright first")
+        raise _refused(
+            series, "was acquired with a tilted gantry", "resample it to an upright grid first"
+        )
     gaps = np.flatnonzero(np.abs(heights - usual) > _UNEVEN * usual)
     if len(gaps):
         missing = int(np.rint(heights[gaps] / usual - 1).sum())
@@ -152,7 +164,7 @@ def _series(header: Any) -> Series:
 
 
 def _references(header: Any) -> Iterable[str]:
-    """UIDs of the series that a SEG or an RTSTRUCT was drawn on."""
+    """UIDs of the series that a SEG or an RTSTRUCT refers to."""
     for series in header.get("ReferencedSeriesSequence", ()):
         yield str(series.SeriesInstanceUID)
     for frame in header.get("ReferencedFrameOfReferenceSequence", ()):

@@ -1,4 +1,4 @@
-"""Corrected copies of a site: only what can be mended without doubt; originals stay untouched."""
+"""Write a corrected copy of a site's folder; only unambiguous faults are corrected."""
 
 from __future__ import annotations
 
@@ -16,12 +16,14 @@ from fednnunet.task import Task
 from fednnunet.volume import Volume
 
 _NUMBERED = re.compile(r"^(?P<case>.+)_(?P<channel>\d{4})$")
-_ROUNDING = 0.01  # of a label value: what scaling to integers and back leaves
+_EXPORT = "export the image again from its source"
+_RESAMPLE = "resample the label map onto the image's grid, by nearest neighbour"
+_ROUNDING = 0.01  # of a label value: the error of scaling to integers and back
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fixed:
-    """One case of the copy: what was mended, or why it was left out."""
+    """One case of the copy: the corrections, or the reason why it was left out."""
 
     case: str
     mended: tuple[str, ...] = ()
@@ -30,7 +32,7 @@ class Fixed:
 
 @dataclass(slots=True)
 class _Copy:
-    """A case on its way into the copy: what to write, and what was done to it."""
+    """A case that is being copied: the volumes to write, and the corrections so far."""
 
     channels: list[tuple[Path, Volume]] = field(default_factory=list)
     changed: bool = False
@@ -40,15 +42,16 @@ class _Copy:
 def fix_site(folder: Path, out: Path, task: Task) -> tuple[Fixed, ...]:
     """Write a corrected copy of the site in `folder` to the new folder `out`.
 
-    Mended are: missing or shifted channel numbers, channels in one 4D file, NaN and infinity (they
-    become the lowest value), label maps whose header alone differs, label values off by rounding.
-    Duplicates and what cannot be mended are left out by name. Raises InputError if `out` is there.
+    Corrected are: missing or shifted channel numbers, channels in one 4D file, NaN and infinity
+    (replaced by the lowest value), label maps of which only the header differs, and label values
+    with rounding errors. Duplicates and cases that cannot be corrected are left out and listed.
+    Originals are not changed. Raises InputError if `out` exists.
     """
     if out.exists() or folder.resolve() in (out.resolve(), *out.resolve().parents):
         raise InputError(
             f"{out} is not a new folder outside {folder}",
             where=str(out),
-            mend="name a folder that does not exist yet",
+            mend="name a folder that does not exist yet, outside the site's folder",
         )
     labels = {_stem(path): path for path in _images(folder / "labelsTr")}
     seen: dict[str, str] = {}
@@ -73,15 +76,17 @@ def _fix_case(
     task: Task,
     seen: dict[str, str],
 ) -> tuple[str, ...]:
-    """Mend one case and write it; raises why it cannot be, before anything is written."""
+    """Correct one case and write it; raises DataError if that is impossible, before writing."""
     if label is None:
-        raise DataError("it has no label map")
+        raise DataError("it has no label map", mend="add its label map to labelsTr")
     copy = _channels(files, len(task.channels))
     _remove_nan(copy)
     digests = [digest(volume.array[0]) for _, volume in copy.channels]
     for found in digests:
         if found in seen:
-            raise DataError(f"it has the same voxels as {seen[found]}")
+            raise DataError(
+                f"it has the same voxels as {seen[found]}", mend="keep one of the two cases"
+            )
     mask = _fix_label(label, copy, task)
     seen |= dict.fromkeys(digests, name)
     for index, (path, volume) in enumerate(copy.channels):
@@ -97,17 +102,23 @@ def _fix_case(
 
 
 def _channels(files: list[Path], count: int) -> _Copy:
-    """The channels of a case in order, out of one 4D file or renumbered where need be."""
+    """The channels of a case in order, split from one 4D file or renumbered if necessary."""
     copy = _Copy()
     if len(files) == 1 and len(volumes := io.read_4d(files[0])) > 1:
         if len(volumes) != count:
-            raise DataError(f"{files[0].name} holds {len(volumes)} volumes, not {count} channels")
+            raise DataError(
+                f"{files[0].name} holds {len(volumes)} volumes, not {count} channels",
+                mend="write each channel of the task into a file of its own",
+            )
         copy.channels = [(files[0], volume) for volume in volumes]
         copy.changed = True
         copy.mended.append(f"{files[0].name} split into {count} channel files")
         return copy
     if len(files) != count:
-        raise DataError(f"it has {len(files)} channel files, the task needs {count}")
+        raise DataError(
+            f"it has {len(files)} channel files, the task needs {count}",
+            mend="add the missing channel files, or remove the superfluous ones",
+        )
     io.read_volume(files)  # all on one grid, or raises
     copy.channels = [(path, io.read_volume([path])) for path in files]
     numbers = [_number(path) for path in files]
@@ -121,7 +132,7 @@ def _remove_nan(copy: _Copy) -> None:
         finite = np.isfinite(volume.array)
         count = finite.size - int(finite.sum())
         if count == finite.size:
-            raise DataError(f"{path.name} has no finite voxel")
+            raise DataError(f"{path.name} has no finite voxel", mend=_EXPORT)
         if count:
             volume.array[~finite] = volume.array[finite].min()
             copy.changed = True
@@ -134,23 +145,31 @@ def _fix_label(path: Path, copy: _Copy, task: Task) -> np.ndarray:
     array = raw.array[0].astype(np.float64)
     whole = np.rint(array)
     if not np.isfinite(array).all() or np.abs(array - whole).max(initial=0) > _ROUNDING:
-        raise DataError(f"{path.name} has label values that are not whole numbers")
+        raise DataError(
+            f"{path.name} has label values that are not whole numbers",
+            mend="export the label map without interpolation",
+        )
     if (array != whole).any():
         copy.mended.append(f"label values of {path.name} rounded to whole numbers")
     unknown = sorted({int(value) for value in np.unique(whole)} - set(task.values))
     if unknown:
-        raise DataError(f"{path.name} has the label values {unknown}, not in the task")
+        raise DataError(
+            f"{path.name} has the label values {unknown}, not in the task",
+            mend="correct the label map, or add the labels to the task",
+        )
     if raw.shape_vox != image.shape_vox:
-        raise DataError(f"{path.name} has another shape than its image")
+        raise DataError(f"{path.name} has another shape than its image", mend=_RESAMPLE)
     if difference := io.grid_difference(image, raw):
         if not (_lost_header(raw) or _shifted_a_little(raw, image)):
-            raise DataError(f"{path.name} lies elsewhere than its image: {difference}")
+            raise DataError(
+                f"{path.name} has another grid than its image: {difference}", mend=_RESAMPLE
+            )
         copy.mended.append(f"header of {path.name}: {difference}")
     return whole.astype(np.int16)
 
 
 def _lost_header(volume: Volume) -> bool:
-    """Whether a geometry says nothing: spacing 1, origin 0, axes straight or as NIfTI has them."""
+    """Whether a geometry is a default: spacing 1, origin 0, axes along those of the scanner."""
     geometry = volume.geometry
     plain = np.allclose(np.abs(geometry.direction), np.eye(3).ravel(), atol=1e-6)
     return (
@@ -161,21 +180,21 @@ def _lost_header(volume: Volume) -> bool:
 
 
 def _shifted_a_little(volume: Volume, image: Volume) -> bool:
-    """Whether two grids lie within half a voxel of each other at all corners."""
+    """Whether all corners of two grids agree within half a voxel."""
     corners = np.array(np.meshgrid(*[(0, n - 1) for n in image.shape_vox[::-1]])).reshape(3, -1)
     places = [_to_mm(v, corners) for v in (volume, image)]
     return bool(np.abs(places[0] - places[1]).max() <= 0.5 * min(image.spacing_mm))
 
 
 def _to_mm(volume: Volume, index: np.ndarray) -> np.ndarray:
-    """Physical places (3, n) of voxel indices (3, n) in the order x, y, z."""
+    """Physical positions (3, n) in mm of voxel indices (3, n), both in the order x, y, z."""
     geometry = volume.geometry
     scaled = index * np.array(geometry.spacing_mm[::-1])[:, None]
     return np.reshape(geometry.direction, (3, 3)) @ scaled + np.array(geometry.origin_mm)[:, None]
 
 
 def _cases(folder: Path) -> dict[str, list[Path]]:
-    """Image files by case, in the order of their numbers; a file without number is a case."""
+    """Image files by case, in the order of their numbers; a file without a number is a case."""
     cases: dict[str, list[Path]] = {}
     for path in _images(folder):
         match = _NUMBERED.match(_stem(path))

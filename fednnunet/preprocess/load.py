@@ -1,4 +1,4 @@
-"""Read a case with everything about it checked that would spoil statistics or training."""
+"""Read a case, with checks for everything that would corrupt statistics or training."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ def load_case(case: Case, task: Task) -> tuple[Volume, np.ndarray | None]:
     volume, label, faults = try_case(case, task)
     raise_all(f"case {case.name} cannot be used", faults)
     if volume is None:
-        raise DataError(f"case {case.name} has no image", mend="add it")
+        raise DataError(f"case {case.name} has no image", mend="add its image files to imagesTr")
     return volume, None if label is None else label.array[0]
 
 
 def try_case(
     case: Case, task: Task
 ) -> tuple[Volume | None, Volume | None, tuple[FedNNUNetError, ...]]:
-    """Image and label map as far as they can be read, and all faults of the case."""
+    """Image and label map, `None` if they cannot be read, and all faults of the case."""
     faults: list[FedNNUNetError] = []
     volume = label = None
     try:
@@ -48,7 +48,7 @@ def try_case(
             DataError(
                 f"label map {case.label.name} is not on its image's grid: {difference}",
                 where=str(case.label),
-                mend="resample the label map onto the image, nearest neighbour",
+                mend="resample the label map onto the image's grid, by nearest neighbour",
             )
         )
     return volume, label, tuple(faults)
@@ -72,7 +72,7 @@ def image_faults(volume: Volume, case: Case) -> list[FedNNUNetError]:
 
 
 def label_faults(label: Volume, case: Case, task: Task) -> list[FedNNUNetError]:
-    """Label values that the task does not have, with their number of voxels."""
+    """Label values that are not in the task, with their numbers of voxels."""
     counts = label_counts(label.array[0])
     path = case.label
     return [
@@ -88,7 +88,7 @@ def label_faults(label: Volume, case: Case, task: Task) -> list[FedNNUNetError]:
 
 
 def label_counts(label: np.ndarray) -> dict[int, int]:
-    """Voxels of every value in a label map (z, y, x), a slice at a time to spare memory."""
+    """Number of voxels of each value in a label map (z, y, x); slice by slice, to save memory."""
     counts: dict[int, int] = {}
     for plane in label:
         low = int(plane.min(initial=0))

@@ -1,4 +1,4 @@
-"""One case's statistics for planning: read once, cropped, sketched; never leaves the site."""
+"""Statistics of one case for planning; they never leave the site."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def measure_case(volume: Volume, label: np.ndarray, task: Task) -> CaseFingerpri
     if label.shape != volume.shape_vox:
         raise DataError(
             f"the label map has shape {list(label.shape)}, its image {list(volume.shape_vox)}",
-            mend="bring the label map onto the image's grid",
+            mend="resample the label map onto the image's grid",
         )
     if len(volume.array) != len(task.channels):
         raise DataError(
@@ -49,6 +49,6 @@ def _sketch(values: np.ndarray) -> ForegroundSketch:
     if not np.isfinite(values).all():
         raise DataError(
             "the image has NaN or infinite values in the foreground",
-            mend="replace them; check_site names every file that has any",
+            mend="replace these values; check_site lists every file that has any",
         )
     return ForegroundSketch.of_voxels(values)

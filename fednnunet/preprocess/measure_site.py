@@ -42,5 +42,5 @@ class _Job:
 def _measure(job: _Job) -> CaseFingerprint:
     volume, label = load_case(job.case, job.task)
     if label is None:
-        raise DataError(f"case {job.case.name} has no label", mend="add it to labelsTr")
+        raise DataError(f"case {job.case.name} has no label", mend="add its label map to labelsTr")
     return measure_case(volume, label, job.task)

@@ -1,7 +1,7 @@
 """Intensity normalisation, channel by channel, before resampling.
 
-Isensee et al., nnU-Net (Nature Methods 2021): CT by the foreground of all cases, anything else by
-its own mean and standard deviation.
+Isensee et al., nnU-Net (Nature Methods 2021): CT is normalised with the foreground statistics of
+all cases, every other channel with its own mean and standard deviation.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def normalise(
 ) -> None:
     """Normalise one `channel` (z, y, x; float32) in place by the named scheme.
 
-    `inside` is the mask to which z-score confines itself, `None` for the whole crop.
+    `inside` is the mask of the voxels that z-score uses; `None` means the whole crop.
     """
     _SCHEMES[scheme](channel, intensity, inside)
 
@@ -56,7 +56,7 @@ def _rgb(channel: np.ndarray, intensity: Intensity, inside: np.ndarray | None) -
     if low < 0 or high > 255:
         raise DataError(
             f"an RGB channel has values from {low:g} to {high:g}",
-            mend="RGB channels hold 0 to 255; correct the images or the channel's name",
+            mend="correct the images to values from 0 to 255, or the channel's name",
         )
     channel /= np.float32(255)
 

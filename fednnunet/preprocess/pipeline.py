@@ -1,4 +1,4 @@
-"""A volume made ready by the plan: transpose, crop, normalise, resample; and the way back."""
+"""Preprocess a volume by the plan (transpose, crop, normalise, resample), and the inverse."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from fednnunet.volume import Geometry, Volume
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Placement:
-    """Where a prepared volume lies in its image: all that the way back needs.
+    """The position of a prepared volume in its image, for mapping predictions back.
 
     `box` and the two spacings are in the plan's axis order, `native_shape` in the image's own.
     """
@@ -39,10 +39,10 @@ class Placement:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Prepared:
-    """What a network sees of a case, axes in the plan's order.
+    """A preprocessed case, axes in the plan's order.
 
-    `data` is float32 (c, z, y, x); `seg` int16 (z, y, x), -1 where nothing is labelled outside
-    the patient, `None` without a label map.
+    `data` is float32 (c, z, y, x). `seg` is int16 (z, y, x), with -1 for unlabelled voxels outside
+    the patient, or `None` without a label map.
     """
 
     data: np.ndarray
@@ -53,10 +53,10 @@ class Prepared:
 def prepare_volume(
     volume: Volume, plan: Plan, configuration: Configuration, label: np.ndarray | None = None
 ) -> Prepared:
-    """Prepare a volume, and its `label` (z, y, x) if given; the inputs are left as they are.
+    """Prepare a volume, and its `label` (z, y, x) if given; the inputs are not changed.
 
-    A 2D configuration keeps the spacing of the first axis. Raises DataError for the wrong number
-    of channels or a label of another shape.
+    A 2D configuration keeps the spacing of the first axis. Raises DataError for a wrong number of
+    channels or a label map of another shape.
     """
     _check(volume, plan, label)
     axes = plan.transpose
@@ -86,15 +86,15 @@ def prepare_volume(
 
 
 def to_native(labels: np.ndarray, placement: Placement) -> np.ndarray:
-    """Put `labels` of the crop (z, y, x; plan's axis order) into the whole image, in its axes.
+    """Insert `labels` of the crop (z, y, x; plan's axis order) into the whole image, in its axes.
 
-    The result (z, y, x) is uint8, or uint16 if a value passes 255; 0 outside the crop.
+    The result (z, y, x) is uint8, or uint16 if a value exceeds 255; it is 0 outside the crop.
     """
     if labels.shape != placement.cropped_shape:
         raise DataError(
             f"a mask of shape {list(labels.shape)} does not fit the crop's "
             f"{list(placement.cropped_shape)}",
-            mend="resample it to the crop's shape first",
+            mend="resample the mask to the shape of the crop first",
         )
     dtype = np.uint8 if int(labels.max(initial=0)) <= 255 else np.uint16
     full = np.zeros([placement.native_shape[axis] for axis in placement.transpose], dtype)
@@ -143,5 +143,5 @@ def _check(volume: Volume, plan: Plan, label: np.ndarray | None) -> None:
     if label is not None and label.shape != volume.shape_vox:
         raise DataError(
             f"the label map has shape {list(label.shape)}, its image {list(volume.shape_vox)}",
-            mend="bring the label map onto the image's grid",
+            mend="resample the label map onto the image's grid",
         )

@@ -1,8 +1,8 @@
 """Resampling of images, labels and logits to a spacing, by nnU-Net's conventions.
 
-Voxel centres keep their relative place, edges repeat, nothing is smoothed. Images: cubic spline;
-labels: linear on each label's indicator, the largest wins; a thick axis, where spacing differs
-by more than a factor, is not interpolated but takes the nearest slice.
+Voxel centres keep their relative position, edge values are repeated, and there is no smoothing.
+Images are resampled by cubic splines; labels linearly by each label's indicator, with the largest
+value winning. A thick axis (spacing larger than the finest by a factor) takes the nearest slice.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def new_shape(
 def thick_axis(
     spacing_mm: Sequence[float], target_mm: Sequence[float], anisotropy: float = 3.0
 ) -> int | None:
-    """The axis that is not interpolated, judged by the current spacing and then by the target."""
+    """The axis that is not interpolated: by the current spacing, or else by the target spacing."""
     for spacing in (spacing_mm, target_mm):
         if max(spacing) / min(spacing) > anisotropy:
             largest = [axis for axis in range(3) if max(spacing) / spacing[axis] == 1]
@@ -46,9 +46,9 @@ def resample_image(
     *,
     resampling: Resampling | None = None,
 ) -> np.ndarray:
-    """Resample `array` (c, z, y, x) to `shape` (z, y, x) as float32; no copy if it has it.
+    """Resample `array` (c, z, y, x) to `shape` (z, y, x) as float32; not copied if already so.
 
-    Values never leave the range of the input (of the slice, where the thick axis stands apart).
+    Values are clipped to the range of the input (of each slice, if there is a thick axis).
     """
     rules = resampling or Resampling()
     axis = thick_axis(spacing_mm, target_mm, rules.anisotropy)
@@ -106,8 +106,8 @@ def _each_channel(
         if axis is None:
             _resize(source, result, order, clip=clip)
         else:
-            perturbed = np.moveaxis(source, axis, 0)
-            _resize_thick(perturbed, np.moveaxis(result, axis, 0), order, thick_order, clip=clip)
+            thick_first = np.moveaxis(source, axis, 0)
+            _resize_thick(thick_first, np.moveaxis(result, axis, 0), order, thick_order, clip=clip)
     return out
 
 
@@ -130,7 +130,7 @@ def _resize(source: np.ndarray, out: np.ndarray, order: int, *, clip: bool) -> N
 def _resize_thick(
     source: np.ndarray, out: np.ndarray, order: int, thick_order: int, *, clip: bool
 ) -> None:
-    """Resize (thick, b, c) into `out`: only the slices that the thick axis takes are resized."""
+    """Resize (thick, b, c) into `out`; of the thick axis, only the slices in use are resized."""
     if thick_order != 0:
         plane = np.stack([_slice(image, out.shape[1:], order, clip=clip) for image in source])
         out[:] = resize_first(plane, axis_of(len(source), len(out), thick_order))

@@ -1,7 +1,7 @@
-"""Resizing of label maps: each label's indicator is interpolated, the largest wins.
+"""Resize label maps: each label's indicator is interpolated and the largest value wins.
 
-Only the box in which labels change is worked on, a few slices at a time, one label at a time:
-time and memory follow the size of the structures, not that of the volume.
+Only the boxes that contain structures are processed, a few slices and one label at a time, so that
+time and memory depend on the size of the structures and not on that of the volume.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 
 from fednnunet.preprocess.weights import Axis, Band, axis, nearest, resize_first, resize_plane
 
-_TIE = np.float32(1e-5)  # advantage of the nearest label, which settles ties
+_TIE = np.float32(1e-5)  # added to the label of the nearest voxel, to break ties
 _Span = tuple[slice, slice, slice]
 
 
@@ -34,15 +34,17 @@ def resize_label_thick(
     label: np.ndarray, shape: Sequence[int], thick: int, order: int
 ) -> np.ndarray:
     """Resize each slice across the axis `thick`, along which the nearest slice is taken."""
-    perturbed = np.moveaxis(label, thick, 0)
+    thick_first = np.moveaxis(label, thick, 0)
     planar = (1, *(n for i, n in enumerate(shape) if i != thick))
-    picked, where = np.unique(nearest(len(perturbed), shape[thick]), return_inverse=True)
-    slices = [resize_label(np.ascontiguousarray(perturbed[i])[None], planar, order) for i in picked]
+    picked, where = np.unique(nearest(len(thick_first), shape[thick]), return_inverse=True)
+    slices = [
+        resize_label(np.ascontiguousarray(thick_first[i])[None], planar, order) for i in picked
+    ]
     return np.ascontiguousarray(np.moveaxis(np.concatenate(slices)[where], 0, thick))
 
 
 def _single_slices(count: int) -> list[Band]:
-    """Slices that stay as they are, one by one."""
+    """One band per slice, for an axis that is not resized."""
     one = np.ones((1, 1), np.float32)
     return [Band(slice(z, z + 1), slice(z, z + 1), one) for z in range(count)]
 
@@ -53,7 +55,7 @@ def _at_origin(band: Band) -> Band:
 
 
 class _Slab:
-    """A few slices of a label map and how they are resized."""
+    """A few slices of a label map, with the resampling of each axis."""
 
     def __init__(
         self, label: np.ndarray, axes: tuple[Axis, Axis, Axis], picks: Sequence[np.ndarray]
@@ -61,9 +63,10 @@ class _Slab:
         self.label, self.axes, self.picks = label, axes, picks
 
     def resize(self, out: np.ndarray) -> None:
-        """Write the winning label of each voxel into `out`.
+        """Write the label with the largest score of each voxel into `out`.
 
-        The scores of all labels add up to one, so the widest label needs none of its own.
+        The scores of all labels sum to one, so the score of the most extended label follows from
+        the others.
         """
         low, high = int(self.label.min()), int(self.label.max())
         out[:] = low
@@ -93,7 +96,7 @@ class _Slab:
         target[rest > best] = widest
 
     def _score(self, value: int, box: _Span) -> tuple[np.ndarray, _Span]:
-        """The interpolated indicator of a label, and where in the output it lies."""
+        """The interpolated indicator of a label, and its place in the output."""
         (depth, z, at_z), (rows, y, at_y), (columns, x, at_x) = (
             a.part(s.start, s.stop) for a, s in zip(self.axes, box, strict=True)
         )

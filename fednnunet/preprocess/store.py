@@ -1,4 +1,4 @@
-"""The prepared cases of a site: made in parallel, resumable, re-used while nothing changed."""
+"""The prepared cases of a site: written in parallel, resumable, and reused if unchanged."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from fednnunet.preprocess.load import load_case
 from fednnunet.preprocess.locations import class_locations, no_locations
 from fednnunet.preprocess.pipeline import prepare_volume
 from fednnunet.preprocess.stored_case import (
-    MOST_OPEN,
+    MAX_OPEN,
     RECORD,
     StoredCase,
     clear_leftovers,
@@ -27,24 +27,24 @@ from fednnunet.preprocess.stored_case import (
 from fednnunet.preprocess.workers import Header, affordable, run_jobs
 from fednnunet.progress import Progress
 
-VERSION = 1  # of the way in which cases are prepared; raise it to have them made anew
+VERSION = 1  # of the preprocessing; increase it to have all cases prepared again
 
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    """The prepared cases of one site for one configuration; the latest read stay open."""
+    """The prepared cases of one site for one configuration; recently used ones stay open."""
 
     folder: Path
     names: tuple[str, ...]
     _open: dict[str, StoredCase] = field(default_factory=dict, repr=False, compare=False)
 
     def __reduce__(self) -> tuple[type[Store], tuple[Path, tuple[str, ...]]]:
-        """Without what is open here."""
+        """For pickling: without the open cases."""
         return Store, (self.folder, self.names)
 
     @classmethod
     def open(cls, folder: Path) -> Store:
-        """List the whole cases in `folder`."""
+        """List the completely written cases in `folder`."""
         if not folder.is_dir():
             raise InputError(
                 f"no prepared cases in {folder}", where=str(folder), mend="prepare the site first"
@@ -56,10 +56,12 @@ class Store:
         """One case by its name; raises InputError if it is not there."""
         if name not in self.names:
             raise InputError(
-                f"case {name} is not prepared", where=str(self.folder), mend="prepare the site"
+                f"case {name} is not prepared",
+                where=str(self.folder),
+                mend="prepare the site's cases again",
             )
         if name not in self._open:
-            if len(self._open) >= MOST_OPEN:
+            if len(self._open) >= MAX_OPEN:
                 self._open.pop(next(iter(self._open)))
             self._open[name] = StoredCase(self.folder / name)
         return self._open[name]
@@ -75,11 +77,11 @@ def prepare_site(
     memory_gib: float | None = None,
     progress: Progress | None = None,
 ) -> Store:
-    """Prepare a site's cases into `folder`, several at a time; goes on after an interruption.
+    """Prepare a site's cases into `folder` in parallel; continues after an interruption.
 
-    A case is made again only if its files or the parts of the plan that matter to it changed.
-    `memory_gib` bounds all workers together: fewer are started where cases are large. Cases that
-    fail, or whose worker is killed, are named in one error at the end; the others are kept.
+    A case is prepared again only if its files, or the parts of the plan that it depends on, have
+    changed. `memory_gib` limits all workers together; fewer are started if cases are large. Cases
+    that fail, or whose worker is killed, are listed in one error at the end; the others are kept.
     """
     configuration = plan.configuration(configuration_name)
     folder.mkdir(parents=True, exist_ok=True)
@@ -93,7 +95,7 @@ def prepare_site(
 
 
 def _peak_bytes(header: Header, plan: Plan, configuration: Configuration) -> float:
-    """Peak memory of preparing a case, as measured on CT: by its voxels before and after."""
+    """Peak memory of preparing a case, from its voxels before and after; measured on CT."""
     spacing = [header.spacing_mm[axis] for axis in plan.transpose]
     target = (*spacing[: 3 - len(configuration.spacing_mm)], *configuration.spacing_mm)
     scale = math.prod(spacing) / math.prod(target)
@@ -110,7 +112,7 @@ class _Job:
 
 
 def _prepare(job: _Job) -> None:
-    """Prepare one case unless it stands already as it would be made."""
+    """Prepare one case, unless it is already stored with the same key."""
     case, plan = job.case, job.plan
     configuration = plan.configuration(job.configuration)
     key = case_key(case, plan, job.configuration)
@@ -132,7 +134,7 @@ def _prepare(job: _Job) -> None:
 
 
 def case_key(case: Case, plan: Plan, configuration_name: str) -> str:
-    """A hash of the case's files and of every part of the plan that its preparation reads."""
+    """A hash of the case's files and of all parts of the plan that its preparation depends on."""
     configuration = plan.configuration(configuration_name)
     parts = {
         "version": VERSION,
@@ -147,7 +149,11 @@ def case_key(case: Case, plan: Plan, configuration_name: str) -> str:
     digest = hashlib.sha256(json.dumps(records.encode(parts), sort_keys=True).encode())
     for path in (*case.images, *(() if case.label is None else (case.label,))):
         if not path.is_file():
-            raise DataError(f"{path.name} is missing", where=str(path), mend="restore the file")
+            raise DataError(
+                f"{path.name} is missing",
+                where=str(path),
+                mend="restore the file, or remove the case",
+            )
         with path.open("rb") as stream:
             digest.update(hashlib.file_digest(stream, "sha256").digest())
     return digest.hexdigest()

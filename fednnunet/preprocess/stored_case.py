@@ -1,8 +1,9 @@
-"""A prepared case on disk, read in patches: one folder, whole or not there.
+"""A prepared case on disk: a folder that is read in patches.
 
-`NAME/data.b2nd` and `NAME/seg.b2nd` are blosc2 arrays in chunks near the patch, `locations.npy`
-holds voxels of every class, `case.json` the placement and the hash of all that the case was made
-of. A case is written beside its place and renamed, so a kill leaves no half case.
+`NAME/data.b2nd` and `NAME/seg.b2nd` are blosc2 arrays with chunks of about the size of a patch,
+`locations.npy` holds voxels of every class, and `case.json` the placement and the hash of the
+inputs. A case is written to a temporary folder, which is then renamed, so that an interruption
+never leaves an incomplete case.
 """
 
 from __future__ import annotations
@@ -25,13 +26,13 @@ from fednnunet.preprocess.pipeline import Placement, Prepared
 RECORD = "case.json"
 _BLOCK_BYTES = 1 << 17
 _CHUNK_BYTES = 6 << 20
-MOST_OPEN = 256  # cases at once
-_SMALL_BYTES = 1 << 20  # of an array; so a site's open cases take 512 MiB at most
+MAX_OPEN = 256  # cases of a site that are open at the same time
+_SMALL_BYTES = 1 << 20  # arrays up to this size stay in memory; with two per case, at most 512 MiB
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CaseRecord:
-    """What `case.json` says: `key` hashes the input files and the parts of the plan used."""
+    """The contents of `case.json`; `key` is the hash of the case's inputs."""
 
     name: str
     key: str
@@ -41,9 +42,9 @@ class CaseRecord:
 
 
 class StoredCase:
-    """One prepared case; arrays are opened when first read.
+    """One prepared case. Its arrays are opened when they are first read.
 
-    Of a large one only the boxes that are asked for are loaded; a small one is then kept in memory.
+    Of large arrays only the requested boxes are loaded; small arrays are kept in memory.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -67,14 +68,14 @@ class StoredCase:
 
     @property
     def placement(self) -> Placement:
-        """Where the prepared volume lies in its image."""
+        """The position of the prepared volume in its image."""
         return self._record.placement
 
     @cached_property
     def locations(self) -> dict[int, np.ndarray]:
-        """Voxel indices (n, 3; z, y, x; int32) of each class there is, for forced foreground.
+        """Voxel indices (n, 3; z, y, x; int32) of each class present, for foreground oversampling.
 
-        Where the task has an ignore label, -1 holds voxels of any annotated kind.
+        If the task has an ignore label, class -1 holds voxels of all annotated classes.
         """
         path = self.folder / "locations.npy"
         with _reading(path):
@@ -84,8 +85,8 @@ class StoredCase:
     def read(self, low: Sequence[int], high: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
         """The box from `low` to `high` (z, y, x; half open), cut off at the volume's edges.
 
-        Returns the image float32 (c, z, y, x) and the labels int16 (z, y, x), not to be changed.
-        Raises InputError for a file that is damaged or missing.
+        Returns the image float32 (c, z, y, x) and the labels int16 (z, y, x); do not modify them.
+        Raises InputError for a damaged or missing file.
         """
         box = tuple(
             slice(min(max(int(a), 0), n), min(max(int(b), 0), n))
@@ -106,7 +107,7 @@ class StoredCase:
 
 
 def stored_key(folder: Path, name: str) -> str | None:
-    """The hash that a stored case was made from, `None` if it is not there whole."""
+    """The hash of a stored case's inputs; `None` if the case is missing or incomplete."""
     try:
         return records.read(CaseRecord, folder / name / RECORD).key
     except FedNNUNetError:
@@ -147,7 +148,7 @@ def write_case(
 
 
 def _swap(new: Path, place: Path) -> None:
-    """Rename a folder to its place; what stood there goes first, so no mixture is ever seen."""
+    """Rename a folder to its final name, after removing an earlier one of that name."""
     if place.exists():
         old = place.with_name(f".tmp-old-{os.getpid()}-{place.name}")
         os.rename(place, old)
@@ -156,7 +157,7 @@ def _swap(new: Path, place: Path) -> None:
 
 
 def clear_leftovers(folder: Path) -> None:
-    """Remove what a killed run left half written. No other run may be writing here."""
+    """Remove incomplete files of an interrupted run. No other run may be writing here."""
     for path in folder.glob(".tmp-*"):
         shutil.rmtree(path, ignore_errors=True)
 
@@ -164,7 +165,7 @@ def clear_leftovers(folder: Path) -> None:
 def chunk_shape(
     shape: Sequence[int], patch: Sequence[int], limit_bytes: int, itemsize: int
 ) -> tuple[int, ...]:
-    """A box near `patch`, inside `shape`, of at most `limit_bytes`: its longest axis is halved."""
+    """A box of about the size of `patch`, inside `shape`; halved until it fits `limit_bytes`."""
     box = [max(1, min(n, p)) for n, p in zip(shape, patch, strict=True)]
     while np.prod(box) * itemsize > limit_bytes:
         longest = int(np.argmax(box))
@@ -191,24 +192,24 @@ def _save(array: np.ndarray, path: Path, patch: Sequence[int]) -> None:
 
 @contextmanager
 def _reading(path: Path) -> Iterator[None]:
-    """Name the file of a prepared case, and what to do, where it cannot be read."""
+    """Turn errors in reading a file of a prepared case into an InputError."""
     try:
         yield
     except (RuntimeError, OSError, ValueError) as error:
         raise InputError(
             f"{path.name} of a prepared case is damaged or missing: {error}",
             where=str(path),
-            mend=f"remove the folder {path.parent}: the case is then prepared anew",
+            mend=f"remove the folder {path.parent}, so that the case is prepared again",
         ) from None
 
 
 def _small_whole(array: Any) -> Any:
-    """The array itself, or one in memory where that is cheaper than to unpack each box anew."""
+    """The array, loaded into memory if it is small."""
     return array[...] if array.nbytes <= _SMALL_BYTES else array
 
 
 def open_array(path: Path) -> Any:
-    """A blosc2 array on disk, of which slices can be read."""
+    """A blosc2 array on disk, for reading slices."""
     import blosc2
 
     return blosc2.open(urlpath=str(path), mode="r", dparams={"nthreads": 1})

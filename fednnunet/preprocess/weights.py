@@ -1,9 +1,9 @@
-"""One axis of a resampling as a matrix, and its fast application.
+"""Resampling along one axis as a banded matrix, and its fast application.
 
-Spline resizing is separable and linear. The whole of it along one axis, prefilter and boundary
-included, is one (new, old) matrix: it is built once in float64 and applied in float32 by BLAS.
-Since spline weights fade within a few voxels, it is applied in blocks of rows, each over the
-narrow band of columns that matter to it.
+Spline resizing is separable and linear. Along one axis, including prefilter and boundary
+conditions, it is a (new, old) matrix, which is built once in float64 and applied in float32 by
+BLAS. Spline weights decay within a few voxels, so the matrix is applied in blocks of rows, each
+with the narrow band of columns whose weights are not negligible.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-_ROWS = 16  # output rows a block
+_ROWS = 16  # output rows per block
 _NEGLIGIBLE = 1e-7  # weights below this do not change a float32 result
-_PAD = 12  # voxels of edge that the spline's prefilter sees, as scipy pads them
+_PAD = 12  # repeated edge voxels for the spline's prefilter, as in scipy
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class Band:
 
 
 def coordinates(old: int, new: int) -> np.ndarray:
-    """Where the centres of `new` voxels lie on an axis of `old` voxels, in voxel indices."""
+    """Positions of the centres of `new` voxels on an axis of `old` voxels, in voxel indices."""
     return (np.arange(new) + 0.5) * (old / new) - 0.5
 
 
@@ -39,27 +39,27 @@ def nearest(old: int, new: int) -> np.ndarray:
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """The resampling of one axis from `old` to `new` voxels; no bands if nothing changes."""
+    """The resampling of one axis from `old` to `new` voxels; without bands, the identity."""
 
     old: int
     new: int
     bands: tuple[Band, ...]
 
     def part(self, low: int, high: int) -> tuple[Axis, slice, slice]:
-        """The part that the input voxels from `low` to `high` reach.
+        """The part of the resampling that depends on the input voxels from `low` to `high`.
 
-        Returns it with the input voxels that it reads, which may be more, and the output voxels
-        that it gives.
+        Returns it with the range of input voxels that it needs, which may be larger, and the range
+        of output voxels that it computes.
         """
         used = [b for b in self.bands if b.into.start < high and b.into.stop > low]
         if not used:
             return Axis(high - low, high - low, ()), slice(low, high), slice(low, high)
         into = slice(used[0].into.start, max(b.into.stop for b in used))
         out = slice(used[0].out.start, used[-1].out.stop)
-        perturbed = tuple(
+        shifted = tuple(
             Band(_back(b.out, out.start), _back(b.into, into.start), b.weights) for b in used
         )
-        return Axis(into.stop - into.start, out.stop - out.start, perturbed), into, out
+        return Axis(into.stop - into.start, out.stop - out.start, shifted), into, out
 
 
 def _back(span: slice, start: int) -> slice:
@@ -108,7 +108,7 @@ def matrix_of(old: int, new: int, order: int) -> np.ndarray:
 
 
 def _gather(source: np.ndarray, first: np.ndarray, weights: np.ndarray, last: int) -> np.ndarray:
-    """Sum over taps of weights[tap] x source[first + tap], rows past the end repeating the last."""
+    """Sum over taps of weights[tap] x source[first + tap]; the last row is repeated at the end."""
     matrix = np.zeros((len(first), source.shape[1]))
     for tap, weight in enumerate(weights):
         matrix += weight[:, None] * source[np.minimum(first + tap, last)]

@@ -1,6 +1,6 @@
-"""Work over cases in several processes, within a memory bound; a killed worker costs one case.
+"""Process cases in several worker processes within a memory limit; a killed worker loses one case.
 
-Processes are spawned, not forked: a forked copy of a large parent would carry its memory along.
+Processes are spawned and not forked, since a forked worker would share the memory of its parent.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ from fednnunet.progress import Progress
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 
-_BASE_GIB = 0.2  # a worker's own size: interpreter and libraries
+_BASE_GIB = 0.2  # memory of an idle worker: interpreter and libraries
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What a case's size is judged by, before any voxel is read."""
+    """Size of a case from its header, before any voxel is read."""
 
     shape_vox: tuple[int, ...]
     spacing_mm: tuple[float, ...]
@@ -56,9 +56,9 @@ def affordable(
     *,
     bytes_of: Callable[[Header], float],
 ) -> int:
-    """How many workers fit `memory_gib` if each had the largest case: at least one.
+    """Number of workers that fit into `memory_gib` if each has the largest case; at least one.
 
-    `bytes_of` gives the peak memory that a case takes.
+    `bytes_of` gives the peak memory for a case.
     """
     workers = max(1, min(workers, len(cases)))
     if memory_gib is None or workers == 1:
@@ -68,12 +68,12 @@ def affordable(
 
 
 def bytes_to_read(header: Header) -> float:
-    """Peak memory of reading a case and looking at all of it."""
+    """Peak memory of reading a case and checking all of its voxels."""
     return header.voxels * (6 * header.channels + 6)
 
 
 def _header(case: Case) -> Header | None:
-    """By the first channel's file; `None` if it cannot be read, which is found out later."""
+    """The header of the first channel; `None` if it cannot be read, which is reported later."""
     try:
         shape, spacing = io.read_header(case.images[0])
     except FedNNUNetError:
@@ -91,7 +91,7 @@ def run_jobs(
 ) -> dict[str, Result]:
     """Run `work` on every job (name to job) and return the results by name.
 
-    Faults of all jobs are raised together at the end, after every other job is done.
+    The faults of all jobs are raised together after the last job.
     """
     results, faults = try_jobs(work, jobs, workers=workers, progress=progress, what=what)
     raise_all(f"{what} failed for some of {len(jobs)} cases", faults)
@@ -106,9 +106,9 @@ def try_jobs(
     progress: Progress | None,
     what: str,
 ) -> tuple[dict[str, Result], tuple[FedNNUNetError, ...]]:
-    """Results by name, and the faults of the jobs that gave none.
+    """Results by name, and the faults of the jobs that failed.
 
-    One worker works in this process. A worker that dies is a fault of the job it had.
+    With one worker, jobs run in this process. If a worker is killed, its job has a fault.
     """
     report = progress or (lambda done, total, what: None)
     report(0, len(jobs), what)
@@ -131,7 +131,7 @@ def _here(work: Callable[[Job], Result], jobs: Mapping[str, Job]) -> Iterator[tu
 
 @dataclass(frozen=True, slots=True)
 class _Failed:
-    """Why a job gave no result."""
+    """The faults of a job that failed."""
 
     faults: tuple[FedNNUNetError, ...]
 
@@ -144,7 +144,9 @@ def _attempt(work: Callable[[Job], Result], job: Job) -> Result | _Failed:
     except FedNNUNetError as fault:
         return _Failed((fault,))
     except MemoryError:
-        lack = OutOfMemoryError("not enough memory for this case", mend="use fewer workers")
+        lack = OutOfMemoryError(
+            "not enough memory for this case", mend="use fewer workers, or more memory"
+        )
         return _Failed((lack,))
     except OSError as error:
         unreadable = DataError(
@@ -156,7 +158,7 @@ def _attempt(work: Callable[[Job], Result], job: Job) -> Result | _Failed:
 
 @dataclass(slots=True)
 class _Worker:
-    """A process, and the job that it has: none before it says that it is there."""
+    """A process and the job that it works on; none until the process has started."""
 
     process: BaseProcess
     pipe: Connection
@@ -166,7 +168,7 @@ class _Worker:
 def _spawned(
     work: Callable[[Job], Result], jobs: Mapping[str, Job], workers: int
 ) -> Iterator[tuple[str, Any]]:
-    """Outcomes as they come, from `workers` processes; one that dies at a job is replaced."""
+    """Outcomes in the order of completion, from `workers` processes; killed ones are replaced."""
     waiting = deque(jobs)
     active: list[_Worker] = []
     try:
@@ -202,9 +204,9 @@ def _start(work: Callable[[Job], Result], workers: int) -> _Worker:
 
 @contextmanager
 def _threads(count: int) -> Iterator[None]:
-    """Let a process started here use `count` threads, unless the user has said how many.
+    """Let a process started here use `count` threads, unless the user has set a number.
 
-    The libraries read this once, on import; left to themselves, each worker would take all cores.
+    The libraries read these variables on import; by default each worker would use all cores.
     """
     added = [name for name in _THREADS if name not in os.environ]
     try:
@@ -216,7 +218,7 @@ def _threads(count: int) -> Iterator[None]:
 
 
 def _serve(work: Callable[[Job], Result], pipe: Connection) -> None:
-    """A worker's life: say that it is there, take jobs, send outcomes, until the pipe closes."""
+    """The loop of a worker: announce the start, then receive jobs and send outcomes."""
     pipe.send(None)
     while True:
         try:
@@ -228,14 +230,14 @@ def _serve(work: Callable[[Job], Result], pipe: Connection) -> None:
 
 def _give(worker: _Worker, name: str, jobs: Mapping[str, Job]) -> None:
     worker.job = name
-    with suppress(BrokenPipeError):  # it died meanwhile, which `_take` finds
+    with suppress(BrokenPipeError):  # the worker was killed, which `_take` reports
         worker.pipe.send(jobs[name])
 
 
 def _take(worker: _Worker) -> tuple[str, Any, bool]:
-    """The job that is done ("": none yet), its outcome, and whether the worker lives.
+    """The finished job ("" at the start), its outcome, and whether the worker is alive.
 
-    Raises WorkerError if the worker died before it had a job: any other would die as well.
+    Raises WorkerError if the worker ended before its first job, as any other would.
     """
     try:
         return worker.job, worker.pipe.recv(), True
@@ -245,11 +247,11 @@ def _take(worker: _Worker) -> tuple[str, Any, bool]:
     if not worker.job:
         raise WorkerError(
             f"a worker process ended at its start (exit code {code})",
-            mend="see what it printed above; with one worker no process is started",
+            mend="read its messages above; with one worker no process is started",
         )
     fault = WorkerError(
-        f"the worker was killed (exit code {code}) while it had this case",
-        mend="perhaps memory ran out: use fewer workers or a smaller memory_gib",
+        f"the worker was killed (exit code {code}) while it processed this case",
+        mend="if memory ran out, use fewer workers or a smaller memory_gib",
     )
     return worker.job, _Failed((fault,)), False
 

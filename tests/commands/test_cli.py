@@ -10,13 +10,20 @@ from fednnunet.commands.cli import Opt, parse
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    task: Annotated[str, Opt("the task", positional=True)]
-    methods: Annotated[tuple[str, ...], Opt("the methods")] = ("fedavg", "local")
-    seeds: Annotated[int, Opt("the seeds")] = 0
-    reference: Annotated[str, Opt("the reference")] = ""
-    limit: Annotated[float | None, Opt("the limit")] = None
-    kind: Annotated[Literal["one", "two"], Opt("the kind")] = "one"
-    quiet: Annotated[bool, Opt("say nothing")] = False
+    task: Annotated[str, Opt(positional=True)]
+    """the task"""
+    methods: tuple[str, ...] = ("fedavg", "local")
+    """the methods"""
+    seeds: int = 0
+    """the seeds"""
+    reference: str = ""
+    """the reference"""
+    limit: float | None = None
+    """the limit"""
+    kind: Literal["one", "two"] = "one"
+    """the kind"""
+    quiet: bool = False
+    """say nothing"""
 
 
 def test_options_become_the_fields() -> None:

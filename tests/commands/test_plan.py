@@ -41,8 +41,8 @@ def test_planner_and_memory_are_options(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "things to plan from"),
-        (["--from-cases", LIST, "--from-nnunet", LIST], "2 things to plan from"),
+        ([], "0 inputs were given"),
+        (["--from-cases", LIST, "--from-nnunet", LIST], "2 inputs were given"),
         (["--from-cases", "nowhere.json"], "nowhere.json"),
         (["--from-cases", LIST, "--planner", "plane"], "no planner 'plane'"),
         (["--from-cases", LIST, "--memory-gib", "0"], "memory_gib"),

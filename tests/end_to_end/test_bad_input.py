@@ -163,7 +163,7 @@ FAULTS = {
     ),
     "other channels": Fault(
         second_channel("south"),
-        ("['MRI', 'T2'], the task has ['MRI']", "where: site south, dataset.json", "the same ch"),
+        ("['MRI', 'T2'], the task has ['MRI']", "where: site south, dataset.json", "use the same"),
     ),
     "an unknown key": Fault(
         toml("held_out", "hold_out"),
@@ -255,7 +255,7 @@ def edit(**changes: object) -> Callable[[Path], None]:
 
 IMPOSSIBLE = {
     "patch": (edit(patch_vox=[8, 9, 8]), "not divisible by its strides", "a multiple of [2, 2, 2]"),
-    "axes": (edit(patch_vox=[8, 8]), "needs 2 values", "one per axis"),
+    "axes": (edit(patch_vox=[8, 8]), "needs 2 values", "one value per axis"),
     "batch": (edit(batch=0), "batch of 3d_fullres is 0", "at least 1"),
     "unknown": (edit(pitch=3), "unknown field 'pitch'", "known fields"),
     "type": (edit(batch="two"), "must be a whole number", "write a whole number"),

@@ -58,7 +58,7 @@ def test_a_partial_site_is_scored_on_what_it_draws(run):
         south, north = (model["sites"][site]["targets"] for site in ("south", "north"))
         assert south["ball"]["dice"]["count"] == 1
         assert south["core"]["dice"]["count"] == 0
-        assert south["core"]["invented"] == 0
+        assert south["core"]["false_positives"] == 0
         assert north["core"]["dice"]["count"] == 1
 
 
@@ -76,7 +76,7 @@ def test_the_history_has_no_dice_of_what_a_site_does_not_draw(run):
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
-        ('annotated = ["ball"]\n', "", "lists what it annotates"),
+        ('annotated = ["ball"]\n', "", "list the annotated labels"),
         ('["ball"]\n', '["spleen"]\n', "site south annotates ['spleen']"),
         ('"partial"', '"some"', "cannot be 'some'"),
     ],

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fednnunet.evaluation.compare_page import comparison, verdicts_in_words, write_comparison
+from fednnunet.evaluation.compare_page import comparison, verdicts_as_markdown, write_comparison
 from fednnunet.evaluation.compare_tables import markdown
 from fednnunet.evaluation.metrics import CaseScores, TargetScore
 from fednnunet.evaluation.trials import Entry, Trial, entries
@@ -45,7 +45,7 @@ def _found(seeds: int) -> tuple[Entry, ...]:
 
 
 def test_the_page_stands_alone_and_says_everything(tmp_path: Path) -> None:
-    page = comparison("t <1>", _found(3), reference="fedavg", outside=())
+    page = comparison("t <1>", _found(3), reference="fedavg", external=())
     write_comparison(tmp_path / "compare.html", page)
     text = (tmp_path / "compare.html").read_text()
     assert "t &lt;1&gt;" in text
@@ -65,7 +65,7 @@ def test_few_seeds_are_said_in_words(seeds: int, tmp_path: Path) -> None:
     page = comparison("t", _found(seeds), reference="fedavg")
     write_comparison(tmp_path / "compare.html", page)
     assert "not enough seeds" in (tmp_path / "compare.html").read_text()
-    assert "better" not in verdicts_in_words(page)
+    assert "better" not in verdicts_as_markdown(page)
 
 
 def test_one_method_alone_is_a_table_without_verdicts(tmp_path: Path) -> None:
@@ -76,8 +76,8 @@ def test_one_method_alone_is_a_table_without_verdicts(tmp_path: Path) -> None:
 
 
 def test_the_page_says_which_sites_its_means_leave_out(tmp_path: Path) -> None:
-    trial = dataclasses.replace(_trial("fedavg", 0, 0.0), outside=frozenset({"north"}))
-    page = comparison("t", entries([trial]), reference="fedavg", outside=("north",))
+    trial = dataclasses.replace(_trial("fedavg", 0, 0.0), external=frozenset({"north"}))
+    page = comparison("t", entries([trial]), reference="fedavg", external=("north",))
     write_comparison(tmp_path / "compare.html", page)
     assert "worst site leave out north, which did not" in (tmp_path / "compare.html").read_text()
     all_train = comparison("t", entries([_trial("fedavg", 0, 0.0)]), reference="fedavg")

@@ -86,14 +86,17 @@ def test_empty_masks_follow_nnunet() -> None:
     both = score_target(empty, empty, SPACING)
     assert math.isnan(both.dice)
     assert math.isnan(both.iou)
-    assert not both.missed
-    assert not both.invented
-    missed, invented = score_target(empty, full, SPACING), score_target(full, empty, SPACING)
-    assert missed.dice == missed.iou == invented.dice == 0.0
-    assert math.isnan(missed.hd95_mm)
-    assert math.isnan(invented.assd_mm)
-    assert (missed.missed, missed.invented) == (True, False)
-    assert (invented.missed, invented.invented) == (False, True)
+    assert not both.is_false_negative
+    assert not both.is_false_positive
+    only_reference, only_prediction = (
+        score_target(empty, full, SPACING),
+        score_target(full, empty, SPACING),
+    )
+    assert only_reference.dice == only_reference.iou == only_prediction.dice == 0.0
+    assert math.isnan(only_reference.hd95_mm)
+    assert math.isnan(only_prediction.assd_mm)
+    assert (only_reference.is_false_negative, only_reference.is_false_positive) == (True, False)
+    assert (only_prediction.is_false_negative, only_prediction.is_false_positive) == (False, True)
 
 
 def test_ignored_voxels_do_not_count() -> None:
@@ -114,7 +117,7 @@ def test_regions_unite_labels() -> None:
     swapped = np.where(reference > 0, 1, 0)
     scores = score_mask(swapped, reference, SPACING, task)
     assert scores.targets["whole"].dice == 1.0
-    assert scores.targets["core"].missed
+    assert scores.targets["core"].is_false_negative
     assert scores.dice == 0.5
 
 

@@ -157,14 +157,14 @@ def test_means_over_sites_leave_out_those_that_did_not_train_and_say_so(tmp_path
         plan=_plan(),
         configuration="3d_fullres",
         models=models,
-        outside=frozenset({"west", "silent"}),
+        external=frozenset({"west", "silent"}),
     )
     write_report(tmp_path / "report.html", report)
     text = (tmp_path / "report.html").read_text()
     (row,) = re.findall(r'<tr class="total"><td>mean of sites</td>(.*?)</tr>', text)
     assert re.findall(r"<td>(.*?)</td>", row) == ["3", "0.700", "0.700", "0.300"]
     assert "leave out west, which did not train, unless a model is judged nowhere else." in text
-    write_report(tmp_path / "all.html", dataclasses.replace(report, outside=frozenset()))
+    write_report(tmp_path / "all.html", dataclasses.replace(report, external=frozenset()))
     assert "leave out" not in (tmp_path / "all.html").read_text()
 
 

@@ -17,14 +17,14 @@ from fednnunet.evaluation.scores import MetricSum, SiteScores, TargetSums
 TARGETS = ("organ", "nodule")
 
 
-def _score(dice: float, hd95: float = 2.0, *, missed: bool = False) -> TargetScore:
+def _score(dice: float, hd95: float = 2.0, *, absent_target: bool = False) -> TargetScore:
     return TargetScore(
         dice=dice,
         iou=dice / 2,
-        hd95_mm=math.nan if missed else hd95,
-        assd_mm=math.nan if missed else hd95 / 3,
+        hd95_mm=math.nan if absent_target else hd95,
+        assd_mm=math.nan if absent_target else hd95 / 3,
         reference_vox=10,
-        predicted_vox=0 if missed else 10,
+        predicted_vox=0 if absent_target else 10,
     )
 
 
@@ -60,13 +60,13 @@ def test_mean_and_std_are_those_of_the_cases() -> None:
 
 
 def test_undefined_values_do_not_count_and_misses_do() -> None:
-    scores = {"organ": _score(0.8), "nodule": _score(0.0, missed=True)}
-    absent = {"organ": _score(0.6), "nodule": _score(math.nan, missed=True)}
+    scores = {"organ": _score(0.8), "nodule": _score(0.0, absent_target=True)}
+    absent = {"organ": _score(0.6), "nodule": _score(math.nan, absent_target=True)}
     cases = [CaseScores(case="a", targets=scores), CaseScores(case="b", targets=absent)]
     sums = SiteScores.of(TARGETS, cases)
     assert sums.targets["nodule"].dice == MetricSum(count=1, total=0.0, squares=0.0)
     assert math.isnan(sums.mean("hd95_mm", "nodule"))
-    assert sums.targets["nodule"].missed == 2
+    assert sums.targets["nodule"].false_negatives == 2
     assert sums.mean("hd95_mm") == pytest.approx(2.0)
 
 
@@ -94,9 +94,11 @@ def test_scores_of_other_targets_do_not_add() -> None:
 def test_sums_over_fewer_cases_than_a_limit_are_not_told() -> None:
     both = MetricSum(count=2, total=1.5, squares=1.2)
     one = MetricSum(count=1, total=3.0, squares=9.0)
-    whole = SiteScores(cases=2, targets={"a": TargetSums(dice=both, hd95_mm=one, missed=1)})
+    whole = SiteScores(
+        cases=2, targets={"a": TargetSums(dice=both, hd95_mm=one, false_negatives=1)}
+    )
     told = whole.of_at_least(2)
     assert told.cases == 2
-    assert told.targets["a"] == TargetSums(dice=both, missed=1)
+    assert told.targets["a"] == TargetSums(dice=both, false_negatives=1)
     assert whole.of_at_least(3) == SiteScores.empty(("a",))
     assert whole.of_at_least(1) == whole

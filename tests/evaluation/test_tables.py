@@ -45,7 +45,7 @@ def test_json_has_means_and_no_nan(tmp_path: Path) -> None:
     assert "NaN" not in text
     assert data["mean_of_sites"]["dice"] == pytest.approx((0.625 + 0.25) / 2)
     assert data["all_cases"]["per_target"]["organ"]["dice"]["mean"] == pytest.approx(0.5)
-    assert data["per_site"]["north"]["per_target"]["organ"]["missed"] == 2
+    assert data["per_site"]["north"]["per_target"]["organ"]["false_negatives"] == 2
     assert data["per_case"]["south"]["s1"]["organ"]["hd95_mm"] is None
 
 

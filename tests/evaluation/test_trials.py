@@ -60,8 +60,10 @@ def test_pooled_cases_send_nothing_in_any_fold() -> None:
 
 def test_means_over_sites_are_of_those_that_train_for_every_model() -> None:
     cases = {"a": [_case("x", 0.8)], "b": [_case("y", 0.6)]}
-    own = dataclasses.replace(_trial(cases), model="personal", outside=frozenset({"c"}))
-    common = dataclasses.replace(_trial(cases | {"c": [_case("z", 0.1)]}), outside=frozenset({"c"}))
+    own = dataclasses.replace(_trial(cases), model="personal", external=frozenset({"c"}))
+    common = dataclasses.replace(
+        _trial(cases | {"c": [_case("z", 0.1)]}), external=frozenset({"c"})
+    )
     personal, everywhere = entries([own, common])
     assert personal.mean == everywhere.mean == pytest.approx(0.7)
     assert everywhere.by_seed[0] == pytest.approx(0.7)
@@ -71,5 +73,5 @@ def test_means_over_sites_are_of_those_that_train_for_every_model() -> None:
 
 
 def test_where_no_site_trains_the_mean_is_of_those_that_judge() -> None:
-    only = dataclasses.replace(_trial({"c": [_case("z", 0.1)]}), outside=frozenset({"c"}))
+    only = dataclasses.replace(_trial({"c": [_case("z", 0.1)]}), external=frozenset({"c"}))
     assert entries([only])[0].mean == pytest.approx(0.1)

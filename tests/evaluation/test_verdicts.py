@@ -11,7 +11,7 @@ import pytest
 from scipy import stats
 
 from fednnunet.evaluation import verdicts
-from fednnunet.evaluation.compare_page import comparison, verdicts_in_words, write_comparison
+from fednnunet.evaluation.compare_page import comparison, verdicts_as_markdown, write_comparison
 from fednnunet.evaluation.metrics import CaseScores, TargetScore
 from fednnunet.evaluation.trials import Entry, Trial, entries, own_models
 from fednnunet.evaluation.verdicts import MARGIN, compare, no_worse_than_local, pair
@@ -194,21 +194,21 @@ def test_sites_outside_are_judged_by_global_models() -> None:
             _trial("fedbn", seed, {"a": base["a"]}, model="personal"),
         )
     )
-    inside, outside = compare(found, reference="fedavg", outside=("out",))
+    inside, external = compare(found, reference="fedavg", external=("out",))
     assert (inside.name, inside.verdict) == ("fedbn, personal", verdicts.NO_DIFFERENCE)
-    assert (outside.name, outside.verdict, outside.where) == (
+    assert (external.name, external.verdict, external.where) == (
         "fedbn, global",
         "better",
-        verdicts.OUTSIDE,
+        verdicts.EXTERNAL,
     )
-    assert {site for site, _ in outside.pairs.cases} == {"out"}
+    assert {site for site, _ in external.pairs.cases} == {"out"}
 
 
 def test_the_page_and_the_words_say_the_same_and_stand_alone(tmp_path: Path) -> None:
     found = _entries({"local": [0.0] * 3, "fedavg": [-0.05] * 3, "fedease": [0.05] * 3})
     page = comparison("side by side", found, reference="fedavg")
     write_comparison(tmp_path / "compare.html", page)
-    text, words = (tmp_path / "compare.html").read_text(), verdicts_in_words(page)
+    text, words = (tmp_path / "compare.html").read_text(), verdicts_as_markdown(page)
     verdicts_now = [d.verdict for d in page.differences if d.over.startswith("local")]
     assert verdicts_now == ["better"]
     assert "fedease: no worse" in words and "fedavg: worse" in words
@@ -216,7 +216,7 @@ def test_the_page_and_the_words_say_the_same_and_stand_alone(tmp_path: Path) -> 
     assert text.count("data:image/svg+xml") == 3
     assert "http" not in re.sub(r"data:image/[^\"]*", "", text)
     lonely = comparison("one", _entries({"fedavg": [0.0]}), reference="fedavg")
-    assert verdicts_in_words(lonely) == ""
+    assert verdicts_as_markdown(lonely) == ""
 
 
 def test_a_site_without_held_out_cases_takes_no_verdict_away() -> None:

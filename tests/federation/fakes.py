@@ -14,7 +14,7 @@ from fednnunet.federation.coordinator.rounds import run_rounds
 from fednnunet.federation.coordinator.run import Run
 from fednnunet.federation.membership import Member
 from fednnunet.federation.methods.catalogue import METHODS
-from fednnunet.federation.spec import Training
+from fednnunet.federation.training_spec import Training
 from fednnunet.federation.wire.extras import join, split
 from fednnunet.federation.wire.messages import Message, TrainInvite, TrainReply
 from fednnunet.planning.plan import Architecture, Configuration, Intensity, Plan, Stage

@@ -10,7 +10,7 @@ from fednnunet.federation.site.models import SiteModels
 from fednnunet.federation.site.policy import SitePolicy
 from fednnunet.federation.site.prepared import PreparedSite
 from fednnunet.federation.site.trainer import SiteTrainer
-from fednnunet.federation.spec import Training
+from fednnunet.federation.training_spec import Training
 from fednnunet.supervision import SiteSupervision
 from fednnunet.training.state import TrainingState
 from tests.training.fakes import blobs, small_plan

@@ -7,7 +7,7 @@ import pytest
 from fednnunet.errors import InputError
 from fednnunet.federation.coordinator.engine import Deadline
 from fednnunet.federation.engines.in_process import InProcessEngine
-from fednnunet.federation.spec import Training
+from fednnunet.federation.training_spec import Training
 from fednnunet.federation.wire.messages import EvaluateInvite, TrainReply, pack, unpack
 from fednnunet.federation.workflows.pooled import NAME, pooled_engine, pooled_training
 from fednnunet.supervision import SiteSupervision, Supervision

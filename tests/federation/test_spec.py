@@ -62,7 +62,7 @@ def test_partial_sites_annotate_what_they_say(write):
         (TASK + SITES + '[budget]\nplanner = "magic"\n', "no planner"),
         (TASK + SITES + "[training]\nrounds = 0\n", "at least 1"),
         (TASK + SITES + '[sites."../up"]\nfolder = "one"\n', "cannot be a site's name"),
-        (TASK + SITES + 'labels = "partial"\n', "lists what it annotates"),
+        (TASK + SITES + 'labels = "partial"\n', "list the annotated labels"),
         (TASK + SITES + 'labels = "partial"\nannotated = ["c"]\n', "does not name"),
         (TASK + SITES + 'patient = "(a"\n', "no regular expression"),
         (TASK + SITES + 'patient = "abc"\n', "has no group"),
@@ -70,15 +70,18 @@ def test_partial_sites_annotate_what_they_say(write):
         (TASK.replace('["MRI"]', "[]") + SITES, "at least one channel"),
         (TASK + SITES + "joins = 0\n", "joins is 0"),
         (TASK + SITES + "joins = 5\nleaves = 4\n", "joins is 5 and leaves 4"),
-        (TASK + SITES + "[training]\nsites_per_round = -1\n", "count sites"),
-        (TASK + SITES + "[training]\npersonal_rounds = -1\n", "fewer than 0 rounds"),
+        (TASK + SITES + "[training]\nsites_per_round = -1\n", "or quorum is negative"),
+        (TASK + SITES + "[training]\npersonal_rounds = -1\n", "public_rounds is negative"),
         (TASK + SITES + '[training]\nselection = "best"\n', "choose one of: random, loss"),
         (TASK + SITES + '[training]\npersonal_schedule = "x"\n', "choose one of: own, continued"),
         (TASK + '[sites.one]\nfolder = "one"\njoins = 2\n', "no site takes part in round 1"),
         (TASK + '[sites.one]\nfolder = "one"\nleaves = 9\n', "no site takes part in round 10"),
         (TASK + SITES + "joins = 61\n", "joins in round 61 of 60, so it never trains"),
-        (TASK + SITES + "[training]\nquorum = 3\n", "more than the sites that a round asks (2)"),
-        (TASK + SITES + "[training]\nquorum = 2\nsites_per_round = 1\n", "a round asks (1)"),
+        (TASK + SITES + "[training]\nquorum = 3\n", "a round invites only 2 sites"),
+        (
+            TASK + SITES + "[training]\nquorum = 2\nsites_per_round = 1\n",
+            "a round invites only 1 sites",
+        ),
         ("[task\n", "not readable TOML"),
     ],
 )
@@ -88,7 +91,7 @@ def test_what_is_wrong_with_a_federation_file_is_said(write, text, words):
     assert words in str(caught.value)
 
 
-def test_a_closing_phase_that_may_never_come_needs_no_site(write):
+def test_public_rounds_need_no_site_if_they_may_not_take_place(write):
     text = TASK + SITES + 'leaves = 9\n[training]\nmethod = "fedavg"\nrounds = 10\n'
     one = text.replace('folder = "one"', 'folder = "one"\nleaves = 10')
     assert read_federation(write(one)).members["one"].leaves == 10

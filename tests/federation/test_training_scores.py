@@ -21,4 +21,4 @@ def test_a_reference_with_two_models_has_two_names():
     scores = TrainingScores(training_cases={"a": 3, "b": 0}, models=models)
     names = ("global", "personal", "fedbn, global", "fedbn", "fedavg", "local")
     assert scores.labels == names
-    assert scores.outside == {"b"}
+    assert scores.external == {"b"}

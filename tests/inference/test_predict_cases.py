@@ -220,7 +220,7 @@ def test_routing_that_does_not_fit_is_an_error_of_its_case(
     model._experts = object()
     monkeypatch.setattr(predict, "route", full)
     with pytest.raises(DataError, match="does not hold"):
-        model.suit(_array()[None])
+        model.route(_array()[None])
 
 
 def test_several_networks_vote_by_mean_logits(new_plan: NewPlan, compute: Compute) -> None:

@@ -154,7 +154,7 @@ def altered(**settings: Any) -> dict[str, Any]:
         (altered(normalization_schemes=["MyNorm"]), "MyNorm"),
         (altered(resampling_fn_data="resample_torch"), "resample_torch"),
         (altered(patch_size=[15, 64, 64]), "not divisible"),
-        (altered(strides=[[1, 1, 1], [2, 2, 2]]), "not understood"),
+        (altered(strides=[[1, 1, 1], [2, 2, 2]]), "cannot be read"),
         (plans(configurations={"a": {"inherits_from": "a"}}), "inherits from"),
         ({"dataset_name": "x"}, "is missing"),
     ],

@@ -19,7 +19,7 @@ def test_every_decision_stands_with_its_numbers() -> None:
         assert reason.decision in text and reason.because in text
     full = PLAN.configuration("3d_fullres")
     assert "x".join(map(str, full.patch_vox)) in text
-    assert f"median over {len(CASES)} cases" in text
+    assert f"the median of each axis over {len(CASES)} cases" in text
 
 
 def test_figures_are_drawn_and_shown(tmp_path: Path) -> None:

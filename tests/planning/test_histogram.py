@@ -10,17 +10,17 @@ from fednnunet.planning.histogram import (
     CROP_RATIO,
     SHAPE_BINS,
     SPACING_MM,
-    Grid,
+    Binning,
     integer_median,
     order_statistic,
     percentile,
 )
 
 
-def table_of(values: list[float], grid: Grid = SPACING_MM) -> np.ndarray:
-    table = np.zeros((COLUMNS, grid.bins))
+def table_of(values: list[float], binning: Binning = SPACING_MM) -> np.ndarray:
+    table = np.zeros((COLUMNS, binning.bins))
     for value in values:
-        grid.add(table, value)
+        binning.add(table, value)
     return table
 
 

@@ -31,12 +31,12 @@ def test_the_reference_estimate_of_nnunet_is_met() -> None:
 HIPPOCAMPI = [dataclasses.replace(make_case(i), shape_vox=(36, 50, 35)) for i in range(8)]
 
 
-def test_a_thick_axis_waits_and_keeps_a_flat_kernel() -> None:
+def test_a_thick_axis_is_pooled_later_and_keeps_a_flat_kernel() -> None:
     topology = plan_topology((5.0, 0.7, 0.7), (24, 300, 300))
     assert topology.kernels[0] == (1, 3, 3) and topology.strides[1] == (1, 2, 2)
     assert topology.kernels[-1] == (3, 3, 3)
     assert all(p % d == 0 for p, d in zip(topology.patch_vox, topology.divisor, strict=True))
-    assert "z waits, 7.14 times" in topology.remarks[0]
+    assert "not z, which is 7.14 times as coarse" in topology.remarks[0]
 
 
 @pytest.mark.parametrize("name", PLANNERS)

@@ -59,8 +59,8 @@ def test_all_faults_come_at_once(folder):
     label = io.read_label(label_path(folder, 2)).array[0]
     label[0, 0, :5] = 7
     io.write_mask(label, GRID, label_path(folder, 2))
-    perturbed = Geometry(spacing_mm=(1.0, 1.0, 1.0), origin_mm=(40.0, 0.0, 0.0))
-    io.write_mask(np.zeros((12, 13, 14), np.uint8), perturbed, label_path(folder, 3))
+    shifted = Geometry(spacing_mm=(1.0, 1.0, 1.0), origin_mm=(40.0, 0.0, 0.0))
+    io.write_mask(np.zeros((12, 13, 14), np.uint8), shifted, label_path(folder, 3))
     label_path(folder, 4).unlink()
     report = check_site(folder)
     found = words(report)

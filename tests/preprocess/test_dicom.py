@@ -69,7 +69,7 @@ def test_a_series_with_a_seg_becomes_a_case_on_its_own_grid(tmp_path, voxels, ma
     expected = masks["Liver"].astype(int)
     expected[masks["tumour"]] = 2
     assert np.array_equal(label.array[0], expected)
-    assert any("tumour lies over 24 voxels" in note for note in done.notes)
+    assert any("tumour overwrites 24 voxels" in note for note in done.notes)
     assert check_site(tmp_path / "out").verdict == "fit"
 
 
@@ -81,7 +81,7 @@ def test_slices_with_slopes_of_their_own_are_rescaled(tmp_path, voxels, masks):
     assert np.abs(image.array[0] - voxels).max() <= 4
 
 
-def test_contours_give_back_the_masks_that_they_were_drawn_from(tmp_path, voxels, masks):
+def test_contours_give_back_the_masks_they_were_made_from(tmp_path, voxels, masks):
     write_series(tmp_path / "in" / "a", voxels, in_plane=(0.8, 0.8))
     masks["Liver"][3, 8:11, 8:14] = False  # a hole
     write_rtstruct(tmp_path / "in" / "rt" / "rt.dcm", tmp_path / "in" / "a", masks)
@@ -89,7 +89,7 @@ def test_contours_give_back_the_masks_that_they_were_drawn_from(tmp_path, voxels
     assert not done.faults
     label = io.read_label(tmp_path / "out" / "labelsTr" / f"{done.cases[0]}.nii.gz").array[0]
     assert np.array_equal(label, masks["Liver"])
-    assert any("not taken over: tumour" in note for note in done.notes)
+    assert any("ignored structures: tumour" in note for note in done.notes)
 
 
 def test_a_contour_between_voxels_is_filled_without_bias():
@@ -167,7 +167,7 @@ def test_what_is_not_one_whole_volume_is_refused_by_name_and_the_rest_converted(
         "misses slices: about 1",
         "tilted gantry",
         "a single slice",
-        "several slices at one place",
+        "several slices at one position",
     ):
         assert words in text
     assert len(done.faults) == 4
@@ -218,12 +218,12 @@ def test_a_multiframe_series_is_one_volume(tmp_path, voxels, masks):
 def test_the_program_says_what_it_did(tmp_path, voxels, masks, capsys):
     slices = write_series(tmp_path / "in" / "a", voxels)
     write_seg(tmp_path / "in" / "seg.dcm", slices, masks)
-    write_series(tmp_path / "in" / "undrawn", voxels + 3)
+    write_series(tmp_path / "in" / "unsegmented", voxels + 3)
     program = load_program("dicom_to_nifti")
     arguments = [str(tmp_path / "in"), "-o", str(tmp_path / "out"), "--channels", "CT"]
     assert program.main(arguments) == 0
     said = capsys.readouterr().out
     assert "1 cases are in" in said
     assert "1 Liver, 2 tumour" in said
-    assert "1 image series that no reference was drawn on" in said
+    assert "1 image series without a segmentation" in said
     assert (tmp_path / "out.mapping.json").is_file()

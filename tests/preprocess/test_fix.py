@@ -88,7 +88,7 @@ def test_what_cannot_be_mended_is_left_out_by_name(site, tmp_path):
         "zz_twin": "same voxels as sound_a",
         "foreign": "[7]",
         "halves": "whole numbers",
-        "moved": "elsewhere",
+        "moved": "another grid",
         "smaller": "shape",
         "sound_b": "no label map",
         "sound_c": "cannot be read",

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from fednnunet.preprocess.check_case import Traits
+from fednnunet.preprocess.check_case import CaseProperties
 from fednnunet.preprocess.outliers import outliers
 from fednnunet.task import Task
 
@@ -22,7 +22,7 @@ def _case(name, **changes):
         "air": (0.0,),
         "voxels": {"0": 9, "1": 1},
     }
-    return Traits(**(usual | changes))
+    return CaseProperties(**(usual | changes))
 
 
 def _site(count, seed=0, **changes):
@@ -45,15 +45,15 @@ def _site(count, seed=0, **changes):
     ],
 )
 def test_a_case_of_another_task_is_told_with_its_reason(changes, word):
-    odd = outliers([*_site(8), _case("foreign", **changes)], MR)
-    assert [one.traits.case for one in odd] == ["foreign"]
-    assert word in odd[0].reasons
+    found = outliers([*_site(8), _case("foreign", **changes)], MR)
+    assert [one.properties.case for one in found] == ["foreign"]
+    assert word in found[0].reasons
 
 
 def test_an_mri_among_cts_is_told():
     air = {"air": (0.5,), "lowest": (-1000.0,)}
-    odd = outliers([*_site(8, **air), _case("foreign")], CT)
-    assert [one.traits.case for one in odd] == ["foreign"]
+    found = outliers([*_site(8, **air), _case("foreign")], CT)
+    assert [one.properties.case for one in found] == ["foreign"]
 
 
 def test_a_lone_ct_in_an_mri_task_is_told_even_without_others():
@@ -83,8 +83,8 @@ def test_another_scale_of_intensities_is_worth_a_look_in_mri_and_plain_in_ct():
     (mri,) = outliers([*_site(8), far], MR)
     (ct,) = outliers([*_site(8), far], CT)[-1:]
     assert "range of intensities" in mri.reasons
-    assert not mri.plainly
-    assert ct.plainly
+    assert not mri.is_other_task
+    assert ct.is_other_task
 
 
 def test_few_cases_are_not_compared():

@@ -74,7 +74,7 @@ def read_box(store, name):
 
 
 def test_only_the_latest_cases_stay_open(cases, tmp_path, monkeypatch):
-    monkeypatch.setattr(store_module, "MOST_OPEN", 2)
+    monkeypatch.setattr(store_module, "MAX_OPEN", 2)
     store = prepare(cases, tmp_path / "store")
     first = store.case("c0")
     assert store.case("c0") is first

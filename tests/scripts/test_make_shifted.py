@@ -60,8 +60,8 @@ def test_thick_slices_stay_where_they_were(
     thin = io.read_volume([source / "site_d" / name]).geometry
     thick = io.read_volume([tmp_path / "out" / "site_d" / name]).geometry
     through = np.reshape(thin.direction, (3, 3))[:, 2]
-    perturbed = np.subtract(thick.origin_mm, thin.origin_mm)
-    np.testing.assert_allclose(perturbed, through * thin.spacing_mm[0], atol=1e-4)
+    shifted = np.subtract(thick.origin_mm, thin.origin_mm)
+    np.testing.assert_allclose(shifted, through * thin.spacing_mm[0], atol=1e-4)
 
 
 def test_a_case_is_the_same_whatever_else_is_there(

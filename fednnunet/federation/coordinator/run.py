@@ -13,7 +13,7 @@ from fednnunet.federation.methods.merge import Tensors
 from fednnunet.federation.methods.method import Method
 from fednnunet.federation.methods.pooled import RunKind, run_kind
 from fednnunet.federation.methods.settings import Settings
-from fednnunet.federation.spec import Training
+from fednnunet.federation.training_spec import Training
 from fednnunet.federation.wire.phases import Phases
 from fednnunet.planning.plan import Plan
 

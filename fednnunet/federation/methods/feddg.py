@@ -35,7 +35,7 @@ from fednnunet.federation.methods.mean import mean_by_cases
 from fednnunet.federation.methods.merge import Reply, State, Streamed, Tensors
 from fednnunet.federation.methods.method import Method, TrainedSite
 from fednnunet.federation.methods.settings import AllBut, Private
-from fednnunet.planning.cleanse import check_cases
+from fednnunet.planning.minimum_counts import check_cases
 from fednnunet.training.amplitude import Exchange, amplitude_shape, mean_amplitude
 from fednnunet.training.local_rule import LocalRule, RoundContext
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 from fednnunet.dataset import Case, folds, list_images, read_dataset, split_cases
 from fednnunet.errors import DataError, raise_all
-from fednnunet.federation.spec import FOLDS, SiteSpec, Training
+from fednnunet.federation.spec import SiteSpec
+from fednnunet.federation.training_spec import FOLDS, Training
 from fednnunet.io import ending
 from fednnunet.planning.fingerprint import CaseFingerprint
 from fednnunet.supervision import SiteSupervision

@@ -14,20 +14,18 @@ FILE_NAME = "site.toml"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SitePolicy:
-    """A site's limits, from the site's own file.
-
-    A site with fewer than `min_cases` cases does not answer. A histogram bin that fewer than
-    `min_bin_count` cases fall into is joined with its neighbours until it holds enough; the joined
-    cases count as their mean. 1 keeps every bin as it is; more costs accuracy in the tails. Sums of
-    scores over fewer than `min_scored_cases` held-out cases stay at the site: over a single case
-    they are that case's. Only with `share_model` does the site's own model leave it, where a
-    federation asks for it.
-    """
+    """A site's limits, from the site's own file."""
 
     min_cases: int = 5
+    """A site with fewer cases does not take part."""
     min_bin_count: int = 1
+    """Histogram bins with fewer cases are merged with their neighbours, and their cases counted at
+    the mean. 1 keeps every bin; larger values cost accuracy in the tails."""
     min_scored_cases: int = 1
+    """Sums of scores over fewer held-out cases stay at the site; a sum over one case is the score
+    of that case."""
     share_model: bool = False
+    """Whether the site's own model may leave the site, if a federation asks for it."""
 
     def __post_init__(self) -> None:
         if min(self.min_cases, self.min_bin_count, self.min_scored_cases) < 1:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from fednnunet.federation.site.policy import SitePolicy
 from fednnunet.federation.site.states import StateStore
-from fednnunet.federation.spec import Training
+from fednnunet.federation.training_spec import Training
 from fednnunet.planning.memory import micro_batch
 from fednnunet.planning.plan import Configuration, Plan
 from fednnunet.supervision import SiteSupervision

@@ -42,8 +42,12 @@ from fednnunet.federation.wire.messages import (
     TrainReply,
     sums,
 )
-from fednnunet.planning.cleanse import check_cases, cleanse, cleanse_shapes
 from fednnunet.planning.fingerprint import Fingerprint
+from fednnunet.planning.minimum_counts import (
+    check_cases,
+    suppress_small_counts,
+    suppress_small_shape_counts,
+)
 from fednnunet.planning.plan import Plan
 from fednnunet.planning.shapes import ShapeSketch
 from fednnunet.preprocess.measure_site import measure_cases
@@ -134,7 +138,9 @@ class Site:
         check_annotated(cases, measured, task, supervision, site=self.name)
         self._measured = tuple((case.spacing_mm, case.shape_vox) for case in measured)
         self._records.keep_measured(task, cases, self._measured)
-        whole = cleanse(Fingerprint.of(task, measured), min_bin_count=self._policy.min_bin_count)
+        whole = suppress_small_counts(
+            Fingerprint.of(task, measured), min_bin_count=self._policy.min_bin_count
+        )
         return FingerprintReply(tensors=sums(whole.to_vector()))
 
     def _check_layout(self, task: Task) -> None:
@@ -152,7 +158,7 @@ class Site:
 
     def _count_shapes(self, spacing_mm: tuple[float, float, float]) -> ShapesReply:
         whole = ShapeSketch.of_cases(spacing_mm, self._measured_cases())
-        whole = cleanse_shapes(whole, min_bin_count=self._policy.min_bin_count)
+        whole = suppress_small_shape_counts(whole, min_bin_count=self._policy.min_bin_count)
         return ShapesReply(tensors=sums(whole.to_vector()))
 
     def _measured_cases(self) -> Sequence[SpacingAndShape]:

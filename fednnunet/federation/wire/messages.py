@@ -22,7 +22,7 @@ from fednnunet.evaluation.scores import SiteScores
 from fednnunet.federation.wire.faults import Advice, FaultKind, as_error
 from fednnunet.federation.wire.notes import Note
 from fednnunet.federation.wire.phases import Phase
-from fednnunet.planning.fingerprint import WORDS
+from fednnunet.planning.fingerprint import DESCRIPTION
 from fednnunet.planning.plan import Plan
 from fednnunet.task import Task
 
@@ -49,7 +49,7 @@ class MeasureInvite(Message):
 class FingerprintReply(Message):
     """First exchange: the site's fingerprint as one vector of sums, `tensors["sums"]`."""
 
-    words: ClassVar[str] = WORDS
+    words: ClassVar[str] = DESCRIPTION
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

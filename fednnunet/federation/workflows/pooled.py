@@ -17,7 +17,7 @@ from fednnunet.federation.coordinator.engine import Engine
 from fednnunet.federation.engines.in_process import InProcessEngine
 from fednnunet.federation.site.prepared import PreparedSite
 from fednnunet.federation.site.trainer import SiteTrainer
-from fednnunet.federation.spec import Training
+from fednnunet.federation.training_spec import Training
 from fednnunet.federation.wire.messages import TrainInvite, pack, unpack
 from fednnunet.training.patches import PatchCase, PatchStore
 

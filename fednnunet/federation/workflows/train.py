@@ -65,7 +65,7 @@ class TrainingScores:
     notes: tuple[str, ...] = ()
 
     @property
-    def outside(self) -> frozenset[str]:
+    def external(self) -> frozenset[str]:
         """The sites that did not train."""
         return frozenset(site for site, cases in self.training_cases.items() if not cases)
 

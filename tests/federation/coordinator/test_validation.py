@@ -15,7 +15,7 @@ from fednnunet.federation.coordinator.history import load_records
 from fednnunet.federation.coordinator.rounds import run_rounds
 from fednnunet.federation.coordinator.validation import Validation, mean_dice
 from fednnunet.federation.membership import Member
-from fednnunet.federation.spec import Training
+from fednnunet.federation.training_spec import Training
 from fednnunet.federation.wire.messages import EvaluateInvite, EvaluateReply
 from fednnunet.inference.best_bundle import FOLDER, best_bundle
 from fednnunet.inference.bundle import read_bundle

@@ -17,7 +17,7 @@ from fednnunet.federation.methods.fedavg import FedAvg
 from fednnunet.federation.methods.fedprox import FedProx
 from fednnunet.federation.methods.head_alternating import HeadAlternating
 from fednnunet.federation.methods.settings import PARTS, AllBut, canonical, summary
-from fednnunet.federation.spec import Training
+from fednnunet.federation.training_spec import Training
 from fednnunet.network.roles import is_norm, role
 from tests.contracts.helpers import field_docs
 

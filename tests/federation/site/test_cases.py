@@ -6,7 +6,8 @@ import pytest
 
 from fednnunet.errors import DataError, FedNNUNetError, InputError
 from fednnunet.federation.site.cases import check_annotated, site_cases
-from fednnunet.federation.spec import FOLDS, SiteSpec, Training
+from fednnunet.federation.spec import SiteSpec
+from fednnunet.federation.training_spec import FOLDS, Training
 from fednnunet.planning.fingerprint import CaseFingerprint
 from fednnunet.supervision import SiteSupervision, Supervision
 from fednnunet.task import Task

@@ -1,0 +1,180 @@
+"""How a federation trains: the table `[training]` of the federation file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any, ClassVar, Literal
+
+from fednnunet.errors import InputError
+from fednnunet.federation.filters.catalogue import filter_from
+from fednnunet.federation.filters.filter import Filter
+from fednnunet.federation.membership import Selection
+from fednnunet.federation.methods.catalogue import CHOICE, METHODS, MethodChoice, label
+from fednnunet.federation.methods.fedease import FedEase
+from fednnunet.federation.methods.method import Method
+from fednnunet.federation.methods.settings import Settings
+from fednnunet.schema import Names
+from fednnunet.training.recipe import RECIPES, recipe_named
+
+FOLDS = 5
+
+
+def _chosen(method: Settings | str) -> Settings:
+    """A method's settings, from themselves or a preset's name; raises InputError for bad ones."""
+    settings: Settings = CHOICE.preset(method) if isinstance(method, str) else method
+    settings.build()
+    return settings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Training:
+    """How the federation trains."""
+
+    renamed: ClassVar[Mapping[str, str]] = {
+        "closing_rounds": "public_rounds",
+        "references": "baselines",
+        "most_cases": "max_cases",
+    }
+
+    method: MethodChoice = field(default_factory=FedEase)
+    """The federated method: its name, or a table `[training.method]` with `name` and settings."""
+    rounds: int = 40
+    """Number of joint rounds."""
+    iterations_per_round: int = 25
+    """Optimiser steps of each site in a round."""
+    recipe: Annotated[str, Names(RECIPES)] = "fast"
+    """Optimiser, loss and augmentation: "nnunet" as in nnU-Net, or "fast"."""
+    configuration: str = "3d_fullres"
+    """The configuration of the plan to train."""
+    held_out: float = 0.2
+    """Share of each site's patients that is held out for evaluation. A site with a test set
+    (imagesTs, labelsTs) trains on all other cases and is evaluated on the test set."""
+    fold: int | None = None
+    """Hold out this fold (0 to 4) of the patients of every site, also where there is a test set.
+    The folds do not depend on `seed`."""
+    validate_every: int = 0
+    """Score the model on the held-out cases after every so many rounds; 0 for never. The bundle of
+    the best round is kept in addition to the last one."""
+    keep: Literal["last", "best"] = "last"
+    """Whether the model of the last round or of the best validated round is the result."""
+    seed: int = 0
+    """Seed of initial weights, patches and augmentation, and of the split by default."""
+    split_seed: int | None = None
+    """Seed of the split into training and held-out cases; by default `seed`."""
+    max_cases: int = 0
+    """Train on at most so many cases of each site, the first by name; 0 for all. The plan and the
+    held-out cases do not change."""
+    personal_rounds: int = 0
+    """Rounds after the joint ones in which every site trains all tensors alone."""
+    personal_schedule: Literal["own", "continued"] = "continued"
+    """Whether the learning rate in the personal rounds continues the schedule of the joint rounds,
+    or starts a schedule of its own (with few rounds, its high start undoes the joint training)."""
+    public_rounds: int = 20
+    """Rounds for external sites, if the method keeps tensors private: the sites train a public copy
+    of these tensors while the shared ones are frozen."""
+    baselines: tuple[MethodChoice, ...] = ()
+    """Further methods to train with the same cases and iterations, for comparison; "pooled" trains
+    on all cases in one place."""
+    routed: bool = False
+    """Collect the sites' own models after the training, for a bundle of experts that external sites
+    mix for each case. Each site's policy decides whether its model may leave."""
+    quorum: int = 0
+    """A round with fewer replies ends the training with an error; 0 means that all invited sites
+    must reply. It may be changed during the training."""
+    deadline_s: float = 0.0
+    """Seconds after which a round ends, whoever has replied; 0 for no limit. Late replies are not
+    merged. It may be changed during the training."""
+    grace_s: float = 0.0
+    """Seconds that a round waits for further replies after the quorum is reached; 0 to wait until
+    the deadline. It may be changed during the training."""
+    sites_per_round: int = 0
+    """Number of sites in a joint round; 0 for all."""
+    selection: Selection = "random"
+    """How the sites of a round are chosen: at random with equal frequency, or by high loss."""
+    pooled: Literal["samples", "iterations"] = "samples"
+    """The baseline "pooled" sees as many samples as all sites together, or takes as many iterations
+    as one site."""
+    contribution: bool = False
+    """Estimate each site's contribution (FedCE), with one more request to each site after the last
+    joint round."""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:1 or mps."""
+    compile: bool = False
+    """Whether to run the network through torch.compile."""
+    filters: tuple[Any, ...] = ()
+    """Filters of what sites send after local training, in their order: names, or tables of `name`
+    and settings (see `federation.filters`)."""
+
+    @property
+    def filter_chain(self) -> tuple[Filter, ...]:
+        """The filters of what sites send; the first is nearest to a site's work."""
+        return tuple(filter_from(entry) for entry in self.filters)
+
+    @property
+    def runs(self) -> dict[str, Settings]:
+        """The method of each training by its name: "" is the main one, then the baselines."""
+        return {"": self.method} | {f"baselines/{label(each)}": each for each in self.baselines}
+
+    def method_labelled(self, name: str) -> Method:
+        """The method that an invite names by its label: of one of the `runs`, or a preset."""
+        own = {label(settings): settings for settings in self.runs.values()}
+        return own[name].build() if name in own else METHODS[name]
+
+    @property
+    def mirrored(self) -> bool:
+        """Whether sites train on mirrored patches as well, so that predictions may be mirrored."""
+        return RECIPES[self.recipe].augmentation.mirror
+
+    def __post_init__(self) -> None:
+        chosen = [_chosen(each) for each in (self.method, *self.baselines)]
+        object.__setattr__(self, "method", chosen[0])
+        object.__setattr__(self, "baselines", tuple(chosen[1:]))
+        recipe_named(self.recipe)
+        _ = self.filter_chain  # an unknown filter is an error
+        if self.rounds < 1 or self.iterations_per_round < 1:
+            raise InputError(
+                "rounds and iterations_per_round must be at least 1",
+                mend="set both to 1 or more",
+            )
+        if self.personal_rounds < 0 or self.public_rounds < 0:
+            raise InputError(
+                "personal_rounds or public_rounds is negative",
+                mend="set both to 0 (no such rounds) or more",
+            )
+        if self.sites_per_round < 0 or self.quorum < 0:
+            raise InputError(
+                "sites_per_round or quorum is negative",
+                mend="set both to 0 (all sites) or to a number of sites",
+            )
+        if self.deadline_s < 0 or self.grace_s < 0:
+            raise InputError(
+                f"deadline_s is {self.deadline_s} and grace_s {self.grace_s}",
+                mend="give seconds, or 0 to wait for all sites",
+            )
+        if self.grace_s and not self.quorum:
+            raise InputError(
+                f"grace_s is {self.grace_s} without a quorum",
+                mend="set quorum to the number of replies after which the others have that long",
+            )
+        if self.max_cases < 0:
+            raise InputError(
+                f"max_cases is {self.max_cases}", mend="set it to 0 (all cases) or more"
+            )
+        if not 0 <= self.held_out < 1:
+            raise InputError(f"held_out is {self.held_out}", mend="give a share from 0 to below 1")
+        if self.fold not in (None, *range(FOLDS)):
+            raise InputError(
+                f"there is no fold {self.fold}", mend=f"choose a fold from 0 to {FOLDS - 1}"
+            )
+        if self.validate_every < 0 or (self.keep == "best" and not self.validate_every):
+            raise InputError(
+                f'validate_every is {self.validate_every} with keep = "{self.keep}"',
+                mend='for keep = "best", set validate_every to 1 or more',
+            )
+        labels = [label(each) for each in chosen]
+        if twice := sorted({each for each in labels if labels.count(each) > 1}):
+            raise InputError(
+                f"{twice[0]!r} is named twice in method and baselines",
+                mend="take it out of training.baselines",
+            )
