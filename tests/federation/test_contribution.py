@@ -70,9 +70,7 @@ def test_the_last_joint_round_asks_each_site_for_what_is_missing_without_it(tmp_
     shared = set(run.method.shared(INITIAL))
     assert all(invite.tensors.keys() == shared for _, invite in engine.probes)
     records = load_records(tmp_path / "rounds")
-    asked = [
-        any(c.dice_loss is not None for c in r.contribution.values()) for r in records
-    ]
+    asked = [any(c.dice_loss is not None for c in r.contribution.values()) for r in records]
     assert asked == [False, False, True, False, False]
     assert [bool(r.contribution) for r in records] == [True, True, True, False, False]
     write_contribution(records, tmp_path)

@@ -55,9 +55,7 @@ def test_turns_are_even_over_time(count):
     asked = go(dict.fromkeys(NAMES, Member()), 30, count=count)
     assert {len(sites) for sites in asked} == {count}
     for end in range(1, 31):
-        times = Counter(dict.fromkeys(NAMES, 0)) + Counter(
-            n for s in asked[:end] for n in s
-        )
+        times = Counter(dict.fromkeys(NAMES, 0)) + Counter(n for s in asked[:end] for n in s)
         assert max(times[n] for n in NAMES) - min(times[n] for n in NAMES) <= 1
 
 

@@ -80,9 +80,7 @@ def test_where_tensors_are_private_sites_judge_their_own_and_last_the_merged_mod
     go(tmp_path, engine, "fedbn_head", personal_rounds=1)
     asked = {invite.round: invite for _, invite in engine.judged}
     assert [asked[number].personal for number in range(1, 8)] == [True] * 5 + [False] * 2
-    assert (
-        asked[4].tensors and not asked[5].tensors
-    )  # round 5 is personal: nothing of ours
+    assert asked[4].tensors and not asked[5].tensors  # round 5 is personal: nothing of ours
     assert all(invite.brief for invite in asked.values())
 
 
