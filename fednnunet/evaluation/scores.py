@@ -5,25 +5,63 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Annotated
 
 import numpy as np
 
 from fednnunet.errors import ReplyError
 from fednnunet.evaluation.metrics import METRICS, CaseScores, TargetScore
+from fednnunet.ranges import AtMost, Within, check_ranges
 
 # Values are rounded to multiples of these steps, which are far below the precision of any metric.
 # Sums in float64 are then exact and do not depend on the order of cases or sites.
 _STEP = 2.0**-30
 _SQUARE_STEP = 2.0**-20
+MAX_CASES = 10**6
+_MAX_SUM = 1e18
+_SHARES = ("dice", "iou")  # metrics from 0 to 1
+_MEND = "evaluate again with the same version of the program and the same task at every site"
+
+Count = Annotated[int, Within(0, MAX_CASES)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetricSum:
-    """Count, sum and sum of squares of one metric over the cases for which it is defined."""
+    """Count, sum and sum of squares of one metric over the cases for which it is defined.
 
-    count: int = 0
-    total: float = 0.0
-    squares: float = 0.0
+    Raises ReplyError for sums that no values of at least 0 can have. `squares` of 0 with a `total`
+    above it are those that a site keeps for itself.
+    """
+
+    count: Count = 0
+    total: Annotated[float, Within(0, _MAX_SUM)] = 0.0
+    squares: Annotated[float, Within(0, _MAX_SUM)] = 0.0
+
+    def __post_init__(self) -> None:
+        check_ranges(self, ReplyError, mend=_MEND)
+        if not self.count and (self.total or self.squares):
+            raise ReplyError(f"a sum of {self.total:g} over no case", mend=_MEND)
+        if self.squares and self.total**2 > self.count * self.squares + self._rounding:
+            raise ReplyError(
+                f"a sum of {self.total:g} and a sum of squares of {self.squares:g} over "
+                f"{self.count} cases are a negative variance",
+                mend=_MEND,
+            )
+
+    @property
+    def _rounding(self) -> float:
+        """How far count * squares may lie below total^2, as values are rounded."""
+        return self.count**2 * _SQUARE_STEP + 2 * self.count * self.total * _STEP
+
+    def check_shares(self) -> None:
+        """Raise ReplyError unless these can be sums of values from 0 to 1."""
+        slack = self.count * _SQUARE_STEP
+        if self.total > self.count + slack or self.squares > self.total + slack:
+            raise ReplyError(
+                f"a sum of {self.total:g} and a sum of squares of {self.squares:g} over "
+                f"{self.count} cases are not those of values from 0 to 1",
+                mend=_MEND,
+            )
 
     @classmethod
     def of(cls, value: float) -> MetricSum:
@@ -47,8 +85,8 @@ class MetricSum:
 
     @property
     def std(self) -> float:
-        """Standard deviation over cases (n - 1); NaN with fewer than two."""
-        if self.count < 2:
+        """Standard deviation over cases (n - 1); NaN with fewer than two, or without squares."""
+        if self.count < 2 or (self.total and not self.squares):
             return math.nan
         spread = self.squares - self.total * self.total / self.count
         return math.sqrt(max(spread, 0.0) / (self.count - 1))
@@ -62,10 +100,22 @@ class TargetSums:
     iou: MetricSum = MetricSum()
     hd95_mm: MetricSum = MetricSum()
     assd_mm: MetricSum = MetricSum()
-    false_negatives: int = 0
+    false_negatives: Count = 0
     """Cases that have the target, with nothing of it predicted."""
-    false_positives: int = 0
+    false_positives: Count = 0
     """Cases without the target, with something of it predicted."""
+
+    def __post_init__(self) -> None:
+        check_ranges(self, ReplyError, mend=_MEND)
+        for name in _SHARES:
+            metric: MetricSum = getattr(self, name)
+            metric.check_shares()
+
+    @property
+    def counted(self) -> int:
+        """The number of cases that these sums need at least."""
+        counts = [getattr(self, name).count for name in METRICS]
+        return max(*counts, self.false_negatives + self.false_positives)
 
     @classmethod
     def of(cls, score: TargetScore) -> TargetSums:
@@ -93,8 +143,34 @@ _TARGET_NUMBERS = 3 * len(METRICS) + 2
 class SiteScores:
     """The scores of a set of cases: sums for each target. They merge by `+`."""
 
-    cases: int = 0
-    targets: dict[str, TargetSums] = field(default_factory=dict)
+    cases: Count = 0
+    targets: Annotated[dict[str, TargetSums], AtMost(4096)] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_ranges(self, ReplyError, mend=_MEND)
+        for sums in self.targets.values():
+            if sums.counted > self.cases:
+                raise ReplyError(
+                    f"scores of {self.cases} cases have sums over {sums.counted}", mend=_MEND
+                )
+
+    def check_targets(self, targets: Sequence[str], *, site: str, held_out: int) -> None:
+        """Raise ReplyError unless a site can have these scores.
+
+        They are of exactly these `targets`, and of at most the site's `held_out` cases.
+        """
+        if set(self.targets) != set(targets):
+            raise ReplyError(
+                f"scores of {len(self.targets)} targets, which are not the task's {len(targets)}",
+                where=f"reply of site {site}",
+                mend=_MEND,
+            )
+        if self.cases > held_out:
+            raise ReplyError(
+                f"scores of {self.cases} cases, where {held_out} are held out",
+                where=f"reply of site {site}",
+                mend=_MEND,
+            )
 
     @classmethod
     def empty(cls, targets: Sequence[str]) -> SiteScores:
@@ -164,6 +240,8 @@ class SiteScores:
                 where=f"a vector of shape {list(vector.shape)}",
                 mend="use the same version of the program and the same task at every site",
             )
+        if vector.max() > _MAX_SUM:
+            raise ReplyError(f"scores hold {vector.max():g}", mend=_MEND)
         rows = np.asarray(vector[1:]).reshape(len(targets), _TARGET_NUMBERS)
         sums = {name: _target_sums(row) for name, row in zip(targets, rows, strict=True)}
         return cls(cases=round(float(vector[0])), targets=sums)
