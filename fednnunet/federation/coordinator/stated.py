@@ -13,7 +13,6 @@ from typing import Annotated
 
 from fednnunet import records
 from fednnunet.errors import InputError, ReplyError
-from fednnunet.evaluation.scores import MAX_CASES
 from fednnunet.federation.wire.messages import PrepareReply
 from fednnunet.ranges import Within, check_ranges
 
@@ -27,7 +26,7 @@ cases than its policy's `min_cases` were added or removed."""
 class StatedCases:
     """`sites.json`: the number of cases in each site's fingerprint; empty without planning."""
 
-    cases: Annotated[dict[str, int], Within(1, MAX_CASES)] = field(default_factory=dict)
+    cases: Annotated[dict[str, int], Within(1, 2**53)] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_ranges(self, InputError, mend="plan the federation again")
@@ -40,7 +39,7 @@ class StatedCases:
 
 
 def read_stated(folder: Path) -> StatedCases:
-    """What sites stated when this run folder was planned; nothing where another plan was copied."""
+    """What sites stated when this run folder was planned; nothing where it was not planned here."""
     path = folder / SITES
     return records.read(StatedCases, path) if path.exists() else StatedCases()
 
