@@ -41,7 +41,7 @@ def without(replies: Sequence[Reply], site: str) -> dict[str, Tensor]:
 def ask_leave_one_out(
     engine: Engine, invite: ProbeInvite, replies: Sequence[Reply]
 ) -> dict[str, float]:
-    """What the model made without a site is missing there, of each site that answers.
+    """The Dice loss at each site of the model made without it, of the sites that answer.
 
     Each is sent `invite` with the tensors of that model.
     """

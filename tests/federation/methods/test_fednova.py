@@ -30,7 +30,7 @@ def test_it_is_the_papers_formula():
     ]
     after = merged(MERGE, state, replies)
     # t_eff = 1/4 * 1 + 3/4 * 4 = 13/4, mean update per iteration 1/4 * 2/1 + 3/4 * 8/4 = 2.
-    assert after.shared[NAME].tolist() == [1 + 13 / 4 * 2]
+    torch.testing.assert_close(after.shared[NAME], torch.tensor([1 + 13 / 4 * 2]))
     # Running statistics: the mean by p / t, (1/4 * 3 + 3/16 * 9) / (7/16).
     torch.testing.assert_close(after.shared[RUNNING], torch.tensor([(3 / 4 + 27 / 16) / (7 / 16)]))
 
