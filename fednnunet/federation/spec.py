@@ -13,7 +13,7 @@ from typing import Literal
 from fednnunet import records
 from fednnunet.errors import FedNNUNetError, InputError, raise_all
 from fednnunet.federation.membership import Member, Selection, present
-from fednnunet.federation.methods.catalogue import CHOICE, METHODS, MethodChoice, label
+from fednnunet.federation.methods.catalogue import CHOICE, MethodChoice, label
 from fednnunet.federation.methods.fedease import FedEase
 from fednnunet.federation.methods.method import Method
 from fednnunet.federation.methods.settings import Settings
@@ -165,9 +165,12 @@ class Training:
         return {"": self.method} | {f"baselines/{label(each)}": each for each in self.baselines}
 
     def method_labelled(self, name: str) -> Method:
-        """The method that an invite names by its label: of one of the `runs`, or a preset."""
+        """The method that an invite names by its label: of one of the `runs`, or a preset.
+
+        Raises InputError where there is none.
+        """
         own = {label(settings): settings for settings in self.runs.values()}
-        return own[name].build() if name in own else METHODS[name]
+        return (own[name] if name in own else _chosen(name)).build()
 
     @property
     def mirrored(self) -> bool:
