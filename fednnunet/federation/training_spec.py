@@ -10,7 +10,7 @@ from fednnunet.errors import InputError
 from fednnunet.federation.filters.catalogue import filter_from
 from fednnunet.federation.filters.filter import Filter
 from fednnunet.federation.membership import Selection
-from fednnunet.federation.methods.catalogue import CHOICE, METHODS, MethodChoice, label
+from fednnunet.federation.methods.catalogue import CHOICE, MethodChoice, label
 from fednnunet.federation.methods.fedease import FedEase
 from fednnunet.federation.methods.method import Method
 from fednnunet.federation.methods.settings import Settings
@@ -117,9 +117,12 @@ class Training:
         return {"": self.method} | {f"baselines/{label(each)}": each for each in self.baselines}
 
     def method_labelled(self, name: str) -> Method:
-        """The method that an invite names by its label: of one of the `runs`, or a preset."""
+        """The method that an invite names by its label: of one of the `runs`, or a preset.
+
+        Raises InputError where there is none.
+        """
         own = {label(settings): settings for settings in self.runs.values()}
-        return own[name].build() if name in own else METHODS[name]
+        return (own[name] if name in own else _chosen(name)).build()
 
     @property
     def mirrored(self) -> bool:

@@ -59,8 +59,8 @@ class RoundRecord:
     `refused` names each site that gave no acceptable reply in time, and why; `faults` each site
     that took part but could not be scored or probed afterwards. `key` identifies the training,
     so that rounds of another plan or method are never continued. `scores` are sums over held-out
-    cases, in the rounds after which these are predicted whole; `contribution` is of joint rounds in
-    which sites shared something. The round took `seconds` at the coordinator, and is one `of` so
+    cases, in the rounds after which these are predicted whole; `contribution` is of joint rounds,
+    where it is asked for. The round took `seconds` at the coordinator, and is one `of` so
     many in all phases.
     """
 

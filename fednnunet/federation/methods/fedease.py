@@ -63,16 +63,16 @@ class AnnealedMixing:
         """As `mean`."""
         return self.mean.keeps_equal_sites
 
-    def start(self, state: State, /) -> Mixing:
+    def start(self, state: State, /) -> MixingAggregation:
         """Begin the mean of a round, with which the replies are mixed."""
-        return Mixing(state, self.mean.start(state), self.power)
+        return MixingAggregation(state, self.mean.start(state), self.power)
 
     def artefacts(self, state: State, /) -> Mapping[str, object]:
         """Those of `mean`."""
         return self.mean.artefacts(state)
 
 
-class Mixing:
+class MixingAggregation:
     """The replies of a round, and their mean."""
 
     def __init__(self, state: State, mean: Aggregation, power: float) -> None:

@@ -3,7 +3,7 @@
     joint     sites train from what is shared, and what they share is merged
     personal  every site goes on alone with all its tensors; nothing but figures leaves it
     public    sites train a public copy of the private tensors on the frozen, shared body; of all
-              tensors where the method has led the sites' bodies apart
+              tensors where the sites' shared tensors differ at the end of the joint phase
 
 The personal models are what the sites hold after the personal phase. The public phase begins from
 what was shared when the joint phase ended, so the global model does not depend on the personal
