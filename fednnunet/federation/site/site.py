@@ -46,14 +46,13 @@ from fednnunet.federation.wire.messages import (
     sums,
     unpack,
 )
-from fednnunet.planning.fingerprint import CaseFingerprint, Fingerprint
+from fednnunet.planning.fingerprint import CaseFingerprint
 from fednnunet.planning.minimum_counts import (
     check_cases,
-    suppress_small_counts,
-    suppress_small_shape_counts,
+    release_fingerprint,
+    release_shapes,
 )
 from fednnunet.planning.plan import Plan
-from fednnunet.planning.shapes import ShapeSketch
 from fednnunet.preprocess.measure_site import measure_cases
 from fednnunet.preprocess.store import Store, prepare_site
 from fednnunet.task import Task
@@ -154,8 +153,8 @@ class Site:
         self._task = task
         drawn = self._federation.annotated_values(self.name)
         check_annotated(cases, self._measured, task, drawn, site=self.name)
-        whole = suppress_small_counts(
-            Fingerprint.of(task, self._measured), min_bin_count=self._policy.min_bin_count
+        whole = release_fingerprint(
+            task, self._measured, min_bin_count=self._policy.min_bin_count
         )
         return FingerprintReply(tensors=sums(whole.to_vector()))
 
@@ -178,8 +177,7 @@ class Site:
                 "the site has not measured its cases yet", mend="ask for the fingerprint first"
             )
         pairs = [(case.spacing_mm, case.shape_vox) for case in self._measured]
-        whole = ShapeSketch.of_cases(spacing_mm, pairs)
-        whole = suppress_small_shape_counts(whole, min_bin_count=self._policy.min_bin_count)
+        whole = release_shapes(spacing_mm, pairs, min_bin_count=self._policy.min_bin_count)
         return ShapesReply(tensors=sums(whole.to_vector()))
 
     def _prepare(self, plan: Plan, configuration: str) -> PrepareReply:
