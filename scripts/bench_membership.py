@@ -9,10 +9,11 @@ that a member scores higher than a non-member (0.5: nothing is learnt):
   for the bins of intensity, of shape, of all histograms, and for intensity also on the coarse bins
   of the protected release, which an attacker who knows its rules would use;
 * likelihood ratio: the candidate's intensity histogram under the released one against that of the
-  non-members (without the candidate), and the inner product of Homer et al. (2008).
+  non-members (without the candidate), and the inner product of Homer et al. (2008); likewise for
+  the candidate's shape.
 
-Intervals are the 2.5 % and 97.5 % percentiles over splits. `--plans` writes instead what minimum
-counts change in the golden plans; see bench_minimum_counts.py.
+Intervals are the 2.5 % and 97.5 % percentiles over splits. What
+minimum counts change in plans is measured by bench_minimum_counts.py.
 """
 
 from __future__ import annotations
@@ -77,7 +78,21 @@ def scores(release: Fingerprint, case: Fingerprint, reference: Fingerprint) -> S
         ratio = np.log((r + SMOOTH) / (p + SMOOTH))
         found[f"likelihood ratio: {name}"] = float((x * ratio).sum())
         found[f"inner product: {name}"] = float((x * (r - p)).sum())
+    for width in (0, 2):
+        pairs = [[shape_density(f, axis, width) for f in (release, reference)] for axis in AXES]
+        edges = [int(np.argmax(case.block(f"shape_{axis}"))) for axis in AXES]
+        found[f"likelihood ratio: shape, smoothed by {width} voxels"] = float(
+            sum(np.log(r[edge] / p[edge]) for (r, p), edge in zip(pairs, edges, strict=True))
+        )
     return found
+
+
+def shape_density(fingerprint: Fingerprint, axis: str, width: int) -> np.ndarray:
+    """Smoothed share of cases with each number of voxels along an axis, never 0."""
+    counts = fingerprint.block(f"shape_{axis}")[:1024]
+    kernel = np.exp(-0.5 * (np.arange(-4 * width, 4 * width + 1) / max(width, 1)) ** 2)
+    smooth = np.convolve(counts, kernel / kernel.sum(), mode="same")
+    return smooth / smooth.sum() + 1e-3
 
 
 def attack(

@@ -5,11 +5,11 @@ nnU-Net's. They can contain values of single cases, so a site chooses this mode 
 `site.toml`. From 2 on, the release is made so that each entry stands for at least `min_bin_count`
 cases. The rules are those of statistical disclosure control:
 
-* spacing, shape and crop ratio: microaggregation. A value that at least `min_bin_count` cases share
-  (to four digits) stays. Fewer cases between two such values are recorded at the nearest one. Other
-  cases are grouped with their neighbours in value, and recorded at the geometric mean of their
-  group, rounded to 1 % or coarser. All cases of an entry have one value, so that the moments of a
-  bin tell nothing more.
+* spacing, shape and crop ratio: microaggregation. A value (to four digits) that at least twice
+  `min_bin_count` cases share, or all cases, stays. Fewer than `min_bin_count` cases between two
+  such values are recorded at the nearest one. Other cases are grouped with their neighbours in
+  value, and recorded at the geometric mean of their group, rounded to 0.4 to 1 %. All cases of an
+  entry have one value, so that the moments of a bin tell nothing more.
 * foreground intensity: generalisation. The histogram has bins 10 % wide. Bins with voxels of fewer
   than `min_bin_count` cases, or in which a single case has most of the weight, are joined with
   their neighbours and recorded in the bin of their mean. The cumulative weights are rounded, and
@@ -120,7 +120,8 @@ def common_values(values: Sequence[float], min_count: int) -> list[float]:
     ordered = np.sort(np.asarray(values, np.float64))
     keys = np.array([_rounded(value, 1e-3) for value in ordered])  # equal to four digits
     key_values, key_counts = np.unique(keys, return_counts=True)
-    shared = key_values[key_counts >= min_count]
+    # a value that exactly min_count members share was chosen by their number: members stand out
+    shared = key_values[(key_counts >= 2 * min_count) | (key_counts == len(ordered))]
     names = [_shared_value(ordered[keys == key], key, min_count) for key in shared]
     found = [name for key, name in zip(shared, names, strict=True) for _ in ordered[keys == key]]
     rare = ordered[~np.isin(keys, shared)]

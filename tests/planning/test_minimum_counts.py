@@ -85,8 +85,11 @@ def test_every_common_value_stands_for_enough_cases(values: list[float], min_cou
 
 
 def test_shared_values_stay_exact_and_strangers_are_recorded_as_shared() -> None:
-    assert common_values([0.703125] * 5 + [0.9] * 2 + [1.0] * 6, 5) == [0.703125] * 5 + [1.0] * 8
+    shared = [0.703125] * 10 + [1.0] * 11
+    assert common_values([*shared, 0.9, 0.9], 5) == [0.703125] * 10 + [1.0] * 13
+    assert common_values([0.703125] * 6, 5) == [0.703125] * 6
     assert common_values([0.7031] * 3 + [0.703125] * 2, 5) == [0.7031] * 5
+    assert 0.703125 not in common_values([0.703125] * 6 + [1.0] * 6, 5)
     assert common_values([1.0] * 4 + [999.0], 5) == [3.98] * 5  # not 200.6, which tells 999
 
 
