@@ -153,9 +153,7 @@ class Site:
         self._task = task
         drawn = self._federation.annotated_values(self.name)
         check_annotated(cases, self._measured, task, drawn, site=self.name)
-        whole = release_fingerprint(
-            task, self._measured, min_bin_count=self._policy.min_bin_count
-        )
+        whole = release_fingerprint(task, self._measured, min_bin_count=self._policy.min_bin_count)
         return FingerprintReply(tensors=sums(whole.to_vector()))
 
     def _check_layout(self, task: Task) -> None:
