@@ -3,8 +3,9 @@
 The cases of every golden list (plans/examples, and a folder given with `--golden`) are split over 2
 and 5 sites; each site releases its sums under `min_bin_count`, and the plan of their sum is
 compared with nnU-Net's. The lists hold no intensities, so that normalisation constants are compared
-on real volumes: each set of sites in `--data`. Splits with fewer cases at a site than the minimum
-count are left out, since such a site does not answer.
+on real volumes: each set of sites in `--data`. Lists are split at random, into sites of random
+size; where one would have fewer cases than the minimum count, and so would not answer, into sites
+of equal size. Real sites with fewer cases are left out.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
 
 from fednnunet.dataset import read_dataset
 from fednnunet.dataset_header import task_of
@@ -116,13 +119,15 @@ def golden_rows(paths: Sequence[Path], min_bin_count: int, seeds: int) -> Iterat
         exact, _ = released_plan([measured], settings, 1)
         for sites in (2, 5):
             for seed in range(seeds):
-                parts = [[measured[i] for i in part] for part in split(len(measured), sites, seed)]
-                start = f"| {path.stem} ({len(measured)}) | {sites} |"
-                if min(map(len, parts)) < min_bin_count:
-                    yield f"{start} left out: a site has {min(map(len, parts))} cases | | | |"
-                    continue
+                places = split(len(measured), sites, seed)
+                start = f"| {path.stem} ({len(measured)}) | {sites}"
+                if min(map(len, places)) < min_bin_count:
+                    order = np.random.default_rng(seed).permutation(len(measured))
+                    places = [part.tolist() for part in np.array_split(order, sites)]
+                sizes = ", ".join(str(len(part)) for part in places)
+                parts = [[measured[i] for i in part] for part in places]
                 plan, _ = released_plan(parts, settings, min_bin_count)
-                yield f"{start} {' | '.join(changes(exact, plan))} |"
+                yield f"{start}: {sizes} | {' | '.join(changes(exact, plan))} |"
 
 
 def data_rows(folder: Path, min_bin_count: int) -> Iterator[str]:
