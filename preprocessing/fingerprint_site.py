@@ -21,7 +21,7 @@ from fednnunet.dataset import read_dataset
 from fednnunet.dataset_header import task_of
 from fednnunet.federation.site.policy import read_policy
 from fednnunet.planning.fingerprint import DESCRIPTION, Fingerprint, Layout
-from fednnunet.planning.minimum_counts import check_cases, suppress_small_counts
+from fednnunet.planning.minimum_counts import check_cases, release_fingerprint
 from fednnunet.planning.record import write_fingerprint
 from fednnunet.preprocess.measure_site import measure_cases
 
@@ -62,9 +62,7 @@ def _measure(options: Options) -> None:
             memory_gib=options.memory_gib,
             progress=lambda done, total, what: progress(site, done, total, what),
         )
-    fingerprint = suppress_small_counts(
-        Fingerprint.of(task, measured), min_bin_count=policy.min_bin_count
-    )
+    fingerprint = release_fingerprint(task, measured, min_bin_count=policy.min_bin_count)
     write_fingerprint(fingerprint, options.output)
     _show(fingerprint, options.output, console)
 

@@ -6,7 +6,7 @@ sends it, or a fault in its place.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,11 +16,13 @@ from fednnunet.errors import FedNNUNetError, InputError, RefusalError, ReplyErro
 from fednnunet.federation.methods.catalogue import label
 from fednnunet.federation.site.cases import SiteCases, check_annotated, site_cases, training_folder
 from fednnunet.federation.site.evaluation import evaluate_at_site
+from fednnunet.federation.site.measurements import FOLDER_NAME as MEASUREMENTS
+from fednnunet.federation.site.measurements import MeasurementStore
 from fednnunet.federation.site.models import SiteModels
 from fednnunet.federation.site.policy import read_policy
 from fednnunet.federation.site.prepared import PreparedSite
 from fednnunet.federation.site.report import HELD_OUT, report_site
-from fednnunet.federation.site.restart import ProgressRecords, SpacingAndShape, files_digest
+from fednnunet.federation.site.restart import ProgressRecords
 from fednnunet.federation.site.trainer import SiteTrainer
 from fednnunet.federation.site.wall import OnFault, Wall
 from fednnunet.federation.spec import Federation
@@ -42,14 +44,10 @@ from fednnunet.federation.wire.messages import (
     TrainReply,
     sums,
 )
-from fednnunet.planning.fingerprint import Fingerprint
 from fednnunet.planning.minimum_counts import (
     check_cases,
-    suppress_small_counts,
-    suppress_small_shape_counts,
 )
 from fednnunet.planning.plan import Plan
-from fednnunet.planning.shapes import ShapeSketch
 from fednnunet.preprocess.measure_site import measure_cases
 from fednnunet.preprocess.store import Store, prepare_site
 from fednnunet.task import Task
@@ -84,7 +82,11 @@ class Site:
         self._progress = progress
         self._wall = Wall(name, base, self.spec.folder, on_fault=on_fault)
         self._records = ProgressRecords(base)
-        self._measured: Sequence[SpacingAndShape] | None = None
+        self._measurements = MeasurementStore(
+            folder=base / MEASUREMENTS,
+            min_cases=self._policy.required_cases,
+            min_bin_count=self._policy.min_bin_count,
+        )
         self._ready: _Ready | None = None
 
     def answer(self, data: bytes) -> bytes:
@@ -136,12 +138,10 @@ class Site:
         )
         supervision = self._federation.supervision(self.name)
         check_annotated(cases, measured, task, supervision, site=self.name)
-        self._measured = tuple((case.spacing_mm, case.shape_vox) for case in measured)
-        self._records.keep_measured(task, cases, self._measured)
-        whole = suppress_small_counts(
-            Fingerprint.of(task, measured), min_bin_count=self._policy.min_bin_count
-        )
-        return FingerprintReply(tensors=sums(whole.to_vector()))
+        answer = self._measurements.fingerprint(task, measured)
+        if answer.warning:
+            self._wall.log(answer.warning)
+        return FingerprintReply(tensors=sums(answer.vector))
 
     def _check_layout(self, task: Task) -> None:
         """Raise what is wrong with the folder, together with what is wrong with its whole cases."""
@@ -157,27 +157,9 @@ class Site:
         raise_all(f"the folder of site {self.name} cannot be used", found)
 
     def _count_shapes(self, spacing_mm: tuple[float, float, float]) -> ShapesReply:
-        whole = ShapeSketch.of_cases(spacing_mm, self._measured_cases())
-        whole = suppress_small_shape_counts(whole, min_bin_count=self._policy.min_bin_count)
-        return ShapesReply(tensors=sums(whole.to_vector()))
-
-    def _measured_cases(self) -> Sequence[SpacingAndShape]:
-        """Spacing and shape of every case; after a restart from the record, if it still holds."""
-        record = None if self._measured else self._records.measured()
-        if record:
-            cases = training_folder(self.spec, record.task, site=self.name)
-            check_cases(len(cases), self._policy.required_cases, site=self.name)
-            if files_digest(cases) == record.digest:
-                self._measured = record.cases
-            else:
-                self._measure(record.task)
-        if self._measured is None:
-            raise RefusalError(
-                "the site has not measured its cases yet",
-                mend="ask for the fingerprint first",
-                advice="ask_to_measure_first",
-            )
-        return self._measured
+        """The histogram of resampled shapes of the cases in the last fingerprint."""
+        answer = self._measurements.shapes(spacing_mm)
+        return ShapesReply(tensors=sums(answer.vector))
 
     def _prepare(self, plan: Plan, configuration: str) -> PrepareReply:
         labelled = training_folder(self.spec, plan.task, site=self.name)

@@ -46,6 +46,7 @@ Advice = Literal[
     "same_version",
     "same_federation_file",
     "ask_to_measure_first",
+    "answered_once",
     "send_plan_first",
     "restore_state",
     "respect_policy",
@@ -94,6 +95,8 @@ ADVICE: Mapping[Advice, str] = {
     "same_version": "give coordinator and sites the same version of the program",
     "same_federation_file": "give coordinator and sites the same federation file",
     "ask_to_measure_first": "ask the site for its fingerprint first",
+    "answered_once": "the site answers for planning once: go on with that answer, or ask its staff "
+    "whether it may answer anew",
     "send_plan_first": "send the site the plan before training",
     "restore_state": "ask the site's staff to restore its folder, or train in a new run folder",
     "respect_policy": "go on without the site, or ask its staff whether its policy may change",

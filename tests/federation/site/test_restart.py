@@ -85,23 +85,30 @@ def test_a_site_that_had_measured_counts_shapes_after_a_restart(root, monkeypatc
     assert torch.equal(before.tensors["sums"], after.tensors["sums"])
 
 
-def test_where_a_case_changed_since_it_measures_again(root):
-    measured(root)
+def test_a_case_that_changes_does_not_change_what_the_site_has_answered(root):
+    first = measured(root)
     before = ask(a_site(root), SHAPES)
     image = root / "north" / "imagesTr" / "case_0_0000.nii.gz"
     label = root / "north" / "labelsTr" / "case_0.nii.gz"
     volume, mask = io.read_volume([image]), io.read_label(label)
     io.write_volume(Volume(array=volume.array[:, :9], geometry=volume.geometry), image)
     io.write_mask(mask.array[0, :9].astype("uint8"), mask.geometry, label)
+    assert torch.equal(measured(root).tensors["sums"], first.tensors["sums"])
     after = ask(a_site(root), SHAPES)
-    assert isinstance(after, ShapesReply)
-    assert not torch.equal(before.tensors["sums"], after.tensors["sums"])
-    assert float(after.tensors["sums"].sum()) == float(before.tensors["sums"].sum())
+    assert isinstance(before, ShapesReply) and isinstance(after, ShapesReply)
+    assert torch.equal(before.tensors["sums"], after.tensors["sums"])
+    assert "1 cases were added or removed" in (root / "base" / "site.log").read_text()
 
 
-def test_a_record_that_cannot_be_read_counts_as_none(root):
+def test_shapes_are_counted_at_one_spacing_only(root):
     measured(root)
-    (root / "base" / "measured.json").write_text('{"digest": "x"}')
+    ask(a_site(root), SHAPES)
+    reply = ask(a_site(root), ShapesInvite(spacing_mm=(1.0, 1.0, 1.01)))
+    assert isinstance(reply, FaultReply)
+    assert (reply.kind, reply.advice) == ("refusal", "answered_once")
+
+
+def test_a_site_that_has_not_measured_asks_for_the_fingerprint_first(root):
     reply = ask(a_site(root), SHAPES)
     assert isinstance(reply, FaultReply)
     assert (reply.kind, reply.advice) == ("refusal", "ask_to_measure_first")
