@@ -202,7 +202,8 @@ class Site:
         if not invite.brief:
             task = ready.plan.task.name
             report_site(self.name, self.base, task=task, policy=self._policy)
-        shared = scores.of_at_least(self._policy.min_scored_cases)
+        policy = self._policy
+        shared = scores.of_at_least(policy.min_scored_cases, squared=policy.min_squared_cases)
         return EvaluateReply(scores=shared, round=models.reached(invite))
 
     def _give_model(self, invite: ModelInvite) -> ModelReply:

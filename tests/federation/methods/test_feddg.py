@@ -69,7 +69,7 @@ def test_a_site_with_fewer_cases_than_its_policy_asks_for_sends_nothing():
 
 
 def test_the_sites_own_policy_reaches_the_extras(tmp_path):
-    trainer = a_trainer(tmp_path, "one", policy=SitePolicy(min_cases=4))
+    trainer = a_trainer(tmp_path, "one", policy=SitePolicy(min_cases=4, min_bin_count=1))
     with pytest.raises(RefusalError, match="3 cases are fewer than the 4"):
         trainer.train(an_invite("feddg", INITIAL, 0))
 
