@@ -47,7 +47,7 @@ def test_a_site_with_few_cases_keeps_silent() -> None:
 
 
 def test_a_policy_below_one_is_refused() -> None:
-    with pytest.raises(InputError, match="at least 1"):
+    with pytest.raises(InputError, match="min_cases is 0"):
         SitePolicy(min_cases=0)
 
 

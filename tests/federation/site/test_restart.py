@@ -31,7 +31,7 @@ from fednnunet.federation.wire.messages import (
 from fednnunet.planning.plan import Plan, read_plan
 from fednnunet.training.initial import initial_tensors
 from fednnunet.volume import Volume
-from tests.end_to_end.tiny import TOML, make_federation, make_planned
+from tests.end_to_end.tiny import POLICY, TOML, make_federation, make_planned
 from tests.federation.site.test_refusals import INVITE
 
 SHAPES = ShapesInvite(spacing_mm=(1.0, 1.0, 1.0))
@@ -86,6 +86,8 @@ def test_a_site_that_had_measured_counts_shapes_after_a_restart(root, monkeypatc
 
 
 def test_a_case_that_changes_does_not_change_what_the_site_has_answered(root):
+    policy = POLICY.replace("min_cases = 1", "min_cases = 2", 1)
+    (root / "north" / "site.toml").write_text(policy)
     first = measured(root)
     before = ask(a_site(root), SHAPES)
     image = root / "north" / "imagesTr" / "case_0_0000.nii.gz"
