@@ -7,12 +7,16 @@ import math
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 from fednnunet.files import write_text
+from fednnunet.text import printable
 
 
 def write_page(path: Path, template: str, **values: object) -> None:
     """Fill a template of this package and write it to `path`, atomically.
+
+    Values are escaped, and lose their control characters.
 
     Templates show numbers by the filters `number(digits)`, `signed(digits)` and `chance`, NaN as
     "n/a".
@@ -21,6 +25,7 @@ def write_page(path: Path, template: str, **values: object) -> None:
         loader=PackageLoader("fednnunet.evaluation", "."),
         autoescape=True,
         undefined=StrictUndefined,
+        finalize=_shown,
         trim_blocks=True,
         lstrip_blocks=True,
     )
@@ -58,6 +63,12 @@ def signed(value: float, digits: int = 3) -> str:
 def chance(p: float) -> str:
     """A p-value to three decimals, never a bare zero."""
     return "< 0.001" if p < 0.0005 else number(p)
+
+
+def _shown(value: object) -> object:
+    """Text without what hides from a reader; markup of our own stays as it is."""
+    plain = isinstance(value, str) and not isinstance(value, Markup)
+    return printable(str(value), lines=True) if plain else value
 
 
 def _source(kind: str, content: bytes) -> str:

@@ -19,6 +19,7 @@ from fednnunet.task import Task
 from fednnunet.training.recipe import RECIPES
 
 FOLDS = 5
+MOST_ROUNDS, MOST_ITERATIONS = 100_000, 10_000_000
 
 _SITE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
@@ -158,6 +159,12 @@ class Training:
             raise InputError("rounds and iterations_per_round must be at least 1", mend="raise it")
         if self.personal_rounds < 0 or self.public_rounds < 0:
             raise InputError("no phase has fewer than 0 rounds", mend="raise it")
+        if max(self.rounds, self.personal_rounds, self.public_rounds) > MOST_ROUNDS:
+            raise InputError("a phase has too many rounds", mend=f"at most {MOST_ROUNDS} each")
+        if self.iterations_per_round > MOST_ITERATIONS:
+            raise InputError("iterations_per_round is too large", mend=f"at most {MOST_ITERATIONS}")
+        if min(self.seed, self.split_seed or 0) < 0:
+            raise InputError("a seed is negative", mend="give 0 or more")
         if self.sites_per_round < 0 or self.quorum < 0:
             raise InputError("sites_per_round and quorum count sites", mend="give 0 or more")
         if self.max_cases < 0:
@@ -254,7 +261,7 @@ def read_federation(path: Path, *, without: Collection[str] = ()) -> Federation:
         raise InputError(
             f"there is no federation file {path.name}", where=str(path), mend="check the path"
         ) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+    except (ValueError, RecursionError, OSError) as error:
         raise InputError(
             f"{path.name} is not readable TOML: {error}", where=str(path), mend="correct that line"
         ) from None

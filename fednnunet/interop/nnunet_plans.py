@@ -18,7 +18,7 @@ from fednnunet.planning.plan import (
     Resampling,
     Stage,
 )
-from fednnunet.task import Task
+from fednnunet.task import MOST_LABELS, Task
 
 _NORMALISATION: dict[str, Normalisation] = {
     "CTNormalization": "ct",
@@ -44,7 +44,7 @@ def read_nnunet_plan(plans: Path, dataset: Path | None = None) -> Plan:
         raise InputError(
             f"the field {error} is missing", where=str(plans), mend="give a plan of nnU-Net v2"
         ) from None
-    except (TypeError, ValueError, AttributeError, IndexError) as error:
+    except (TypeError, ValueError, AttributeError, ArithmeticError, IndexError) as error:
         raise InputError(
             f"the plan is not understood: {error}", where=str(plans), mend="restore the file"
         ) from None
@@ -68,6 +68,8 @@ def read_nnunet_task(described: Mapping[str, Any], *, name: str) -> Task:
         return Task(name=name, channels=ordered, labels=tuple(by_value), ignore=ignore)
     regions = {label: values for label, values in labels.items() if values != (0,)}
     most = max(value for values in regions.values() for value in values)
+    if most >= MOST_LABELS:
+        raise InputError(f"a label has the value {most}", mend=f"at most {MOST_LABELS - 1}")
     alone = {values[0]: label for label, values in regions.items() if len(values) == 1}
     names = (_unlike(alone.get(value, f"label {value}"), regions) for value in range(1, most + 1))
     all_names = ("background", *names)
@@ -241,7 +243,7 @@ def _load(path: Path) -> dict[str, Any]:
         raise InputError(
             f"{path.name} is missing", where=str(path), mend="give its path (--dataset-json)"
         ) from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(
             f"{path.name} is not readable JSON: {error}", where=str(path), mend="restore the file"
         ) from None

@@ -16,6 +16,8 @@ from fednnunet.errors import PlanError
 from fednnunet.task import Task
 
 SCHEMA = 1
+MOST_STAGES, MOST_FEATURES, MOST_OF_A_STAGE = 16, 2048, 64
+MOST_PATCH, MOST_BATCH = 4096, 4096
 
 Normalisation = Literal["ct", "zscore", "rescale_to_0_1", "rgb_to_0_1", "none"]
 
@@ -46,6 +48,8 @@ class Architecture:
     def __post_init__(self) -> None:
         if len(self.stages) < 2:
             raise PlanError("a U-Net needs at least two stages", mend="add a stage")
+        if len(self.stages) > MOST_STAGES:
+            raise PlanError(f"a U-Net of {len(self.stages)} stages", mend=f"at most {MOST_STAGES}")
         for i, stage in enumerate(self.stages):
             sizes = {len(stage.kernel), len(stage.stride), len(self.stages[0].kernel)}
             if len(sizes) > 1 or not sizes <= {2, 3}:
@@ -57,6 +61,12 @@ class Architecture:
                 raise PlanError(
                     f"stage {i} has kernel {list(stage.kernel)} and stride {list(stage.stride)}",
                     mend="kernels must be odd and strides at least 1",
+                )
+            sizes_of = (*stage.kernel, *stage.stride, stage.convs, stage.decoder_convs)
+            if stage.features > MOST_FEATURES or max(sizes_of) > MOST_OF_A_STAGE:
+                raise PlanError(
+                    f"stage {i} is larger than any network's",
+                    mend=f"at most {MOST_FEATURES} features, {MOST_OF_A_STAGE} for all else",
                 )
             last = i == len(self.stages) - 1
             if stage.features < 1 or stage.convs < 1 or (stage.decoder_convs < 1) != last:
@@ -127,8 +137,13 @@ class Configuration:
                 f"patch {list(self.patch_vox)} of {self.name} is not divisible by its strides",
                 mend=f"make it a multiple of {list(divisor)}, or change the strides",
             )
-        if self.batch < 1:
-            raise PlanError(f"batch of {self.name} is {self.batch}", mend="at least 1")
+        if max(self.patch_vox) > MOST_PATCH or max(self.spacing_mm) > 1e5:
+            raise PlanError(
+                f"{self.name} has a patch of {list(self.patch_vox)}",
+                mend=f"at most {MOST_PATCH} voxels an axis, and spacings of at most 1e5 mm",
+            )
+        if not 1 <= self.batch <= MOST_BATCH:
+            raise PlanError(f"batch of {self.name} is {self.batch}", mend=f"from 1 to {MOST_BATCH}")
 
     @property
     def is_2d(self) -> bool:

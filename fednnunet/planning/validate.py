@@ -8,8 +8,10 @@ import numpy as np
 
 from fednnunet.errors import ReplyError, raise_all
 from fednnunet.planning.fingerprint import AXES, Fingerprint
+from fednnunet.planning.histogram import CROP_RATIO, SPACING_MM, Grid
 from fednnunet.planning.shapes import ShapeSketch
 
+_FARTHEST = 1e12  # units from the middle of an outermost bin
 _SLACK = 1e-6  # of the weight of a case; weights are rounded to 2**-40 a bin
 
 
@@ -44,6 +46,10 @@ def _fingerprint_faults(fingerprint: Fingerprint) -> Iterator[str]:
         counts[f"shape {axis}"] = fingerprint.block(f"shape_{axis}")
     for name, histogram in counts.items():
         yield from _count_faults(name, histogram, cases)
+    yield from _moment_faults("crop_ratio", fingerprint.block("crop_ratio"), CROP_RATIO)
+    for axis in AXES:
+        block = fingerprint.block(f"spacing_{axis}")
+        yield from _moment_faults(f"spacing {axis}", block, SPACING_MM)
     with_foreground = fingerprint.block("cases_with_foreground")[0]
     labelled = fingerprint.block("cases_per_label")
     if not _whole(np.append(labelled, with_foreground)) or max(*labelled, with_foreground) > cases:
@@ -69,6 +75,22 @@ def _foreground_faults(name: str, table: np.ndarray, with_foreground: float) -> 
         )
     elif np.any(first**2 > weight * second + _SLACK * (1 + second)):
         yield f"the intensity moments of channel {name} have a negative variance"
+
+
+def _moment_faults(name: str, table: np.ndarray, grid: Grid) -> Iterator[str]:
+    """Sums of powers that no offsets within the bins can have."""
+    count, first, second, whole, rest = table
+    scale = 10.0**grid.decimals
+    edges = np.stack([grid.edges[:-1], grid.edges[1:]]) * scale - grid.centre
+    farthest = np.abs(edges).max(axis=0) + 1
+    farthest[[0, -1]] = _FARTHEST  # the outermost bins hold what lies outside as well
+    with np.errstate(over="ignore"):  # what is too large to square is too large
+        small = first**2 <= count * second * (1 + _SLACK)
+    within = (np.abs(first) <= count * farthest) & (second >= 0)
+    within &= (second <= count * farthest**2) & small
+    within &= np.abs(whole * 2.0**24 + rest) <= count * farthest**3 * (1 + _SLACK)
+    if not (within.all() and np.all(table[1:] == np.rint(table[1:]))):
+        yield f"the moments of {name} are not those of any values in its bins"
 
 
 def _shape_faults(shapes: ShapeSketch, cases: int) -> Iterator[str]:

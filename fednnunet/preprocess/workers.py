@@ -5,6 +5,7 @@ Processes are spawned, not forked: a forked copy of a large parent would carry i
 
 from __future__ import annotations
 
+import errno
 import math
 import multiprocessing
 import os
@@ -14,16 +15,19 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 from typing import Any, TypeVar
 
 from fednnunet import io
 from fednnunet.dataset import Case
-from fednnunet.errors import DataError, FedNNUNetError, ManyFaults, raise_all
+from fednnunet.errors import DataError, FedNNUNetError, ManyFaults, StorageError, raise_all
+from fednnunet.files import storage_error
 
 Progress = Callable[[int, int, str], None]
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)  # no job fares better
 _BASE_GIB = 0.2  # a worker's own size: interpreter and libraries
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
@@ -84,7 +88,8 @@ def run_jobs(
 ) -> dict[str, Result]:
     """Run `work` on every job (name to job) and return the results by name.
 
-    Faults of all jobs are raised together at the end, after every other job is done.
+    Faults of all jobs are raised together at the end, after every other job is done; StorageError
+    at once.
     """
     results, faults = try_jobs(work, jobs, workers=workers, progress=progress, what=what)
     raise_all(f"{what} failed for some of {len(jobs)} cases", faults)
@@ -110,6 +115,9 @@ def try_jobs(
     outcomes = _here(work, jobs) if workers <= 1 else _spawned(work, jobs, workers)
     for done, (name, result) in enumerate(outcomes, start=1):
         if isinstance(result, _Failed):
+            stop = next((f for f in result.faults if isinstance(f, StorageError)), None)
+            if stop is not None:  # no other job would fare better
+                raise stop
             faults += [_named(fault, name) for fault in result.faults]
         else:
             results[name] = result
@@ -139,6 +147,9 @@ def _attempt(work: Callable[[Job], Result], job: Job) -> Result | _Failed:
     except MemoryError:
         return _Failed((DataError("not enough memory for this case", mend="use fewer workers"),))
     except OSError as error:
+        found = storage_error(error, Path(os.fsdecode(error.filename or ".")))
+        if found and error.errno in _DISK:
+            return _Failed((found,))
         return _Failed((DataError(f"a file could not be read or written: {error}"),))
 
 

@@ -13,8 +13,8 @@ from safetensors.torch import load_file
 from fednnunet.commands import train
 from fednnunet.federation.coordinator.history import load_records
 from fednnunet.federation.methods.catalogue import METHODS
-from fednnunet.federation.site.site import Site
 from fednnunet.federation.site import evaluation as site_evaluation
+from fednnunet.federation.site.site import Site
 from fednnunet.federation.workflows.train import SCORES
 from tests.end_to_end.test_resume import Interruption
 

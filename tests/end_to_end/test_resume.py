@@ -15,8 +15,8 @@ import torch
 from safetensors.torch import load_file
 
 from fednnunet.commands import train
-from fednnunet.federation.site.site import Site
 from fednnunet.federation.site import evaluation as site_evaluation
+from fednnunet.federation.site.site import Site
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = """
