@@ -15,7 +15,7 @@ from typing import Annotated
 
 from rich.console import Console
 
-from fednnunet.commands.cli import Opt, parse, run_command
+from fednnunet.commands.cli import Opt, PlainConsole, parse, run_command
 from fednnunet.commands.progress import bars
 from fednnunet.dataset import read_dataset
 from fednnunet.dataset_header import task_of
@@ -45,7 +45,7 @@ class Options:
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure a folder, write its fingerprint, and describe it."""
     options = parse(Options, argv, prog="fingerprint_site.py", about=__doc__ or "")
-    return run_command(lambda: _measure(options))
+    return run_command(lambda: _measure(options), private=True)
 
 
 def _measure(options: Options) -> None:
@@ -53,7 +53,7 @@ def _measure(options: Options) -> None:
     policy = read_policy(options.policy, options.folder)
     cases = read_dataset(options.folder, task, site=site).cases
     check_cases(len(cases), policy.required_cases, site=site)
-    console = Console(highlight=False)
+    console = PlainConsole(highlight=False)
     with bars(console) as progress:
         measured = measure_cases(
             cases,

@@ -18,6 +18,7 @@ from fednnunet.schema import Names
 from fednnunet.training.recipe import RECIPES, recipe_named
 
 FOLDS = 5
+MAX_ROUNDS, MAX_ITERATIONS = 100_000, 10_000_000
 
 
 def _chosen(method: Settings | str) -> Settings:
@@ -129,12 +130,7 @@ class Training:
         """Whether sites train on mirrored patches as well, so that predictions may be mirrored."""
         return RECIPES[self.recipe].augmentation.mirror
 
-    def __post_init__(self) -> None:
-        chosen = [_chosen(each) for each in (self.method, *self.baselines)]
-        object.__setattr__(self, "method", chosen[0])
-        object.__setattr__(self, "baselines", tuple(chosen[1:]))
-        recipe_named(self.recipe)
-        _ = self.filter_chain  # an unknown filter is an error
+    def _check_lengths(self) -> None:
         if self.rounds < 1 or self.iterations_per_round < 1:
             raise InputError(
                 "rounds and iterations_per_round must be at least 1",
@@ -145,6 +141,24 @@ class Training:
                 "personal_rounds or public_rounds is negative",
                 mend="set both to 0 (no such rounds) or more",
             )
+        if max(self.rounds, self.personal_rounds, self.public_rounds) > MAX_ROUNDS:
+            raise InputError(
+                "a phase has too many rounds", mend=f"give at most {MAX_ROUNDS} rounds a phase"
+            )
+        if self.iterations_per_round > MAX_ITERATIONS:
+            raise InputError(
+                "iterations_per_round is too large", mend=f"give at most {MAX_ITERATIONS}"
+            )
+
+    def __post_init__(self) -> None:
+        chosen = [_chosen(each) for each in (self.method, *self.baselines)]
+        object.__setattr__(self, "method", chosen[0])
+        object.__setattr__(self, "baselines", tuple(chosen[1:]))
+        recipe_named(self.recipe)
+        _ = self.filter_chain  # an unknown filter is an error
+        self._check_lengths()
+        if min(self.seed, self.split_seed or 0) < 0:
+            raise InputError("seed or split_seed is negative", mend="give a seed of 0 or more")
         if self.sites_per_round < 0 or self.quorum < 0:
             raise InputError(
                 "sites_per_round or quorum is negative",

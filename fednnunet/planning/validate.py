@@ -11,6 +11,7 @@ from fednnunet.planning.fingerprint import AXES, Fingerprint, largest_volume
 from fednnunet.planning.histogram import CROP_RATIO, PART, SPACING_MM, Binning
 from fednnunet.planning.shapes import ShapeSketch
 
+_MAX_OFFSET = 10**12  # units from the centre of an outermost bin
 MAX_CASES = 36_000  # per site; with more, sums of moments would no longer be exact
 _SLACK = 1e-6  # of the weight of a case; weights are rounded to 2**-40 a bin
 
@@ -125,9 +126,10 @@ def _possible(binning: Binning, index: int, column: np.ndarray) -> bool:
     if count * s2 < s1 * s1 or not 0 <= rest < count * PART:
         return False
     if index in (0, binning.bins - 1):  # these bins also take values out of range
-        return True
-    edges = binning.edges[index : index + 2] * 10.0 ** int(binning.decimals[index])
-    reach = int(np.abs(edges - binning.centre[index]).max()) + 2
+        reach = _MAX_OFFSET
+    else:
+        edges = binning.edges[index : index + 2] * 10.0 ** int(binning.decimals[index])
+        reach = int(np.abs(edges - binning.centre[index]).max()) + 2
     cubes = whole * PART + rest
     return max(abs(s1), s2 // reach, abs(cubes) // reach**2) <= count * reach
 

@@ -24,6 +24,7 @@ from fednnunet.evaluation.scores import SiteScores
 from fednnunet.federation.methods.merge import State
 from fednnunet.federation.wire.phases import Phase
 from fednnunet.files import replacing, write_text
+from fednnunet.text import cell
 
 _MEMORY = "memory/"
 _SHARED = "shared/"
@@ -148,7 +149,7 @@ def write_history(found: tuple[RoundRecord, ...], targets: tuple[str, ...], path
         for site, row in record.sites.items():
             writer.writerow({**head, "site": site, **_row(row, record.scores.get(site), targets)})
         for site, reason in record.refused.items():
-            writer.writerow({**head, "site": site, "refused": reason})
+            writer.writerow({**head, "site": site, "refused": cell(reason)})
     write_text(path, out.getvalue())
 
 

@@ -52,7 +52,7 @@ def read_policy(path: Path | None, folder: Path) -> SitePolicy:
         return SitePolicy()
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+    except (ValueError, RecursionError, OSError) as error:
         raise InputError(
             f"the site's policy is not readable TOML: {error}",
             where=str(path),

@@ -270,7 +270,9 @@ def unpack(data: bytes, *, sender: str) -> Message:
         content = json.loads(header)
         tensors = load_tensors(data)
         kind = KINDS[content["kind"]]
-        fields, schema = content["fields"], content["schema"]
+        fields, schema = dict(content["fields"]), content["schema"]
+        if "tensors" in fields:  # they travel by themselves
+            raise KeyError("tensors")
     except Exception as error:  # noqa: BLE001 - whatever is wrong with foreign bytes, refuse them
         raise ReplyError(
             f"a message cannot be read: {type(error).__name__}",

@@ -1,0 +1,59 @@
+"""Text from outside (names of tasks, labels, sites, cases and files; notes) made safe to show.
+
+Names come from files and messages of others. In a terminal they must not steer it, in Markdown and
+HTML they must not become markup, and in a table they must not become a formula.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+_MARKDOWN = {"&": "&amp;", "<": "&lt;", ">": "&gt;"} | {c: "\\" + c for c in "\\`*[]|!"}
+_HIDDEN = ("Cc", "Cf", "Cs", "Co", "Zl", "Zp")  # control, format (turned text), lone surrogates
+
+
+def printable(text: str, *, lines: bool = False) -> str:
+    """`text` without what steers a terminal or hides from a reader, each replaced by its code.
+
+    Control characters and escapes, characters that turn the direction of text, and bytes of a file
+    name that is not UTF-8. Line breaks stay with `lines`.
+    """
+    kept = "\n" if lines else ""
+    return "".join(
+        f"\\x{ord(c) & 0xFF:02x}" if _is_hidden(c) and c not in kept else c for c in text
+    )
+
+
+def markdown(text: str) -> str:
+    """`text` as a word in Markdown: no HTML, no link, no end of a table's cell or a line."""
+    return "".join(_MARKDOWN.get(c, c) for c in printable(" ".join(text.split())))
+
+
+def cell(value: object) -> object:
+    """A value for a CSV file: text that a table's program would take for a formula gets a quote.
+
+    Numbers stay as they are, as text too.
+    """
+    if not isinstance(value, str):
+        return value
+    text = printable(value)
+    return f"'{text}" if text.lstrip("'").startswith(_FORMULA) and not _is_number(text) else text
+
+
+def uncell(text: str) -> str:
+    """The text that `cell` was given, but for what cannot be printed."""
+    quoted = text.startswith("'") and text.lstrip("'").startswith(_FORMULA)
+    return text[1:] if quoted else text
+
+
+def _is_hidden(character: str) -> bool:
+    return not character.isprintable() and unicodedata.category(character) in _HIDDEN
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
