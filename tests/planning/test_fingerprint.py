@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cases import TASK, exchanges, make_case, make_cases
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -22,6 +21,7 @@ from fednnunet.planning.record import read_fingerprint, write_fingerprint
 from fednnunet.planning.shapes import ShapeSketch
 from fednnunet.planning.validate import validate, validate_shapes
 from fednnunet.task import Task
+from tests.planning.cases import TASK, exchanges, make_case, make_cases
 
 CASES = make_cases(12)
 WHOLE = Fingerprint.of(TASK, CASES)

@@ -4,7 +4,6 @@ import dataclasses
 
 import numpy as np
 import pytest
-from cases import TASK, exchanges, make_case, make_cases
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -24,6 +23,7 @@ from fednnunet.planning.shapes import ShapeSketch
 from fednnunet.planning.sketch import ForegroundSketch, mean_and_std
 from fednnunet.planning.spacing import target_spacing
 from fednnunet.planning.validate import validate, validate_shapes
+from tests.planning.cases import TASK, exchanges, make_case, make_cases
 
 CASES = make_cases(30)
 PAIRS = [(case.spacing_mm, case.shape_vox) for case in CASES]
