@@ -82,7 +82,7 @@ def test_an_interrupted_training_ends_the_same(tmp_path):
         raise Stopped
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("fednnunet.federation.rounds.write_history", stop)
+        patch.setattr("fednnunet.federation.coordinator.rounds.write_history", stop)
         with pytest.raises(Stopped):
             train.main([str(broken)])
     assert train.main([str(broken)]) == 0
