@@ -1,5 +1,7 @@
 """Bounds on what a site computes for a plan that somebody else has made.
 
+They are tighter than those of any plan that can be read (`planning.plan`).
+
 A plan decides what a site's machine does and what its updates can reveal. With a kernel larger than
 its map, a batch of one and no normalisation, crafted weights return a training patch exactly, so a
 site refuses a plan that no planner of ours or nnU-Net's would make.
@@ -15,7 +17,7 @@ from fednnunet.planning.intensity import normalisation_of
 from fednnunet.planning.memory import training_gib
 from fednnunet.planning.plan import Configuration, Plan
 
-MIN_BATCH, MAX_BATCH = 2, 8192
+MIN_BATCH = 2
 MAX_FEATURES = 1024
 MAX_STAGES = 10
 MAX_CONVOLUTIONS = 12
@@ -52,10 +54,10 @@ def _of_configuration(
     configuration: Configuration, normalisation: tuple[str, ...]
 ) -> Iterator[PlanError]:
     name, patch = configuration.name, configuration.patch_vox
-    if not MIN_BATCH <= configuration.batch <= MAX_BATCH:
+    if configuration.batch < MIN_BATCH:
         yield _fault(
             f"the batch of {name} is {configuration.batch}",
-            f"a site trains with batches of {MIN_BATCH} to {MAX_BATCH} patches",
+            f"a site trains with batches of at least {MIN_BATCH} patches",
         )
     if max(patch) > MAX_PATCH_EDGE_VOX:
         yield _fault(

@@ -17,7 +17,7 @@ from fednnunet.task import Task
 
 SCHEMA = 1
 MAX_STAGES, MAX_FEATURES, MAX_OF_A_STAGE = 16, 2048, 64
-MAX_PATCH, MAX_BATCH = 4096, 4096
+MAX_PATCH, MAX_BATCH = 4096, 8192
 
 Normalisation = Literal["ct", "zscore", "rescale_to_0_1", "rgb_to_0_1", "none"]
 
@@ -73,7 +73,7 @@ class Architecture:
             if stage.features > MAX_FEATURES or max(sizes_of) > MAX_OF_A_STAGE:
                 raise PlanError(
                     f"stage {i} is larger than any network's",
-                    mend=f"at most {MAX_FEATURES} features, {MAX_OF_A_STAGE} for all else",
+                    mend=f"give at most {MAX_FEATURES} features and {MAX_OF_A_STAGE} of all else",
                 )
             last = i == len(self.stages) - 1
             if stage.features < 1 or stage.convs < 1 or (stage.decoder_convs < 1) != last:

@@ -22,6 +22,7 @@ from fednnunet.errors import (
     PlanError,
     RefusalError,
     ReplyError,
+    StorageError,
     WorkerError,
     single_faults,
 )
@@ -35,6 +36,7 @@ FaultKind = Literal[
     "refusal",
     "killed_worker",
     "out_of_memory",
+    "storage",
     "several",
     "unexpected",
 ]
@@ -53,6 +55,7 @@ Advice = Literal[
     "too_few_cases",
     "model_stays",
     "use_less_memory",
+    "make_room",
     "report_fault",
 ]
 
@@ -80,6 +83,7 @@ KINDS: Mapping[FaultKind, _Kind] = {
     "out_of_memory": _Kind(
         OutOfMemoryError, "the memory of the site's machine does not suffice", "use_less_memory"
     ),
+    "storage": _Kind(StorageError, "the site's disk is full or may not be written", "make_room"),
     "several": _Kind(ManyFaults, "the site has faults of several kinds", "read_log"),
     "unexpected": _Kind(
         FedNNUNetError, "the program failed unexpectedly at the site", "report_fault"
@@ -105,6 +109,8 @@ ADVICE: Mapping[Advice, str] = {
     "model_stays": "the site's own model stays there: go on without it, or ask its staff to set "
     "share_model = true in its policy",
     "use_less_memory": "ask the site's staff to use fewer workers or a smaller memory_gib",
+    "make_room": "ask the site's staff to make room on its disk, or to correct the rights to its "
+    "folder; the same command goes on afterwards",
     "report_fault": "ask the site's staff to report the last entry of its log to the developers",
 }
 
