@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -70,6 +72,20 @@ class Device:
         """Context in which a network runs in the chosen precision."""
         kind = "cpu" if self.kind == "meta" else self.kind
         return torch.autocast(kind, dtype=self.dtype, enabled=self.precision != "float32")
+
+    @contextmanager
+    def tuned(self) -> Iterator[None]:
+        """Context in which cuDNN tries its algorithms on the first sizes and keeps the fastest.
+
+        Not where torch is told to be deterministic, since it is the clock that chooses.
+        """
+        before = torch.backends.cudnn.benchmark
+        steady = torch.are_deterministic_algorithms_enabled()
+        torch.backends.cudnn.benchmark = self.kind == "cuda" and not steady
+        try:
+            yield
+        finally:
+            torch.backends.cudnn.benchmark = before
 
     def memory_format(self, axes: int) -> torch.memory_format:
         """Order of voxels and channels in memory for `axes` spatial axes."""

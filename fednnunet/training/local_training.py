@@ -44,7 +44,8 @@ def train_in_process(
     if execution.compile and (state.runner is None or shard[1] > 1):
         network = state.network if state.runner is None else state.runner
         state.runner = torch.compile(network, dynamic=False)
-    return _LocalTraining(state, job, execution).run(source, stepper)
+    with execution.device.tuned():
+        return _LocalTraining(state, job, execution).run(source, stepper)
 
 
 class _LocalTraining:
