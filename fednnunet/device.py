@@ -93,6 +93,18 @@ class Device:
             return torch.contiguous_format
         return torch.channels_last_3d if axes == 3 else torch.channels_last
 
+    def arrange(self, image: torch.Tensor) -> torch.Tensor:
+        """An image (b, c, z, y, x) in this memory layout; in 2D without z.
+
+        Of a single channel both layouts look alike, and a GPU's convolution then takes the wrong
+        one; the strides returned leave no doubt.
+        """
+        image = image.contiguous(memory_format=self.memory_format(image.ndim - 2))
+        if image.shape[1] > 1 or not (self.channels_last and self.kind == "cuda"):
+            return image
+        b, _, *voxels = image.stride()
+        return image.as_strided(image.shape, (b, 1, *voxels))
+
 
 def observe() -> Machine:
     """Look at this machine."""

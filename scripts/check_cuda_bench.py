@@ -9,7 +9,8 @@ import shutil
 import statistics
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
@@ -25,10 +26,12 @@ from fednnunet.device import Device, observe
 from fednnunet.planning.plan import Configuration, Plan, read_plan
 from fednnunet.preprocess.store import Store
 from fednnunet.training.device import Execution, choose_execution
-from fednnunet.training.loop import train
+from fednnunet.training.graphs import LEAST_ITERATIONS
+from fednnunet.training.local_job import LocalJob
 from fednnunet.training.recipe import Recipe, recipe_named
 from fednnunet.training.state import TrainingState, new_state
 from fednnunet.training.summary import TrainSummary
+from fednnunet.training.trainer import train
 
 CONFIGURATION = "3d_fullres"
 
@@ -38,8 +41,9 @@ class Sizes:
     """How much is computed: iterations of each kind, and edges of volumes (z, y, x)."""
 
     iterations: int = 200
-    large_iterations: int = 60
-    warm_up: int = 20
+    large_iterations: int = 100
+    form_iterations: int = 60
+    warm_up: int = LEAST_ITERATIONS  # so that what is recorded is recorded before the clock runs
     dice_seeds: int = 3
     steps: int = 20
     ct_vox: tuple[int, int, int] = (200, 512, 512)
@@ -49,6 +53,7 @@ class Sizes:
 TINY = Sizes(
     iterations=4,
     large_iterations=2,
+    form_iterations=2,
     warm_up=1,
     dice_seeds=1,
     steps=4,
@@ -75,6 +80,18 @@ class Cases:
     def configuration(self) -> Configuration:
         """The configuration that is trained."""
         return self.plan.configuration(CONFIGURATION)
+
+    def job(self, recipe: Recipe, iterations: int, schedule_length: int) -> LocalJob:
+        """Plain training on the training cases."""
+        return LocalJob(
+            store=self.store,
+            names=self.training,
+            plan=self.plan,
+            configuration=self.configuration,
+            recipe=recipe,
+            iterations=iterations,
+            schedule_length=schedule_length,
+        )
 
     def with_batch(self, batch: int) -> Cases:
         """The same with another batch."""
@@ -218,13 +235,13 @@ class Bench:
         if runner:
             state.runner = runner(state.network)
         if warm_up:
-            self._stretch(state, cases, rules, execution, warm_up, total)
+            train(state, cases.job(rules, warm_up, total), execution)
         marks = self.clock(state.optimiser)
         if self.gpu:
             torch.cuda.reset_peak_memory_stats(self.torch_device)
         self.synchronise()
         begin = time.perf_counter()
-        summary = self._stretch(state, cases, rules, execution, iterations, total)
+        summary = train(state, cases.job(rules, iterations, total), execution)
         self.synchronise()
         seconds = (time.perf_counter() - begin) / iterations
         return Timing(
@@ -233,27 +250,6 @@ class Bench:
             summary=summary,
             memory_gib=summary.memory_gib,
             state=state,
-        )
-
-    def _stretch(
-        self,
-        state: TrainingState,
-        cases: Cases,
-        recipe: Recipe,
-        execution: Execution,
-        iterations: int,
-        total: int,
-    ) -> TrainSummary:
-        return train(
-            state,
-            cases.store,
-            cases.training,
-            plan=cases.plan,
-            configuration=cases.configuration,
-            recipe=recipe,
-            execution=execution,
-            iterations=iterations,
-            schedule_length=total,
         )
 
     def clock(self, optimiser: torch.optim.Optimizer) -> Callable[[], float]:
@@ -298,6 +294,16 @@ def healthy(bench: Bench) -> bool:
     except RuntimeError:
         return False
     return True
+
+
+@contextmanager
+def deterministic(wanted: bool = True) -> Iterator[None]:
+    """torch's deterministic mode, which warns where an operation has no deterministic form."""
+    torch.use_deterministic_algorithms(wanted, warn_only=True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(False)
 
 
 def plain(device: Device) -> Device:

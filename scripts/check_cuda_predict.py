@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from check_cuda_bench import Bench, plain
+from check_cuda_bench import Bench
 from check_cuda_cases import draw_ct, prepare
 from check_cuda_report import Result
 
@@ -33,9 +33,7 @@ def predict(bench: Bench, result: Result) -> None:
     forms = {
         "as usual": usual,
         "again": usual,
-        "channels first": replace(usual, device=plain(usual.device)),
         "1 tile at once": replace(usual, tiles=1),
-        "2 tiles at once": replace(usual, tiles=2),
     }
     for name, compute in forms.items():
         seconds, logits, row = _timed(bench, network, ready, configuration, task, compute)

@@ -144,8 +144,9 @@ class _Step:
             weight_decay=3e-5,
         )
         kind = bench.torch_device.type
-        self.scaler = torch.amp.GradScaler(kind, enabled=precision == "float16")
-        self.autocast = torch.autocast(kind, dtype=getattr(torch, precision))
+        self.scaler = torch.amp.GradScaler(kind, enabled=bench.gpu and precision == "float16")
+        short = getattr(torch, precision)
+        self.autocast = torch.autocast(kind, dtype=short, enabled=bench.gpu)  # slow on most CPUs
         levels = len(cases.configuration.architecture.stages) - 1
         self.weights = level_weights(levels, deep_supervision=True)
         recipe, configuration = recipe_named("nnunet"), cases.configuration

@@ -36,7 +36,7 @@ PARTS = (
     Part("kill", "resuming after a kill", "check_cuda_train:kill", 25, 90),
     Part("dice", "Dice of bfloat16 and float32", "check_cuda_train:dice", 30, 120),
     Part("federation", "3 sites, 3 rounds of fedease", "check_cuda_train:federation", 20, 90),
-    Part("candidates", "forms not in the package", "check_cuda_candidates:candidates", 25, 120),
+    Part("forms", "with and without our forms", "check_cuda_forms:forms", 25, 120),
     Part("profile", "where a step's time goes", "check_cuda_speed:profile", 15, 60),
     Part("speed_fast", "training, recipe fast", "check_cuda_speed:speed_fast", 15, 60),
     Part("compile", "training with torch.compile", "check_cuda_speed:compiled", 60, 200),

@@ -14,41 +14,42 @@ from fednnunet.federation.coordinator.rounds import run_rounds
 from fednnunet.federation.coordinator.run import Run
 from fednnunet.federation.engines.in_process import InProcessEngine
 from fednnunet.federation.membership import Member
+from fednnunet.federation.site.prepared import PreparedSite
 from fednnunet.federation.site.trainer import SiteTrainer
 from fednnunet.federation.spec import Training
 from fednnunet.federation.wire.messages import TrainInvite, pack, unpack
+from fednnunet.supervision import SiteSupervision
 from fednnunet.training.initial import initial_tensors
 
-METHOD, ROUNDS = "fedease", 3
+ROUNDS = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PreparedSite:
+class TrainingSite:
     """A site without a folder of images: it answers invitations to train, and no others."""
 
-    trainer: SiteTrainer
+    prepared: PreparedSite
 
     def answer(self, data: bytes) -> bytes:
         """Take an invitation as bytes and return the reply as bytes."""
         invite = unpack(data, sender="the coordinator")
         if not isinstance(invite, TrainInvite):
             raise TypeError(f"a prepared site was sent {type(invite).__name__}")
-        return pack(self.trainer.train(invite))
+        return pack(SiteTrainer(site=self.prepared).train(invite))
 
 
 def run_federation(bench: Bench, result: Result) -> None:
-    """Rounds of the method, and one public round."""
+    """Rounds of fedease, the default method, and one public round."""
     cases = bench.fast
     sites = dict(list(cases.sites.items())[:3])
     training = Training(
-        method=METHOD,
         rounds=ROUNDS,
         iterations_per_round=25 if bench.gpu else 2,
         public_rounds=1,
         device=bench.execution.device.name,
     )
     folder = bench.folder / "federation"
-    run = Run(name="", method_name=METHOD, folder=folder, plan=cases.plan, training=training)
+    run = Run(name="", folder=folder, plan=cases.plan, training=training)
     engine = InProcessEngine(
         {name: _site(name, names, cases, folder, training) for name, names in sites.items()}
     )
@@ -76,17 +77,17 @@ def run_federation(bench: Bench, result: Result) -> None:
 
 def _site(
     name: str, names: tuple[str, ...], cases: Cases, folder: Path, training: Training
-) -> PreparedSite:
-    trainer = SiteTrainer(
+) -> TrainingSite:
+    prepared = PreparedSite(
         name=name,
         base=folder / "sites" / name,
         plan=cases.plan,
         configuration_name=CONFIGURATION,
         store=cases.store,
         cases=names,
-        annotated=tuple(range(len(cases.plan.task.labels))),
+        supervision=SiteSupervision(),
         training=training,
         held_out=cases.store,
         held_out_cases=cases.held_out,
     )
-    return PreparedSite(trainer=trainer)
+    return TrainingSite(prepared=prepared)

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 import torch
-from check_cuda_bench import Bench, Cases, relative
+from check_cuda_bench import Bench, Cases, deterministic, relative
 from check_cuda_report import Result
 from torch import Tensor, nn
 
@@ -17,11 +17,9 @@ from fednnunet.training.augment import plain_augmenter
 from fednnunet.training.batches import Batch, BatchSource
 from fednnunet.training.device import Execution
 from fednnunet.training.local_rule import LocalRule, RoundContext
-from fednnunet.training.losses import Loss, level_weights
 from fednnunet.training.recipe import recipe_named
 from fednnunet.training.state import TrainingState, new_state
-from fednnunet.training.step import Stepper
-from fednnunet.training.targets import make_targets
+from fednnunet.training.step import Stepper, make_stepper
 
 # Relative error of the loss, and of all gradients together, that is allowed. Rounding of the
 # format itself, 2 ** -8 for bfloat16, grows over some forty layers forwards and backwards.
@@ -101,22 +99,9 @@ def one_batch(cases: Cases, step: int = 0) -> Batch:
 
 def stepper(cases: Cases, execution: Execution, *corrections: Gradients) -> Stepper:
     """A step of the recipe nnunet on the whole batch."""
-    configuration, recipe = cases.configuration, recipe_named("nnunet")
-    levels = len(configuration.architecture.stages) - 1
-    loss = Loss(
-        targets=make_targets(cases.plan.task),
-        batch_dice=configuration.batch_dice,
-        level_weights=level_weights(levels, deep_supervision=True),
-    )
-    return Stepper(
-        loss=loss,
-        execution=execution,
-        micro_batch=configuration.batch,
-        batch=configuration.batch,
-        clip=recipe.clip,
-        axes=len(configuration.patch_vox),
-        local_rule=LocalRule(corrections=corrections),
-    )
+    job = cases.job(recipe_named("nnunet"), 1, 1)
+    job = replace(job, local_rule=LocalRule(corrections=corrections))
+    return make_stepper(job, replace(execution, micro_batch=cases.configuration.batch))
 
 
 def _step(
@@ -202,7 +187,7 @@ class _Pretending(nn.Module):
 def repeat(bench: Bench, result: Result) -> None:
     """Whether two trainings are equal bit for bit: as usual, and in torch's deterministic mode."""
     for mode in ("as usual", "deterministic"):
-        with warnings.catch_warnings(record=True) as caught, _steady(mode == "deterministic"):
+        with warnings.catch_warnings(record=True) as caught, deterministic(mode == "deterministic"):
             warnings.simplefilter("always")
             first, second = (
                 bench.train(bench.small, iterations=bench.sizes.steps, warm_up=0) for _ in range(2)
@@ -217,12 +202,3 @@ def repeat(bench: Bench, result: Result) -> None:
         result.notes += [f"{mode}: {name} has no deterministic form" for name in sorted(told)]
         if mode == "deterministic":
             result.hold("two runs are equal in deterministic mode", equal)
-
-
-@contextmanager
-def _steady(wanted: bool) -> Iterator[None]:
-    torch.use_deterministic_algorithms(wanted, warn_only=True)
-    try:
-        yield
-    finally:
-        torch.use_deterministic_algorithms(False)

@@ -138,7 +138,7 @@ def _run(
 ) -> torch.Tensor:
     """Logits (b, k, *patch) float32 on the device, averaged over all flips of the mirror axes."""
     batch = batch.to(compute.device.torch_device)
-    batch = batch.contiguous(memory_format=compute.device.memory_format(batch.ndim - 2))
+    batch = compute.device.arrange(batch)
     axes = sorted(axis + 2 for axis in mirror_axes)
     flips = [c for n in range(len(axes) + 1) for c in itertools.combinations(axes, n)]
     total: torch.Tensor | None = None

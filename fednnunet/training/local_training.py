@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from fednnunet.errors import FedNNUNetError
+from fednnunet.training import graphs
 from fednnunet.training.allocator import keep_freed_memory
 from fednnunet.training.augment import make_augmenter
 from fednnunet.training.batches import Batch, BatchSource, batches
@@ -68,6 +69,7 @@ class _LocalTraining:
             job.local_rule.phases, job.iterations, tuple(state.parameters)
         ):
             with parameters_frozen(state.network, job.frozen | others):
+                graphs.prepare(state, stepper)
                 for _ in range(iterations):
                     waiting = time.perf_counter()
                     batch = next(made)
