@@ -51,7 +51,7 @@ class Sizes:
 
 
 TINY = Sizes(
-    iterations=4,
+    iterations=3,
     large_iterations=2,
     form_iterations=2,
     warm_up=1,

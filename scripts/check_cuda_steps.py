@@ -21,10 +21,11 @@ from fednnunet.training.recipe import recipe_named
 from fednnunet.training.state import TrainingState, new_state
 from fednnunet.training.step import Stepper, make_stepper
 
-# Relative error of the loss, and of all gradients together, that is allowed. Rounding of the
-# format itself, 2 ** -8 for bfloat16, grows over some forty layers forwards and backwards.
+# Relative error of the loss, and of all gradients together, that is allowed. A value that rounding
+# lifts over a rectifier's bend changes its whole gradient, so the latter grows with the root of the
+# format's precision: in float32 a CPU is 3e-4 from float64 and an H200 5e-3.
 TOLERANCES = {
-    "float32": (1e-4, 5e-3),
+    "float32": (1e-4, 1e-2),
     "float32 with TF32": (2e-3, 5e-2),
     "float16": (2e-3, 5e-2),
     "bfloat16": (1e-2, 2e-1),

@@ -31,7 +31,7 @@ def dice(bench: Bench, result: Result) -> None:
     """Held-out Dice after the same iterations in each precision, from the same first weights."""
     cases, seeds = bench.fast, range(bench.sizes.dice_seeds)
     found: dict[str, list[float]] = {}
-    for precision in ("float32", "bfloat16", "float16"):
+    for precision in ("float32", "bfloat16", *(["float16"] if bench.gpu else [])):
         for seed in seeds:
             timing = bench.train(
                 cases, "fast", execution=bench.running(precision), warm_up=0, seed=seed
