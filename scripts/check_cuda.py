@@ -36,12 +36,18 @@ BROKEN = 3  # exit code of a process whose device answers no more
 class Options:
     """Options of the check."""
 
-    output: Annotated[Path, Opt("folder for work and results", short="-o")]
-    minutes: Annotated[float, Opt("time for all parts together")] = 8.0
-    device: Annotated[str, Opt("auto, cpu, cuda, cuda:0")] = "auto"
-    data: Annotated[Path | None, Opt("folder of prepared cases (none: blobs are made)")] = None
-    parts: Annotated[tuple[str, ...], Opt("some of the parts, by name (none: all)")] = ()
-    worker: Annotated[bool, Opt("run the parts here, unwatched")] = False
+    output: Annotated[Path, Opt(short="-o")]
+    """folder for work and results"""
+    minutes: float = 8.0
+    """time for all parts together"""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:0"""
+    data: Path | None = None
+    """folder of prepared cases (none: blobs are made)"""
+    parts: tuple[str, ...] = ()
+    """some of the parts, by name (none: all)"""
+    worker: bool = False
+    """run the parts here, unwatched"""
 
     @property
     def chosen(self) -> tuple[Part, ...]:

@@ -51,12 +51,14 @@ exec python3 "$here/checkout/scripts/check_cuda.py" --data "$here/data" "$@"
 class Options:
     """Options of packing."""
 
-    output: Annotated[Path, Opt("file to write", short="-o")] = Path("cuda.tar.gz")
-    data: Annotated[Path, Opt("folder of hippocampus sites")] = (
-        ROOT.parent / "shared" / "data" / "hippocampus"
-    )
-    python: Annotated[str, Opt("version of Python there")] = "3.12"
-    workers: Annotated[int, Opt("processes that prepare cases")] = 2
+    output: Annotated[Path, Opt(short="-o")] = Path("cuda.tar.gz")
+    """file to write"""
+    data: Path = ROOT.parent / "shared" / "data" / "hippocampus"
+    """folder of hippocampus sites"""
+    python: str = "3.12"
+    """version of Python there"""
+    workers: int = 2
+    """processes that prepare cases"""
 
 
 def pack(options: Options) -> None:
