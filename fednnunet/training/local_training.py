@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from fednnunet.errors import FedNNUNetError
+from fednnunet.training import graphs
 from fednnunet.training.allocator import keep_freed_memory
 from fednnunet.training.augment import make_augmenter
 from fednnunet.training.batches import Batch, BatchSource, batches
@@ -44,7 +45,8 @@ def train_in_process(
     if execution.compile and (state.runner is None or shard[1] > 1):
         network = state.network if state.runner is None else state.runner
         state.runner = torch.compile(network, dynamic=False)
-    return _LocalTraining(state, job, execution).run(source, stepper)
+    with execution.device.tuned():
+        return _LocalTraining(state, job, execution).run(source, stepper)
 
 
 class _LocalTraining:
@@ -67,6 +69,7 @@ class _LocalTraining:
             job.local_rule.phases, job.iterations, tuple(state.parameters)
         ):
             with parameters_frozen(state.network, job.frozen | others):
+                graphs.prepare(state, stepper)
                 for _ in range(iterations):
                     waiting = time.perf_counter()
                     batch = next(made)
