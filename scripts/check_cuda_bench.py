@@ -26,7 +26,7 @@ from fednnunet.device import Device, observe
 from fednnunet.planning.plan import Configuration, Plan, read_plan
 from fednnunet.preprocess.store import Store
 from fednnunet.training.device import Execution, choose_execution
-from fednnunet.training.graphs import LEAST_ITERATIONS
+from fednnunet.training.graphs import MIN_ITERATIONS
 from fednnunet.training.local_job import LocalJob
 from fednnunet.training.recipe import Recipe, recipe_named
 from fednnunet.training.state import TrainingState, new_state
@@ -43,7 +43,7 @@ class Sizes:
     iterations: int = 200
     large_iterations: int = 100
     form_iterations: int = 60
-    warm_up: int = LEAST_ITERATIONS  # so that what is recorded is recorded before the clock runs
+    warm_up: int = MIN_ITERATIONS  # so that what is recorded is recorded before the clock runs
     dice_seeds: int = 3
     steps: int = 20
     ct_vox: tuple[int, int, int] = (200, 512, 512)
@@ -132,10 +132,10 @@ class Bench:
 
     @cached_property
     def execution(self) -> Execution:
-        """How the package trains here by default, on one device."""
-        chosen = choose_execution(self.device)
+        """How the package trains here with its fused kernels, on one device."""
+        chosen = choose_execution(self.device, cuda_kernels="fused")
         if chosen.device.name == "cuda":
-            chosen = choose_execution("cuda:0")
+            chosen = choose_execution("cuda:0", cuda_kernels="fused")
         return chosen if chosen.device.kind == "cuda" else replace(chosen, workers=2)
 
     @property

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 
 import torch
@@ -28,26 +26,16 @@ def forms(bench: Bench, result: Result) -> None:
         losses = []
         for graphs in (True, False):
             for fused in (True, False):
-                execution = replace(bench.execution, graphs=graphs and bench.execution.graphs)
-                with _normalisation(fused):
-                    timing = bench.train(cases, execution=execution, iterations=iterations)
+                own = bench.execution
+                execution = replace(
+                    own, graphs=graphs and own.graphs, fused_norm=fused and own.fused_norm
+                )
+                timing = bench.train(cases, execution=execution, iterations=iterations)
                 losses.append(timing.summary.loss)
                 form = {"of": title, "CUDA graphs": graphs, "fused normalisation": fused}
                 result.rows.append(form | timing.row("ours"))
         apart = max(losses) - min(losses)
         result.check(f"{title}: losses of all forms lie within", apart, most=0.02)
-
-
-@contextmanager
-def _normalisation(fused: bool) -> Iterator[None]:
-    """Let blocks normalise by the fused kernels where these suit, or never."""
-    before = cuda.suits
-    if not fused:
-        cuda.suits = lambda x: False
-    try:
-        yield
-    finally:
-        cuda.suits = before
 
 
 def _fused_against_torch(bench: Bench) -> float:

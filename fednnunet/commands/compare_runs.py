@@ -246,7 +246,13 @@ def _trials(job: RunJob) -> tuple[Trial, ...]:
 def _without_execution(federation: Federation) -> Federation:
     """The federation without the settings that may change during a training."""
     training = dataclasses.replace(
-        federation.training, device="", compile=False, quorum=0, deadline_s=0.0, grace_s=0.0
+        federation.training,
+        device="",
+        compile=False,
+        cuda_kernels="torch",
+        quorum=0,
+        deadline_s=0.0,
+        grace_s=0.0,
     )
     budget = dataclasses.replace(federation.budget, workers=1)
     return dataclasses.replace(federation, training=training, budget=budget)

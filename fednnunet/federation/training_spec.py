@@ -15,6 +15,7 @@ from fednnunet.federation.methods.fedease import FedEase
 from fednnunet.federation.methods.method import Method
 from fednnunet.federation.methods.settings import Settings
 from fednnunet.schema import Names
+from fednnunet.training.device import CudaKernels
 from fednnunet.training.recipe import RECIPES, recipe_named
 
 FOLDS = 5
@@ -103,6 +104,9 @@ class Training:
     """auto, cpu, cuda, cuda:1 or mps."""
     compile: bool = False
     """Whether to run the network through torch.compile."""
+    cuda_kernels: CudaKernels = "torch"
+    """Kernels on a GPU: "torch", or "fused" (normalisation with rectifier, channels last, CUDA
+    graphs): half the time in trials, not yet run on a GPU as it stands; see docs/benchmarks.md."""
     filters: tuple[Any, ...] = ()
     """Filters of what sites send after local training, in their order: names, or tables of `name`
     and settings (see `federation.filters`)."""

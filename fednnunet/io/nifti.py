@@ -22,7 +22,7 @@ from fednnunet.volume import Geometry, Volume
 
 _SLACK = 1 << 20  # bytes that may follow the voxels
 _GZIP = 16 + zlib.MAX_WBITS
-_MOST_GZIP = 1100  # times that gzip can shrink
+_MAX_GZIP = 1100  # times that gzip can shrink
 _HEADER = 544  # bytes, those of version 2 with the first extension's flag
 _EXTENSIONS = 1 << 26  # bytes that may lie between the header and the voxels
 
@@ -51,7 +51,7 @@ def check_nifti(path: Path) -> NiftiHeader:
     shape, itemsize = _shape(path, header)
     promised = check_promise(path, voxels=math.prod(shape), itemsize=itemsize)
     length = int(header["vox_offset"]) + promised
-    if length > (size * _MOST_GZIP + _HEADER if compressed else size):
+    if length > (size * _MAX_GZIP + _HEADER if compressed else size):
         raise unreadable(path, f"it is shorter than the {length:,} bytes that its header promises")
     return NiftiHeader(kind=kind, shape=shape, length=length)
 

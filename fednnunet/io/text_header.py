@@ -17,8 +17,8 @@ from fednnunet.io.formats import check_promise, unreadable
 from fednnunet.text import printable
 
 _LONGEST = 1 << 18  # bytes of a header
-_MOST_COMPRESSED = 1 << 20  # times that bzip2 can shrink; gzip a thousandth of it
-_MOST_GZIP = 1100
+_MAX_COMPRESSED = 1 << 20  # times that bzip2 can shrink; gzip a thousandth of it
+_MAX_GZIP = 1100
 _META_BYTES = {
     "CHAR": 1,
     "UCHAR": 1,
@@ -89,7 +89,7 @@ def _check_meta(path: Path, start: bytes) -> None:
     if not binary:
         promised = math.prod(sizes) * channels  # a digit each
     room = size if skipped < 0 else size - skipped
-    _check_length(path, data, promised, room * _MOST_GZIP if packed else room)
+    _check_length(path, data, promised, room * _MAX_GZIP if packed else room)
 
 
 def _meta_fields(path: Path, start: bytes) -> tuple[Mapping[str, str], int]:
@@ -137,8 +137,8 @@ def _check_nrrd(path: Path, start: bytes) -> None:
             raise _bad(path, f"voxels in several files ({named!r})", mend="write them into one")
         data = _beside(path, named)
         size = data.stat().st_size
-    most = {"raw": 1, "gzip": _MOST_GZIP, "gz": _MOST_GZIP, "hex": 1}
-    most |= dict.fromkeys(("bzip2", "bz2"), _MOST_COMPRESSED)
+    most = {"raw": 1, "gzip": _MAX_GZIP, "gz": _MAX_GZIP, "hex": 1}
+    most |= dict.fromkeys(("bzip2", "bz2"), _MAX_COMPRESSED)
     most |= dict.fromkeys(("ascii", "text", "txt"), 1)
     if encoding not in most:
         raise _bad(path, f"the encoding {encoding!r}")

@@ -86,7 +86,7 @@ class ConvNorm(nn.Module):
         if isinstance(self.norm, InstanceNorm) and cpu.is_supported(x):
             slope = 1.0 if self.linear else SLOPE
             return cpu.norm_rectify(x, self.norm.weight, self.norm.bias, EPS, slope)
-        if isinstance(self.norm, InstanceNorm) and cuda.suits(x):
+        if isinstance(self.norm, InstanceNorm) and cuda.is_supported(x):
             slope = 1.0 if self.linear else SLOPE
             return cuda.norm_rectify(x, self.norm.weight, self.norm.bias, EPS, slope)
         x = self.norm(x)

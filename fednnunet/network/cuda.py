@@ -10,6 +10,9 @@ patch 64x192x192, batch 2, torch 2.11).
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
 from importlib.util import find_spec
 from typing import Any
@@ -20,13 +23,27 @@ from torch.autograd.function import once_differentiable
 
 from fednnunet.network.cpu import LAST
 
-BLOCK, PROGRAMS, MOST_SPLITS = 4096, 1024, 64
+BLOCK, PROGRAMS, MAX_SPLITS = 4096, 1024, 64
 
 
-def suits(x: Tensor) -> bool:
-    """Whether the form here is to be used for `x`: on a GPU, channels last, and not compiled."""
+_enabled: ContextVar[bool] = ContextVar("fused_kernels", default=False)
+
+
+@contextmanager
+def fused_kernels(enabled: bool) -> Iterator[None]:
+    """Let networks use these kernels meanwhile, where they are supported; else torch's own."""
+    before = _enabled.set(enabled)
+    try:
+        yield
+    finally:
+        _enabled.reset(before)
+
+
+def is_supported(x: Tensor) -> bool:
+    """Whether the form here is used for `x`: enabled, on a GPU, channels last, not compiled."""
     return (
-        x.is_cuda
+        _enabled.get()
+        and x.is_cuda
         and not torch.compiler.is_compiling()
         and x.is_contiguous(memory_format=LAST[x.ndim])
         and _has_triton()
@@ -67,7 +84,7 @@ class _Grid:
         self.rows = BLOCK // self.width
         chunks = _parts_of(self.channels, self.width)
         blocks = _parts_of(self.voxels, self.rows)
-        splits = max(1, min(MOST_SPLITS, blocks, PROGRAMS // (self.samples * chunks)))
+        splits = max(1, min(MAX_SPLITS, blocks, PROGRAMS // (self.samples * chunks)))
         self.per = _parts_of(blocks, splits) * self.rows
         self.splits = _parts_of(self.voxels, self.per)
         self.programs = (self.samples, self.splits, chunks)

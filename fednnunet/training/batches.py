@@ -28,7 +28,7 @@ from fednnunet.training.patches import (
     read_box,
 )
 
-_MOST_SOURCES = 16  # that a worker holds: the sites of a federation in one process
+_MAX_SOURCES = 16  # that a worker holds: the sites of a federation in one process
 
 # How torch says that a worker died; an exception of a living one begins with "Caught".
 _DEATH = re.compile(r"DataLoader worker .*(exited unexpectedly|killed by signal)", re.DOTALL)
@@ -157,7 +157,7 @@ class _InWorker:
     seen: dict[str, BatchSource] = field(default_factory=dict)
 
     def __getitem__(self, asked: _Asked) -> Batch | _Faulty:
-        if asked.key not in self.seen and len(self.seen) >= _MOST_SOURCES:
+        if asked.key not in self.seen and len(self.seen) >= _MAX_SOURCES:
             self.seen.pop(next(iter(self.seen)))
         source = self.seen.setdefault(asked.key, asked.source)
         try:

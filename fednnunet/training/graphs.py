@@ -17,11 +17,11 @@ from torch import Tensor, nn
 from fednnunet.training.state import TrainingState
 from fednnunet.training.step import Stepper
 
-LEAST_ITERATIONS = 50
+MIN_ITERATIONS = 50
 """Of a job, for which recording pays: it takes about as long as launching 20 to 30 iterations."""
 
 
-def suits(state: TrainingState, stepper: Stepper) -> bool:
+def is_replayable(state: TrainingState, stepper: Stepper) -> bool:
     """Whether the job's network can be replayed, to the same gradients, and is worth it.
 
     A replay writes every gradient where the one before it wrote them. So an iteration may take one
@@ -37,7 +37,7 @@ def suits(state: TrainingState, stepper: Stepper) -> bool:
         and stepper.ranks == 1
         and stepper.micro_batch >= job.configuration.batch
         and job.plan.norm == "instance"
-        and job.iterations >= LEAST_ITERATIONS
+        and job.iterations >= MIN_ITERATIONS
         and not (rule.features or rule.gradient_rules or rule.phases)
     )
 
@@ -47,7 +47,7 @@ def prepare(state: TrainingState, stepper: Stepper) -> None:
 
     Call it while the parameters that the job keeps are frozen.
     """
-    if not suits(state, stepper):
+    if not is_replayable(state, stepper):
         forget(state)
         return
     job, execution = stepper.job, stepper.execution

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from fednnunet.errors import FedNNUNetError
+from fednnunet.network.cuda import fused_kernels
 from fednnunet.training import graphs
 from fednnunet.training.allocator import keep_freed_memory
 from fednnunet.training.augment import make_augmenter
@@ -45,7 +46,7 @@ def train_in_process(
     if execution.compile and (state.runner is None or shard[1] > 1):
         network = state.network if state.runner is None else state.runner
         state.runner = torch.compile(network, dynamic=False)
-    with execution.device.tuned():
+    with execution.device.tuned(), fused_kernels(execution.fused_norm):
         return _LocalTraining(state, job, execution).run(source, stepper)
 
 

@@ -9,7 +9,13 @@ import torch
 
 from fednnunet.device import Device
 from fednnunet.training import graphs
-from fednnunet.training.graphs import LEAST_ITERATIONS, Replay, _Supervised, prepare, suits
+from fednnunet.training.graphs import (
+    MIN_ITERATIONS,
+    Replay,
+    _Supervised,
+    is_replayable,
+    prepare,
+)
 from fednnunet.training.local_rule import LocalRule
 from fednnunet.training.recipe import RECIPES
 from fednnunet.training.state import new_state
@@ -24,12 +30,12 @@ def a_state(**plan):
 
 
 def a_stepper(execution=GPU, ranks=1, **changes):
-    job = a_job(**{"iterations": LEAST_ITERATIONS, **changes})
+    job = a_job(**{"iterations": MIN_ITERATIONS, **changes})
     return make_stepper(job, execution, ranks=ranks)
 
 
 def test_a_plain_job_of_some_length_is_replayed():
-    assert suits(a_state(), a_stepper())
+    assert is_replayable(a_state(), a_stepper())
 
 
 @pytest.mark.parametrize(
@@ -39,14 +45,14 @@ def test_a_plain_job_of_some_length_is_replayed():
         a_stepper(replace(GPU, compile=True)),
         a_stepper(replace(GPU, micro_batch=1)),
         a_stepper(ranks=2),
-        a_stepper(iterations=LEAST_ITERATIONS - 1),
+        a_stepper(iterations=MIN_ITERATIONS - 1),
         a_stepper(local_rule=LocalRule(features=True)),
         a_stepper(local_rule=LocalRule(gradient_rules=(lambda *args: None,))),
         a_stepper(plan=small_plan(norm="batch")[0]),
     ],
 )
 def test_whatever_a_replay_would_get_wrong_is_launched_as_ever(stepper):
-    assert not suits(a_state(), stepper)
+    assert not is_replayable(a_state(), stepper)
 
 
 def test_a_runner_of_others_is_left_alone():

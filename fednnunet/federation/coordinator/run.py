@@ -69,6 +69,7 @@ class Run:
             contribution=False,
             device="",
             compile=False,
+            cuda_kernels="torch",
             validate_every=0,
             quorum=0,
             deadline_s=0.0,

@@ -62,7 +62,11 @@ class PreparedSite:
 
         On a GPU whose memory the plan's batch exceeds, gradients are accumulated over parts of it.
         """
-        execution = choose_execution(self.training.device, compile=self.training.compile)
+        execution = choose_execution(
+            self.training.device,
+            compile=self.training.compile,
+            cuda_kernels=self.training.cuda_kernels,
+        )
         execution = for_batch(execution, self.configuration.batch)
         if self.memory_gib is None or execution.torch_device.type != "cuda":
             return execution
