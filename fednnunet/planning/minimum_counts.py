@@ -13,9 +13,9 @@ cases. The rules are those of statistical disclosure control:
 * foreground intensity: generalisation. The histogram has bins 10 % wide. Bins with voxels of fewer
   than `min_bin_count` cases, or in which a single case has most of the weight, are joined with
   their neighbours and recorded in the bin of their mean. The cumulative weights are rounded, and
-  each bin's weight is spread evenly over its width, so that no finer moment is told.
-* labels, label kinds, orientation: counts below `min_bin_count` are not told, nor are numbers of
-  cases so close to all cases that the rest would be fewer than `min_bin_count`.
+  each bin's weight is spread evenly over its width, so that no finer moment is released.
+* labels, label kinds, orientation: counts below `min_bin_count` are not released, nor are numbers
+  of cases so close to all cases that the rest would be fewer than `min_bin_count`.
 
 This bounds what can be read off one release. It is not differential privacy: whoever knows a
 case's measurements can still test statistically whether it contributed (docs/privacy_planning.md).
@@ -211,12 +211,13 @@ def _orientations(cases: Sequence[CaseFingerprint], min_count: int) -> np.ndarra
 def _add_labels(result: Fingerprint, cases: Sequence[CaseFingerprint], min_count: int) -> None:
     """Fill the blocks of labels, their kinds, and foreground intensities."""
     voxels = np.array([case.voxels_per_label for case in cases], np.float64)
-    told = [_common_count(n, len(cases), min_count) for n in (voxels > 0).sum(axis=0)]
-    result.block("cases_per_label")[:] = told
+    released = [_common_count(n, len(cases), min_count) for n in (voxels > 0).sum(axis=0)]
+    result.block("cases_per_label")[:] = released
     sums = [float(f"{total:.2g}") for total in voxels.sum(axis=0)]
     share = min(1.0, largest_volume(result) / max(sum(sums), 1.0))
     sums = [
-        max(math.floor(total * share), n) if n else 0 for total, n in zip(sums, told, strict=True)
+        max(math.floor(total * share), n) if n else 0
+        for total, n in zip(sums, released, strict=True)
     ]
     result.block("voxels_per_label")[:] = sums
     for place, kind in enumerate(LABEL_KINDS):
@@ -246,7 +247,7 @@ def release_intensities(
 ) -> np.ndarray:
     """The released intensity table (4, bins) of `sketches`, with a total weight of `total`.
 
-    In how many cases a bin has voxels is not told: the count of each occupied bin is `total`.
+    In how many cases a bin has voxels is not released: the count of each occupied bin is `total`.
     """
     weights = np.stack(
         [np.bincount(COARSE_OF[s.bins], s.columns[1], COARSE_BINS) for s in sketches]

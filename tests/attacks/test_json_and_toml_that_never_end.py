@@ -105,5 +105,5 @@ def test_moments_that_no_values_have_are_refused(column, value):
     block = changed.block("spacing_z")
     occupied = int(block[0].argmax())
     block[column, occupied] = value
-    with pytest.raises(FedNNUNetError, match="moments of spacing z"):
+    with pytest.raises(FedNNUNetError, match="spacing z has moments"):
         validate(changed, site="berlin")

@@ -19,8 +19,8 @@ two sites, and every site gains from averaging them.
 
 By default normalisation layers and segmentation heads stay private. The global model is the mean
 over all sites by cases. Since the sites' weights differ at the end, that mean needs training: the
-public rounds train all of its tensors by FedAvg, not only the private parts. Where hospitals
-outside the federation need a model, give about as many iterations to the public rounds
+public rounds train all of its tensors by FedAvg, not only the private parts. Where external
+hospitals need a model, give about as many iterations to the public rounds
 (`public_rounds`) as to the joint ones.
 """
 

@@ -102,7 +102,7 @@ class Wall:
         request = type(invite).__name__ if invite else "a message that cannot be read"
         self.log(f"fault ({kind}) at {request}: {details}")
         if self._on_fault:
-            told = SiteFault(site=self.site, faults=faults, text=text, log=self._log)
+            site_fault = SiteFault(site=self.site, faults=faults, text=text, log=self._log)
             with suppress(Exception):  # the site's terminal may be gone; the log has it all
-                self._on_fault(told)
+                self._on_fault(site_fault)
         return FaultReply(kind=kind, faults=faults, advice=advice)
