@@ -47,6 +47,9 @@ Advice = Literal[
     "same_federation_file",
     "ask_to_measure_first",
     "send_plan_first",
+    "approve_plan",
+    "as_agreed",
+    "rounds_in_order",
     "restore_state",
     "respect_policy",
     "too_few_cases",
@@ -95,6 +98,11 @@ ADVICE: Mapping[Advice, str] = {
     "same_federation_file": "give coordinator and sites the same federation file",
     "ask_to_measure_first": "ask the site for its fingerprint first",
     "send_plan_first": "send the site the plan before training",
+    "approve_plan": "show the plan to the site's staff: they approve it once, before the site prepares",
+    "as_agreed": "ask only for what the federation file says of rounds, phases, iterations and "
+    "tensors, with the same file and version at both sides",
+    "rounds_in_order": "ask each site for every round once and in order; where the coordinator has "
+    "lost its checkpoints, train in a new run folder",
     "restore_state": "ask the site's staff to restore its folder, or train in a new run folder",
     "respect_policy": "go on without the site, or ask its staff whether its policy may change",
     "too_few_cases": "the site has fewer cases than its policy asks for: go on without the site, "
