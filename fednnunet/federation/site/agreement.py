@@ -141,8 +141,8 @@ class Agreement:
         asked = (invite.iterations, invite.schedule_start, invite.schedule_length)
         if asked != agreed:
             raise _refusal(
-                f"{asked[0]} iterations from {asked[1]} of {asked[2]} were asked for, and {agreed[0]} "
-                f"from {agreed[1]} of {agreed[2]} agreed"
+                f"{asked[0]} iterations from {asked[1]} of {asked[2]} were asked for, "
+                f"and {agreed[0]} from {agreed[1]} of {agreed[2]} agreed"
             )
 
     def _check_resume(self, invite: TrainInvite, terms: _Terms, answers: Answers) -> None:
@@ -179,15 +179,13 @@ class Agreement:
             raise _refusal("the site did not train in the last joint round")
         check_tensors(invite.tensors, terms.method.shared(terms.network))
 
-    def _check_evaluation(
-        self, invite: EvaluateInvite, terms: _Terms, answers: Answers
-    ) -> None:
+    def _check_evaluation(self, invite: EvaluateInvite, terms: _Terms, answers: Answers) -> None:
         training, own = self.federation.training, invite.personal
         last = terms.phases.own if own else terms.phases.total
         judged = training.validate_every and invite.round % training.validate_every == 0
         if invite.brief and (not judged or invite.routed or invite.best):
             raise _refusal(f"no model is validated after round {invite.round} (validate_every)")
-        if not 1 <= invite.round <= last:
+        if not 1 <= invite.round <= last or (own and invite.routed):
             raise _refusal(f"there is no model after round {invite.round} of {last}")
         if own:
             self._check_own_model(invite, terms, answers)

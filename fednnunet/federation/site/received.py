@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 import torch
+from torch import Tensor
 
 from fednnunet.errors import RefusalError
 from fednnunet.federation.methods.method import Method
@@ -40,12 +41,14 @@ def extras_of(
 
     An extra comes whole or not at all; what it has of single sites comes of any of `sites`.
     """
-    shared, found = method.shared(network).keys(), {}
+    shared = method.shared(network).keys()
+    found: dict[str, Tensor] = {}
     for extra in method.extras:
         like = extra.like(network, shared)
         common, whole = extra.received(like, ()), extra.received(like, sites)
         if any(name in whole for name in got):
-            found |= common | {name: tensor for name, tensor in whole.items() if name in got}
+            found |= common
+            found |= {name: tensor for name, tensor in whole.items() if name in got}
     return found
 
 

@@ -98,7 +98,7 @@ ADVICE: Mapping[Advice, str] = {
     "same_federation_file": "give coordinator and sites the same federation file",
     "ask_to_measure_first": "ask the site for its fingerprint first",
     "send_plan_first": "send the site the plan before training",
-    "approve_plan": "show the plan to the site's staff: they approve it once, before the site prepares",
+    "approve_plan": "show the plan to the site's staff, who approve it once if the site may use it",
     "as_agreed": "ask only for what the federation file says of rounds, phases, iterations and "
     "tensors, with the same file and version at both sides",
     "rounds_in_order": "ask each site for every round once and in order; where the coordinator has "
