@@ -27,8 +27,9 @@ class Approved:
 
 
 def plan_digest(plan: Plan) -> str:
-    """SHA-256 of a plan's JSON, with sorted keys and without spaces."""
-    content = json.dumps(records.encode(plan), sort_keys=True, separators=(",", ":"))
+    """SHA-256 of a plan's JSON as it is after one reading, with sorted keys and without spaces."""
+    read = records.decode(Plan, records.encode(plan))  # whole numbers become floats where due
+    content = json.dumps(records.encode(read), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(content.encode()).hexdigest()
 
 
