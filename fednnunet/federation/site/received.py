@@ -9,9 +9,11 @@ from torch import Tensor
 
 from fednnunet.errors import RefusalError
 from fednnunet.federation.methods.method import Method
+from fednnunet.federation.wire.extras import is_extra
 from fednnunet.network.tensors import Tensors
 
 MAX_VALUE = 1e6
+MAX_EXTRA = 1e12  # of extras, which may be sums over the voxels of a patch
 MAX_COUNT = 2**40  # of integer tensors, such as the number of batches
 
 
@@ -28,7 +30,8 @@ def check_tensors(got: Tensors, wanted: Tensors) -> None:
                 f"the tensor {name} is {list(found.shape)} {found.dtype}, not "
                 f"{list(tensor.shape)} {tensor.dtype}",
             )
-        limit = MAX_VALUE if found.is_floating_point() else MAX_COUNT
+        largest = MAX_EXTRA if is_extra(name) else MAX_VALUE
+        limit = largest if found.is_floating_point() else MAX_COUNT
         in_range = (found.abs() <= limit).all() if found.numel() else torch.tensor(True)
         if not bool(in_range):  # NaN is in no range
             raise _refusal(f"the tensor {name} holds values that are not finite or above {limit:g}")
