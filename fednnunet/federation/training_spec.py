@@ -14,6 +14,8 @@ from fednnunet.federation.methods.catalogue import CHOICE, MethodChoice, label
 from fednnunet.federation.methods.fedease import FedEase
 from fednnunet.federation.methods.method import Method
 from fednnunet.federation.methods.settings import Settings
+from fednnunet.federation.wire.phases import Phases
+from fednnunet.network.tensors import Tensors
 from fednnunet.schema import Names
 from fednnunet.training.device import CudaKernels
 from fednnunet.training.recipe import RECIPES, recipe_named
@@ -128,6 +130,20 @@ class Training:
         """
         own = {label(settings): settings for settings in self.runs.values()}
         return (own[name] if name in own else _chosen(name)).build()
+
+    def phases(self, method: Method, tensors: Tensors) -> Phases:
+        """The rounds of each phase of a training by `method`, computed alike at both sides.
+
+        `tensors` are all of the network's, by name. There is no public phase where what is shared
+        is the whole model.
+        """
+        two_parts = bool(method.shared(tensors)) and bool(method.private(tensors))
+        return Phases(
+            joint=self.rounds,
+            personal=self.personal_rounds,
+            public=self.public_rounds if two_parts or method.mean_needs_training else 0,
+            continued=self.personal_schedule == "continued",
+        )
 
     @property
     def mirrored(self) -> bool:
