@@ -151,7 +151,9 @@ class SiteTrainer:
     ) -> TrainReply:
         return TrainReply(
             tensors=tensors,
+            run=invite.run,
             round=invite.round,
+            phase=invite.phase,
             cases=len(self.site.cases),
             loss=summary.loss,
             seconds=summary.seconds,
