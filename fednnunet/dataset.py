@@ -11,7 +11,7 @@ from typing import Any
 
 from fednnunet.dataset_header import read_header
 from fednnunet.errors import DataError, FedNNUNetError, InputError, raise_all
-from fednnunet.io import ENDINGS, ending
+from fednnunet.io import ENDINGS, ending, name_fault
 from fednnunet.task import Task
 
 _CHANNEL = re.compile(r"^(?P<case>.+)_(?P<channel>\d{4})$")
@@ -173,7 +173,7 @@ def _by_case(
 ) -> dict[str, tuple[Path, ...]]:
     """Image files of a folder, sorted by case and then by channel."""
     found: dict[str, dict[int, Path]] = {}
-    for path in _images_in(folder):
+    for path in _images_in(folder, site, faults):
         match = _CHANNEL.match(_stem(path))
         if match is None:
             mend = "add the channel's number to the name: case_0000.nii.gz"
@@ -198,7 +198,7 @@ def _labels(folder: Path, site: str, faults: list[FedNNUNetError]) -> dict[str, 
     if not folder.is_dir():
         return {}
     found: dict[str, Path] = {}
-    for path in _images_in(folder):
+    for path in _images_in(folder, site, faults):
         name = _stem(path)
         if name in found:
             what = f"{path.name} and {found[name].name} are both label maps of case {name}"
@@ -207,9 +207,16 @@ def _labels(folder: Path, site: str, faults: list[FedNNUNetError]) -> dict[str, 
     return found
 
 
-def _images_in(folder: Path) -> list[Path]:
+def _images_in(folder: Path, site: str, faults: list[FedNNUNetError]) -> list[Path]:
+    """Image files sorted by name; those whose names no image library takes are faults."""
     paths = (path for path in folder.iterdir() if not path.name.startswith("."))
-    return sorted(path for path in paths if ending(path) is not None)
+    found = []
+    for path in sorted(path for path in paths if ending(path) is not None):
+        if fault := name_fault(path):
+            faults.append(_fault(site, fault.what, Path(fault.where), fault.mend))
+        else:
+            found.append(path)
+    return found
 
 
 def _stem(path: Path) -> str:

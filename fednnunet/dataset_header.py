@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from fednnunet.errors import DataError, FedNNUNetError, InputError
-from fednnunet.task import Task
+from fednnunet.records import is_too_deep
+from fednnunet.task import MAX_LABELS, Task
 
 FILE = "dataset.json"
 
@@ -47,11 +48,17 @@ def task_of(folder: Path) -> Task:
             mend='add "channel_names": {"0": "MRI"}, "labels": {"background": 0, "tumour": 1}',
         )
     pairs = {key: _values(key, value) for key, value in labels.items()}
-    ignore = next((v[0] for k, v in pairs.items() if k == "ignore"), None)
+    ignore = next((v[0] for k, v in pairs.items() if k == "ignore" and v), None)
     names = {v[0]: _name(k, labels[k]) for k, v in pairs.items() if len(v) == 1 and v[0] != ignore}
     regions = {k: v for k, v in pairs.items() if v not in ((0,), (ignore,))}
     overlapping = any(len(values) > 1 for values in regions.values())
     highest = max((value for v in pairs.values() for value in v if value != ignore), default=0)
+    if highest >= MAX_LABELS:
+        raise InputError(
+            f"{FILE} has the label value {highest}",
+            where=str(path),
+            mend=f"number the labels from 0 on, at most to {MAX_LABELS - 1}",
+        )
     return Task(
         name=str(header.get("name", folder.name)),
         channels=tuple(channels),
@@ -72,13 +79,13 @@ def channel_names(header: dict[str, Any]) -> list[str]:
 def _load(path: Path) -> dict[str, Any]:
     try:
         header = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
+    except (ValueError, RecursionError, OSError) as error:
         raise InputError(
             f"{FILE} is not JSON: {error}",
             where=str(path),
             mend="correct the file at the place that the message names",
         ) from None
-    if not isinstance(header, dict):
+    if not isinstance(header, dict) or is_too_deep(header):
         raise InputError(
             f"{FILE} must be a table of fields",
             where=str(path),
@@ -123,5 +130,5 @@ def _name(key: str, entry: Any) -> str:
 def _number(value: Any) -> int:
     try:
         return int(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return -1

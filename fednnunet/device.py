@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -71,11 +73,37 @@ class Device:
         kind = "cpu" if self.kind == "meta" else self.kind
         return torch.autocast(kind, dtype=self.dtype, enabled=self.precision != "float32")
 
+    @contextmanager
+    def tuned(self) -> Iterator[None]:
+        """Context in which cuDNN tries its algorithms on the first sizes and keeps the fastest.
+
+        Not where torch is told to be deterministic, since it is the clock that chooses.
+        """
+        before = torch.backends.cudnn.benchmark
+        steady = torch.are_deterministic_algorithms_enabled()
+        torch.backends.cudnn.benchmark = self.kind == "cuda" and not steady
+        try:
+            yield
+        finally:
+            torch.backends.cudnn.benchmark = before
+
     def memory_format(self, axes: int) -> torch.memory_format:
         """Order of voxels and channels in memory for `axes` spatial axes."""
         if not self.channels_last:
             return torch.contiguous_format
         return torch.channels_last_3d if axes == 3 else torch.channels_last
+
+    def arrange(self, image: torch.Tensor) -> torch.Tensor:
+        """An image (b, c, z, y, x) in this memory layout; in 2D without z.
+
+        Of a single channel both layouts look alike, and a GPU's convolution then takes the wrong
+        one; the strides returned leave no doubt.
+        """
+        image = image.contiguous(memory_format=self.memory_format(image.ndim - 2))
+        if image.shape[1] > 1 or not (self.channels_last and self.kind == "cuda"):
+            return image
+        b, _, *voxels = image.stride()
+        return image.as_strided(image.shape, (b, 1, *voxels))
 
 
 def observe() -> Machine:

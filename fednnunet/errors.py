@@ -38,6 +38,10 @@ class DataError(InputError):
     """A site's images or labels are not fit for the task."""
 
 
+class StorageError(InputError):
+    """A disk does not take what is to be written: it is full, read-only, or in the way."""
+
+
 class PlanError(FedNNUNetError):
     """A plan is impossible, or cannot be made from what the sites sent."""
 

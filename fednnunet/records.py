@@ -25,6 +25,10 @@ from fednnunet.ranges import AtMost
 
 Record = TypeVar("Record")
 
+DEEPEST = 64  # levels of lists and tables that a file may have
+_LARGEST = 2**63  # whole numbers are below: nothing counts further
+_LONGEST_NAME, _LONGEST_PATH = 255, 4096  # bytes, as file systems have it
+
 _NAMES = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
 _MAX_SHOWN = 60  # characters of a wrong value in an error message
 _MAX_FAULTS = 100  # of one record; further faults are not looked for
@@ -70,11 +74,28 @@ def encode(value: Any) -> Any:
 def decode(kind: type[Record], data: Any, *, source: str = "") -> Record:
     """Build a `kind` from parsed JSON or TOML; `source` names the file in errors."""
     faults: list[FedNNUNetError] = []
+    if is_too_deep(data):
+        raise InputError(
+            f"{source or kind.__name__} is nested more than {DEEPEST} deep",
+            where=source,
+            mend="restore the file: none of ours is so deep",
+        )
     value: Any = None
     with contextlib.suppress(_TooManyFaultsError):  # those found so far are reported
         value = _Decoder(source, faults).decode(kind, data, "$")
     raise_all(f"{source or kind.__name__} cannot be used", faults)
     return value
+
+
+def is_too_deep(data: Any) -> bool:
+    """Whether parsed JSON or TOML is nested deeper than any file of ours."""
+    level = [data] if isinstance(data, (list, tuple, dict)) else []
+    for _ in range(DEEPEST):
+        inner = (x.values() if isinstance(x, dict) else x for x in level)
+        level = [x for items in inner for x in items if isinstance(x, (list, tuple, dict))]
+        if not level:
+            return False
+    return True
 
 
 def read(kind: type[Record], path: Path) -> Record:
@@ -85,7 +106,7 @@ def read(kind: type[Record], path: Path) -> Record:
         raise InputError(
             f"{path.name} is missing", where=str(path), mend="run the step that writes it first"
         ) from None
-    except (ValueError, OSError) as error:
+    except (ValueError, RecursionError, OSError) as error:
         raise InputError(
             f"{path.name} is not readable JSON: {error}",
             where=str(path),
@@ -207,6 +228,8 @@ class _Decoder:
             what = f"{at} must be a table of names, not {_shown(data)}"
             self.fault(what, at, "write it as a table: {name = value, ...}")
             return {}
+        for key in data:
+            self.scalar(str, key, at)
         return {str(key): self.decode(kind, item, f"{at}.{key}") for key, item in data.items()}
 
     def choice(self, options: tuple[Any, ...], data: Any, at: str) -> Any:
@@ -219,9 +242,15 @@ class _Decoder:
         if kind is Any:
             return data
         if kind is Path and isinstance(data, str):
-            return Path(data)
+            return self.path(data, at)
+        if isinstance(data, int) and not -_LARGEST <= data < _LARGEST:
+            self.fault(f"{at} is a number of {data.bit_length()} bits", at, "write a smaller one")
+            return data
         if kind is float and isinstance(data, int) and not isinstance(data, bool):
             data = float(data)
+        if isinstance(data, str) and not _is_unicode(data):
+            self.fault(f"{at} is {data!r}, which is not text", at, "write it in UTF-8")
+            return data
         if not isinstance(data, kind) or (isinstance(data, bool) and kind is not bool):
             name = _NAMES.get(kind, kind.__name__)
             self.fault(f"{at} must be {name}, not {_shown(data)}", at, f"write {name} here")
@@ -229,8 +258,27 @@ class _Decoder:
             self.fault(f"{at} is {data}", at, "write a finite number")
         return data
 
+    def path(self, data: str, at: str) -> Path:
+        names = data.encode("utf-8", "replace").split(b"/")
+        long = len(data) > _LONGEST_PATH or max(map(len, names)) > _LONGEST_NAME
+        if "\0" in data or long or not _is_unicode(data):
+            self.fault(
+                f"{at} cannot be the name of a file or folder", at, "write a shorter, plain path"
+            )
+            return Path()
+        return Path(data)
+
 
 def _shown(value: Any) -> str:
     """A value for an error message, shortened if it is long."""
     text = repr(value)
     return text if len(text) <= _MAX_SHOWN else f"{text[: _MAX_SHOWN - 4]} ..."
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether a text can be written: JSON may hold halves of characters."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -6,6 +6,10 @@ from dataclasses import dataclass, field
 
 from fednnunet.errors import InputError
 
+MAX_CHANNELS, MAX_LABELS = 64, 1024
+_LONGEST_NAME = 256  # characters of the name of a task, a channel, a label or a region
+_LARGEST_VALUE = 2**15 - 1  # of a label: label maps are read as int16
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
@@ -35,6 +39,7 @@ class Task:
                 f"a task needs a background and at least one more label, not {list(self.labels)}",
                 mend='list its labels: labels = ["background", "tumour"]',
             )
+        self._check_sizes()
         for names, kind in ((self.channels, "channel"), (self.labels, "label")):
             if len(set(names)) != len(names):
                 raise InputError(
@@ -48,10 +53,25 @@ class Task:
                     f"region {name!r} names the label values {list(values)}",
                     mend=f"use values from 1 to {len(self.labels) - 1}",
                 )
-        if self.ignore is not None and self.ignore < len(self.labels):
+        if self.ignore is not None and not len(self.labels) <= self.ignore <= _LARGEST_VALUE:
             raise InputError(
-                f"the ignore value {self.ignore} is also a label",
-                mend=f"use a value of at least {len(self.labels)}",
+                f"the ignore value {self.ignore} is also a label, or too large",
+                mend=f"use a value from {len(self.labels)} to {_LARGEST_VALUE}",
+            )
+
+    def _check_sizes(self) -> None:
+        """Raise InputError for more channels, labels or letters than any task has."""
+        for names, most, word in (
+            (self.channels, MAX_CHANNELS, "channels"),
+            (self.labels, MAX_LABELS, "labels"),
+            (self.regions, MAX_LABELS, "regions"),
+        ):
+            if len(names) > most:
+                raise InputError(f"a task has {len(names)} {word}", mend=f"at most {most}")
+        longest = max(map(len, (self.name, *self.channels, *self.labels, *self.regions)))
+        if longest > _LONGEST_NAME:
+            raise InputError(
+                f"a name of the task has {longest} characters", mend=f"at most {_LONGEST_NAME}"
             )
 
     @property

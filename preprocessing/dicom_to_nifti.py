@@ -14,7 +14,7 @@ from typing import Annotated
 
 from rich.console import Console
 
-from fednnunet.commands.cli import Opt, parse, run_command
+from fednnunet.commands.cli import Opt, PlainConsole, check_output, parse, run_command
 from fednnunet.commands.progress import bars
 from fednnunet.errors import raise_all
 from fednnunet.preprocess.dicom import Channel, Converted, convert_dicom
@@ -41,12 +41,13 @@ class Options:
 def main(argv: Sequence[str] | None = None) -> int:
     """Convert a folder; exit code 2 if any series was refused."""
     options = parse(Options, argv, prog="dicom_to_nifti.py", about=__doc__ or "")
-    return run_command(lambda: _convert(options))
+    return run_command(lambda: _convert(options), private=True)
 
 
 def _convert(options: Options) -> None:
-    console = Console(highlight=False, soft_wrap=True)
+    console = PlainConsole(highlight=False, soft_wrap=True)
     out = options.output
+    check_output(out)
     mapping = options.mapping or out.with_name(f"{out.name}.mapping.json")
     with bars(console) as progress:
         converted = convert_dicom(

@@ -15,13 +15,13 @@ from typing import Annotated
 
 from rich.console import Console
 
-from fednnunet.commands.cli import Opt, parse, run_command
+from fednnunet.commands.cli import Opt, PlainConsole, parse, run_command
 from fednnunet.commands.progress import bars
 from fednnunet.dataset import read_dataset
 from fednnunet.dataset_header import task_of
 from fednnunet.federation.site.policy import read_policy
 from fednnunet.planning.fingerprint import DESCRIPTION, Fingerprint, Layout
-from fednnunet.planning.minimum_counts import check_cases, suppress_small_counts
+from fednnunet.planning.minimum_counts import check_cases, release_fingerprint
 from fednnunet.planning.record import write_fingerprint
 from fednnunet.preprocess.measure_site import measure_cases
 
@@ -45,7 +45,7 @@ class Options:
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure a folder, write its fingerprint, and describe it."""
     options = parse(Options, argv, prog="fingerprint_site.py", about=__doc__ or "")
-    return run_command(lambda: _measure(options))
+    return run_command(lambda: _measure(options), private=True)
 
 
 def _measure(options: Options) -> None:
@@ -53,7 +53,7 @@ def _measure(options: Options) -> None:
     policy = read_policy(options.policy, options.folder)
     cases = read_dataset(options.folder, task, site=site).cases
     check_cases(len(cases), policy.required_cases, site=site)
-    console = Console(highlight=False)
+    console = PlainConsole(highlight=False)
     with bars(console) as progress:
         measured = measure_cases(
             cases,
@@ -62,9 +62,7 @@ def _measure(options: Options) -> None:
             memory_gib=options.memory_gib,
             progress=lambda done, total, what: progress(site, done, total, what),
         )
-    fingerprint = suppress_small_counts(
-        Fingerprint.of(task, measured), min_bin_count=policy.min_bin_count
-    )
+    fingerprint = release_fingerprint(task, measured, min_bin_count=policy.min_bin_count)
     write_fingerprint(fingerprint, options.output)
     _show(fingerprint, options.output, console)
 

@@ -12,9 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from rich.console import Console
-
-from fednnunet.commands.cli import Opt, parse, run_command
+from fednnunet.commands.cli import Opt, PlainConsole, check_output, parse, run_command
 from fednnunet.commands.progress import bars
 from fednnunet.dataset import read_dataset
 from fednnunet.planning.plan import read_plan
@@ -42,13 +40,14 @@ class Options:
 def main(argv: Sequence[str] | None = None) -> int:
     """Prepare a folder by a plan."""
     options = parse(Options, argv, prog="prepare_site.py", about=__doc__ or "")
-    return run_command(lambda: _prepare(options))
+    return run_command(lambda: _prepare(options), private=True)
 
 
 def _prepare(options: Options) -> None:
+    check_output(options.output)
     plan, site = read_plan(options.plan), options.folder.resolve().name
     cases = read_dataset(options.folder, plan.task, site=site).cases
-    console = Console(highlight=False)
+    console = PlainConsole(highlight=False)
     with bars(console) as progress:
         store = prepare_site(
             cases,

@@ -20,6 +20,7 @@ from scipy import ndimage
 
 from fednnunet import io, records
 from fednnunet.commands.cli import Opt, parse, run_command
+from fednnunet.federation.site.policy import FILE_NAME
 from fednnunet.files import write_text
 from fednnunet.volume import Geometry, Volume
 
@@ -77,6 +78,15 @@ HOSPITALS = (
     ),
 )
 
+_POLICY = """\
+# Phantoms are nobody's patients, so this site shares exact sums and scores of few cases.
+# A real site keeps the defaults, which do not.
+min_cases = 1
+min_bin_count = 1
+min_scored_cases = 1
+min_squared_cases = 1
+"""
+
 _FEDERATION = """\
 # Three phantom hospitals, made by scripts/make_phantoms.py. Folders are relative to this file.
 [task]
@@ -117,6 +127,7 @@ def make_federation(output: Path, *, seed: int = 0, train: int = 12, test: int =
     """Write all hospitals and `federation.toml` under `output`; return the path of the latter."""
     for hospital in HOSPITALS:
         make_hospital(output / hospital.name, hospital, seed=seed, train=train, test=test)
+        write_text(output / hospital.name / FILE_NAME, _POLICY)
     sites = "".join(f'[sites.{h.name}]\nfolder = "{h.name}"\n\n' for h in HOSPITALS)
     path = output / "federation.toml"
     write_text(path, _FEDERATION.format(sites=sites))

@@ -21,11 +21,20 @@ import numpy as np
 from fednnunet import io
 from fednnunet.commands.cli import Opt, parse, run_command
 from fednnunet.errors import InputError
+from fednnunet.federation.site.policy import FILE_NAME
 from fednnunet.files import write_text
 from fednnunet.volume import Geometry, Volume
 
 Pair = tuple[Volume, Volume]
 SLICES = 3
+
+_POLICY = """\
+# The volumes are public, so this site shares exact sums and scores of few cases.
+min_cases = 1
+min_bin_count = 1
+min_scored_cases = 1
+min_squared_cases = 1
+"""
 
 _FEDERATION = """\
 # Four scanners, made by scripts/make_shifted.py. Folders are relative to this file.
@@ -118,6 +127,7 @@ def make_shifted(source: Path, output: Path) -> Path:
             if (source / name / f"labels{kind}").is_dir():
                 _shift_cases(source / name, output / name, kind, change)
         shutil.copyfile(source / name / "dataset.json", output / name / "dataset.json")
+        write_text(output / name / FILE_NAME, _POLICY)
     sites = "".join(f'[sites.{name}]\nfolder = "{name}"\n\n' for name in SCANNERS)
     path = output / "federation.toml"
     write_text(path, _FEDERATION.format(sites=sites))

@@ -37,14 +37,6 @@ RETIRED_PHRASES = (
 )
 
 # Modules that still have some of these names. Remove an entry when its module is clean.
-PENDING = {
-    "federation/coordinator/participation.py",
-    "federation/methods/fedease.py",
-    "federation/methods/similarity.py",
-    "federation/site/wall.py",
-    "federation/wire/messages.py",
-    "federation/workflows/experts.py",
-}
 MODULES = [str(path.relative_to(PACKAGE)) for path in sorted(PACKAGE.rglob("*.py"))]
 
 
@@ -86,7 +78,7 @@ def test_phrases_are_found_across_lines() -> None:
     assert retired_phrases('{"closing_rounds": "public_rounds"}') == []
 
 
-@pytest.mark.parametrize("module", [name for name in MODULES if name not in PENDING])
+@pytest.mark.parametrize("module", MODULES)
 def test_the_package_has_no_retired_name(module: str) -> None:
     source = (PACKAGE / module).read_text(encoding="utf-8")
     assert retired_identifiers(source) == []

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from fednnunet import records
-from fednnunet.commands.cli import Opt, parse, run_command
+from fednnunet.commands.cli import Opt, PlainConsole, parse, run_command
 from fednnunet.commands.progress import bars
 from fednnunet.dataset_header import task_of
 from fednnunet.preprocess.check import SiteReport, check_site
@@ -39,11 +39,11 @@ class Options:
 def main(argv: Sequence[str] | None = None) -> int:
     """Check a folder; exit code 2 if the site (with --fix: the copy) is not fit to take part."""
     options = parse(Options, argv, prog="fednnunet_check", about=__doc__ or "")
-    return run_command(lambda: _run(options))
+    return run_command(lambda: _run(options), private=True)
 
 
 def _run(options: Options) -> None:
-    console = Console(highlight=False, soft_wrap=True)
+    console = PlainConsole(highlight=False, soft_wrap=True)
     report = _check(options, options.folder, console)
     if options.output:
         records.write(report, options.output)

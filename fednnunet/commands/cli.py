@@ -14,17 +14,24 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import errno
+import os
 import sys
 import types
 import typing
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin
 
 from rich.console import Console
+from rich.text import Text
 
 from fednnunet.errors import FedNNUNetError
 from fednnunet.field_docs import field_docs
+from fednnunet.files import private_files, storage_error
+from fednnunet.text import printable
 
 Options = TypeVar("Options")
 
@@ -48,19 +55,58 @@ def parse(kind: type[Options], argv: Sequence[str] | None, *, prog: str, about: 
     return kind(**vars(parser.parse_args(argv)))
 
 
-def run_command(work: Callable[[], None]) -> int:
-    """Run a command; a FedNNUNetError is printed to stderr and gives exit code 2."""
+class PlainConsole(Console):
+    """A console for names from outside: no text is markup, and none steers the terminal."""
+
+    def render_str(self, text: str, **settings: Any) -> Text:
+        """The text as it is, but for control characters, which are shown as codes."""
+        settings |= {"markup": False, "emoji": False}
+        return super().render_str(printable(text, lines=True), **settings)
+
+
+def run_command(work: Callable[[], None], *, private: bool = False) -> int:
+    """Run a command's work; faults of the family are printed to stderr and give exit code 2.
+
+    So are those of a disk that is full or may not be written. Ctrl-C gives 130, a reader of the
+    output that has gone away 141. With `private` only the owner may read what is written.
+    """
     try:
-        work()
-    except FedNNUNetError as error:
-        Console(stderr=True, highlight=False, soft_wrap=True).print(
-            f"error: {error}", markup=False, style="red" if sys.stderr.isatty() else ""
-        )
-        return 2
+        with private_files() if private else nullcontext():
+            work()
     except KeyboardInterrupt:
-        Console(stderr=True).print("interrupted; the same command continues from here")
+        mend = "run the same command again: it continues from here"
+        _show(FedNNUNetError("interrupted", mend=mend))
         return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except FedNNUNetError as error:
+        _show(error)
+        return 2
+    except OSError as error:
+        found = storage_error(error, Path(os.fsdecode(error.filename or ".")))
+        if found is None:
+            raise
+        _show(found)
+        return 2
     return 0
+
+
+def check_output(folder: Path) -> None:
+    """Raise StorageError for a folder of results that cannot be made or written; makes nothing."""
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    number = 0
+    if not there.is_dir():
+        number = errno.ENOTDIR
+    elif not os.access(there, os.W_OK | os.X_OK):
+        number = errno.EROFS if os.statvfs(there).f_flag & os.ST_RDONLY else errno.EACCES
+    if number and (fault := storage_error(OSError(number, "", str(there)), folder)):
+        raise fault
+
+
+def _show(error: FedNNUNetError) -> None:
+    console = PlainConsole(stderr=True, highlight=False, soft_wrap=True)
+    console.print(f"error: {error}", style="red" if sys.stderr.isatty() else "")
 
 
 def _add(

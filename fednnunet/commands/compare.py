@@ -14,7 +14,7 @@ from typing import Annotated
 from rich.console import Console
 
 from fednnunet import records
-from fednnunet.commands.cli import Opt, parse, run_command
+from fednnunet.commands.cli import Opt, PlainConsole, check_output, parse, run_command
 from fednnunet.commands.compare_runs import (
     Progress,
     RunJob,
@@ -73,11 +73,14 @@ class Options:
 def main(argv: Sequence[str] | None = None) -> int:
     """Plan once, train every method with every seed, and compare; continues if interrupted."""
     options = parse(Options, argv, prog="fednnunet_compare", about=__doc__ or "")
-    return run_command(lambda: _compare(options, Console(highlight=False, soft_wrap=True)))
+    return run_command(
+        lambda: _compare(options, PlainConsole(highlight=False, soft_wrap=True)), private=True
+    )
 
 
 def _compare(options: Options, console: Console) -> None:
     _check_options(options)
+    check_output(options.output)
     federation, plan = _plan(options, console)
     jobs = run_jobs(
         federation,
@@ -192,7 +195,12 @@ def _train(
 def _prepare(job: RunJob, out: Path, progress: Progress) -> None:
     """Prepare the cases of the run's split, for this run and all others with the same split."""
     engine = simulation_engine(
-        job.federation, out, prepared=job.prepared, progress=progress, on_fault=show_fault
+        job.federation,
+        out,
+        plan=job.plan,
+        prepared=job.prepared,
+        progress=progress,
+        on_fault=show_fault,
     )
     invite = PrepareInvite(plan=job.plan, configuration=job.federation.training.configuration)
     ready = ask_all(engine, invite, PrepareReply, what="not all sites can prepare")

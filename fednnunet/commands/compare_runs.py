@@ -134,6 +134,7 @@ def train_run(
         engine = simulation_engine(
             job.federation,
             job.folder,
+            plan=job.plan,
             prepared=job.prepared,
             progress=progress,
             on_fault=show_fault,
@@ -246,7 +247,13 @@ def _trials(job: RunJob) -> tuple[Trial, ...]:
 def _without_execution(federation: Federation) -> Federation:
     """The federation without the settings that may change during a training."""
     training = dataclasses.replace(
-        federation.training, device="", compile=False, quorum=0, deadline_s=0.0, grace_s=0.0
+        federation.training,
+        device="",
+        compile=False,
+        cuda_kernels="torch",
+        quorum=0,
+        deadline_s=0.0,
+        grace_s=0.0,
     )
     budget = dataclasses.replace(federation.budget, workers=1)
     return dataclasses.replace(federation, training=training, budget=budget)

@@ -8,10 +8,10 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated
 
-from rich.console import Console
+from rich.markup import escape
 from rich.progress import Progress, TaskID
 
-from fednnunet.commands.cli import Opt, parse, run_command
+from fednnunet.commands.cli import Opt, PlainConsole, check_output, parse, run_command
 from fednnunet.commands.tables import print_table
 from fednnunet.errors import FedNNUNetError, InputError, raise_all
 from fednnunet.evaluation.folders import Pair, pair_cases, read_task, score_pairs
@@ -19,6 +19,7 @@ from fednnunet.evaluation.metrics import CaseScores
 from fednnunet.evaluation.scores import SiteScores
 from fednnunet.evaluation.tables import scores_table, write_cases_csv, write_scores_json
 from fednnunet.task import Task
+from fednnunet.text import printable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _evaluate(options: Options) -> None:
+    check_output(options.output or options.predictions)
     sites = _sites(options)
     task = _task(options, [references for _, references in sites.values()])
     pairs = _pairs(sites, incomplete=options.partial)
@@ -56,7 +58,7 @@ def _evaluate(options: Options) -> None:
     write_cases_csv(folder / "scores.csv", scores)
     write_scores_json(folder / "scores.json", task.targets, scores)
     sums = {site: SiteScores.of(task.targets, cases) for site, cases in scores.items()}
-    console = Console(highlight=False)
+    console = PlainConsole(highlight=False)
     print_table(console, scores_table(task.targets, sums))
     for file in ("scores.csv", "scores.json"):
         console.print(str(folder / file), markup=False, soft_wrap=True)
@@ -95,9 +97,9 @@ def _pairs(sites: dict[str, tuple[Path, Path]], *, incomplete: bool) -> dict[str
 def _score(pairs: dict[str, tuple[Pair, ...]], task: Task) -> dict[str, tuple[CaseScores, ...]]:
     scores: dict[str, tuple[CaseScores, ...]] = {}
     faults: list[FedNNUNetError] = []
-    with Progress(console=Console(stderr=True), transient=True) as bar:
+    with Progress(console=PlainConsole(stderr=True), transient=True) as bar:
         for name, own in pairs.items():
-            row = bar.add_task(f"scoring {name}", total=len(own))
+            row = bar.add_task(escape(printable(f"scoring {name}")), total=len(own))
             try:
                 scores[name] = score_pairs(own, task, progress=partial(_advance, bar, row))
             except FedNNUNetError as fault:

@@ -12,7 +12,7 @@ from rich.markdown import Markdown
 from rich.table import Table
 
 from fednnunet import records
-from fednnunet.commands.cli import Opt, parse, run_command
+from fednnunet.commands.cli import Opt, PlainConsole, check_output, parse, run_command
 from fednnunet.errors import InputError
 from fednnunet.planning.explain import why, write_why
 from fednnunet.planning.fingerprint import Fingerprint
@@ -52,10 +52,11 @@ class Options:
 def main(argv: Sequence[str] | None = None) -> int:
     """Plan from a federation, a list of cases or a plan of nnU-Net; or explain a plan."""
     options = parse(Options, argv, prog="fednnunet_plan", about=__doc__ or "")
-    return run_command(lambda: _run(options, Console()))
+    return run_command(lambda: _run(options, PlainConsole()), private=True)
 
 
 def _run(options: Options, console: Console) -> None:
+    check_output(options.output)
     plan = _plan(options, console)
     if options.explain:
         console.print(Markdown(why(plan)))

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from fednnunet.commands.cli import Opt, parse, run_command
+from fednnunet.commands.cli import Opt, PlainConsole, check_output, parse, run_command
 from fednnunet.dataset import list_images
 from fednnunet.errors import raise_all
+from fednnunet.text import printable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,17 +44,20 @@ def _predict(options: Options) -> None:
     from fednnunet.inference.compute import choose_compute
     from fednnunet.inference.predict import predict_cases
 
+    check_output(options.output)
     bundles = [read_bundle(Path(name)) for name in options.bundle.split(",") if name]
     compute = choose_compute(options.device)
     channels = len(bundles[0].plan.task.channels) if bundles else 1
     cases = list_images(options.input, channels)
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    console = PlainConsole(stderr=True)
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, TimeElapsedColumn(), console=console) as bar:
         row = bar.add_task("predicting", total=len(cases))
 
         def show(done: int, total: int, what: str) -> None:
-            bar.update(row, completed=done, total=total, description=f"predicting {what}")
+            bar.update(
+                row, completed=done, total=total, description=printable(f"predicting {what}")
+            )
 
         outcome = predict_cases(
             bundles,
@@ -66,7 +69,7 @@ def _predict(options: Options) -> None:
             progress=show,
         )
     kept = f", {len(outcome.kept)} already present" if outcome.kept else ""
-    Console(highlight=False).print(
+    PlainConsole(highlight=False).print(
         f"{len(outcome.written)} masks written to {options.output}{kept}", markup=False
     )
     raise_all("some cases could not be predicted", outcome.faults)

@@ -17,6 +17,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from fednnunet.text import printable
+
 
 class Bars:
     """One bar at a time for each site; call it as `bars(site, done, total, what)`."""
@@ -27,7 +29,7 @@ class Bars:
 
     def __call__(self, site: str, done: int, total: int, what: str) -> None:
         """Show that `site` has finished `done` of `total` steps of `what`."""
-        text = f"{site}  {what}"
+        text = printable(f"{site}  {what}")
         if site not in self._bars:
             self._bars[site] = self._progress.add_task(text, total=total)
         bar = self._bars[site]
@@ -42,7 +44,7 @@ def bars(console: Console) -> Iterator[Bars]:
     """Progress bars that disappear when their step is done, and are not written to log files."""
     columns = (
         SpinnerColumn(),
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=28),
         MofNCompleteColumn(),
         TimeElapsedColumn(),

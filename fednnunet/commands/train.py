@@ -12,7 +12,7 @@ from rich.table import Table
 
 from fednnunet import records
 from fednnunet.commands.board import open_board
-from fednnunet.commands.cli import Opt, parse, run_command
+from fednnunet.commands.cli import Opt, PlainConsole, parse, run_command
 from fednnunet.commands.progress import bars
 from fednnunet.commands.report_run import report_run
 from fednnunet.commands.round_lines import RoundLines
@@ -39,14 +39,14 @@ class Options:
 def main(argv: Sequence[str] | None = None) -> int:
     """Train, or continue an interrupted training."""
     options = parse(Options, argv, prog="fednnunet_train", about=__doc__ or "")
-    return run_command(lambda: _train(options))
+    return run_command(lambda: _train(options), private=True)
 
 
 def _train(options: Options) -> None:
     folder = options.run
     federation = records.read(Federation, folder / "federation.json")
     plan = read_plan(folder / "plan.json")
-    console = Console(highlight=False)
+    console = PlainConsole(highlight=False)
     board = open_board(folder)
     observers: list[Observer] = [RoundLines(console), *([board] if board else [])]
 
@@ -55,7 +55,9 @@ def _train(options: Options) -> None:
             observer(run, record)
 
     with bars(console) as progress:
-        engine = simulation_engine(federation, folder, progress=progress, on_fault=show_fault)
+        engine = simulation_engine(
+            federation, folder, plan=plan, progress=progress, on_fault=show_fault
+        )
         train_together(engine, federation, plan, folder, observer=observe)
     show_scores(folder, console)
     console.print(f"report: {report_run(folder)}", markup=False)

@@ -27,6 +27,7 @@ STYLE: Any = {
     "svg.hashsalt": "fednnunet",
     "axes.edgecolor": FAINT,
     "axes.labelcolor": INK,
+    "text.parse_math": False,  # a dollar in a name is a dollar
     "axes.titlecolor": INK,
     "xtick.color": INK,
     "ytick.color": INK,

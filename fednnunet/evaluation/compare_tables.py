@@ -14,6 +14,8 @@ from fednnunet.evaluation.metrics import METRICS
 from fednnunet.evaluation.report import left_out
 from fednnunet.evaluation.trials import Entry, Trial
 from fednnunet.files import write_text
+from fednnunet.text import cell
+from fednnunet.text import markdown as escaped
 
 _COLUMNS = ("method", "model", "seed", "site", "cases", "dice", "hd95_mm", "worst_dice")
 
@@ -21,7 +23,14 @@ _COLUMNS = ("method", "model", "seed", "site", "cases", "dice", "hd95_mm", "wors
 def markdown(found: Sequence[Entry], *, reference: str) -> str:
     """A line per method and model with means over seeds; times relative to `reference`."""
     sites = sorted({site for entry in found for site in entry.dice})
-    head = ["method", "model", *sites, "mean of sites", "over seeds ±", "spread of sites"]
+    head = [
+        "method",
+        "model",
+        *map(escaped, sites),
+        "mean of sites",
+        "over seeds ±",
+        "spread of sites",
+    ]
     head += ["worst site", "worst case", "MiB sent", f"time / {reference}'s"]
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     lines += [
@@ -30,7 +39,7 @@ def markdown(found: Sequence[Entry], *, reference: str) -> str:
     counts = {site: sum(1 for key in _cases(found) if key[0] == site) for site in sites}
     seeds = sorted({seed for entry in found for seed in entry.seeds})
     longest = max((entry.seconds for entry in found), default=0.0)
-    listed = ", ".join(f"{site} {count}" for site, count in counts.items())
+    listed = ", ".join(f"{escaped(site)} {count}" for site, count in counts.items())
     lines += ["", f"Held-out cases: {listed}. Seeds: {seeds}. Longest training: {longest:.0f} s."]
     without = left_out({site for entry in found for site in entry.external}, sites)
     lines[-1] += f" Means over sites, spread and worst site {without}." if without else ""
@@ -62,8 +71,8 @@ def _cells(entry: Entry, sites: Sequence[str], reference_s: float) -> list[str]:
         _number(summary.mean),
         _number(entry.seed_spread),
         _number(summary.spread),
-        f"{_number(summary.worst)} {summary.worst_site}",
-        f"{_number(worst.dice)} {worst.site}/{worst.case}" if worst else "-",
+        f"{_number(summary.worst)} {escaped(summary.worst_site)}",
+        f"{_number(worst.dice)} {escaped(worst.site)}/{escaped(worst.case)}" if worst else "-",
         sent,
         _number(entry.seconds / reference_s if reference_s else math.nan, 2),
     ]
@@ -103,8 +112,8 @@ def _case_rows(trial: Trial) -> Iterable[tuple[object, ...]]:
 def _write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(rows)
+    writer.writerow([cell(column) for column in columns])
+    writer.writerows([cell(value) for value in row] for row in rows)
     write_text(path, out.getvalue())
 
 

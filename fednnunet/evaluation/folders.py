@@ -14,7 +14,9 @@ from fednnunet import io
 from fednnunet.errors import DataError, FedNNUNetError, InputError, raise_all
 from fednnunet.evaluation.metrics import CaseScores, score_mask
 from fednnunet.progress import Progress
-from fednnunet.task import Task
+from fednnunet.task import MAX_LABELS, Task
+
+_MALFORMED = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +88,14 @@ def read_task(path: Path) -> Task:
             where=str(path),
             mend="give the path of a dataset.json with --task",
         ) from None
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (
+        KeyError,
+        TypeError,
+        ValueError,
+        AttributeError,
+        ArithmeticError,
+        RecursionError,
+    ) as error:
         raise InputError(
             f"{path.name} has no labels that can be read: {error}",
             where=str(path),
@@ -102,6 +111,8 @@ def _task(name: str, channels: dict[str, Any], named: dict[str, Any]) -> Task:
     lists = {k: tuple(v) for k, v in named.items() if not isinstance(v, int)}
     regions = {**{k: (v,) for k, v in single.items() if v}, **lists} if lists else {}
     highest = max([*single.values(), *(v for region in lists.values() for v in region)])
+    if highest >= MAX_LABELS:
+        raise ValueError(f"the label value {highest}, more than {MAX_LABELS - 1}")
     by_value = {value: label for label, value in single.items() if label not in lists}
     labels = [by_value.get(v, "background" if not v else f"label {v}") for v in range(highest + 1)]
     order = [str(channels[key]) for key in sorted(channels, key=int)]

@@ -7,20 +7,23 @@ import math
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 from fednnunet.files import write_text
+from fednnunet.text import printable
 
 
 def write_page(path: Path, template: str, **values: object) -> None:
     """Fill a template of this package and write it to `path`, atomically.
 
-    Templates format numbers with the filters `number(digits)`, `signed(digits)` and `p_value`; NaN
-    is shown as "n/a".
+    Values are escaped, and lose their control characters. Templates format numbers with the filters
+    `number(digits)`, `signed(digits)` and `p_value`; NaN is shown as "n/a".
     """
     environment = Environment(
         loader=PackageLoader("fednnunet.evaluation", "."),
         autoescape=True,
         undefined=StrictUndefined,
+        finalize=_shown,
         trim_blocks=True,
         lstrip_blocks=True,
     )
@@ -58,6 +61,12 @@ def signed(value: float, digits: int = 3) -> str:
 def p_value(p: float) -> str:
     """A p-value with three decimals, or "< 0.001"."""
     return "< 0.001" if p < 0.0005 else number(p)
+
+
+def _shown(value: object) -> object:
+    """Text without what hides from a reader; markup of our own stays as it is."""
+    plain = isinstance(value, str) and not isinstance(value, Markup)
+    return printable(str(value), lines=True) if plain else value
 
 
 def _source(kind: str, content: bytes) -> str:

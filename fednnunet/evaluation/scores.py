@@ -7,8 +7,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Annotated
 
-import numpy as np
-
 from fednnunet.errors import ReplyError
 from fednnunet.evaluation.metrics import METRICS, CaseScores, TargetScore
 from fednnunet.ranges import AtMost, Within, check_ranges
@@ -29,19 +27,21 @@ Count = Annotated[int, Within(0, MAX_CASES)]
 class MetricSum:
     """Count, sum and sum of squares of one metric over the cases for which it is defined.
 
-    Raises ReplyError for sums that no values of at least 0 can have. `squares` of 0 with a `total`
-    above it are those that a site keeps for itself.
+    `squares` is None where a site keeps it back, since with few cases it tells single values.
+    Raises ReplyError for sums that no values of at least 0 can have.
     """
 
     count: Count = 0
     total: Annotated[float, Within(0, _MAX_SUM)] = 0.0
-    squares: Annotated[float, Within(0, _MAX_SUM)] = 0.0
+    squares: Annotated[float | None, Within(0, _MAX_SUM)] = 0.0
 
     def __post_init__(self) -> None:
         check_ranges(self, ReplyError, mend=_MEND)
         if not self.count and (self.total or self.squares):
             raise ReplyError(f"a sum of {self.total:g} over no case", mend=_MEND)
-        if self.squares and self.total**2 > self.count * self.squares + self._rounding:
+        if self.squares is None:
+            return
+        if self.total**2 > self.count * self.squares + self._rounding:
             raise ReplyError(
                 f"a sum of {self.total:g} and a sum of squares of {self.squares:g} over "
                 f"{self.count} cases are a negative variance",
@@ -56,9 +56,10 @@ class MetricSum:
     def check_shares(self) -> None:
         """Raise ReplyError unless these can be sums of values from 0 to 1."""
         slack = self.count * _SQUARE_STEP
-        if self.total > self.count + slack or self.squares > self.total + slack:
+        squares = 0.0 if self.squares is None else self.squares
+        if self.total > self.count + slack or squares > self.total + slack:
             raise ReplyError(
-                f"a sum of {self.total:g} and a sum of squares of {self.squares:g} over "
+                f"a sum of {self.total:g} and a sum of squares of {squares:g} over "
                 f"{self.count} cases are not those of values from 0 to 1",
                 mend=_MEND,
             )
@@ -72,10 +73,11 @@ class MetricSum:
         return cls(count=1, total=round(value / _STEP) * _STEP, squares=square)
 
     def __add__(self, other: MetricSum) -> MetricSum:
+        known = self.squares is not None and other.squares is not None
         return MetricSum(
             count=self.count + other.count,
             total=self.total + other.total,
-            squares=self.squares + other.squares,
+            squares=self.squares + other.squares if known else None,  # type: ignore[operator]
         )
 
     @property
@@ -86,7 +88,7 @@ class MetricSum:
     @property
     def std(self) -> float:
         """Standard deviation over cases (n - 1); NaN with fewer than two, or without squares."""
-        if self.count < 2 or (self.total and not self.squares):
+        if self.count < 2 or self.squares is None:
             return math.nan
         spread = self.squares - self.total * self.total / self.count
         return math.sqrt(max(spread, 0.0) / (self.count - 1))
@@ -134,9 +136,6 @@ class TargetSums:
             false_negatives=self.false_negatives + other.false_negatives,
             false_positives=self.false_positives + other.false_positives,
         )
-
-
-_TARGET_NUMBERS = 3 * len(METRICS) + 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -206,13 +205,18 @@ class SiteScores:
         defined = [mean for mean in means if not math.isnan(mean)]
         return sum(defined) / len(defined) if defined else math.nan
 
-    def of_at_least(self, cases: int) -> SiteScores:
-        """These scores without sums over fewer than `cases` cases; empty if there are too few."""
+    def of_at_least(self, cases: int, *, squared: int = 1) -> SiteScores:
+        """These scores without sums over fewer than `cases` cases; empty if there are too few.
+
+        Sums of squares need `squared` cases.
+        """
         if self.cases < cases:
             return SiteScores.empty(tuple(self.targets))
         kept = {}
         for name, sums in self.targets.items():
-            metrics = {metric: _of_at_least(getattr(sums, metric), cases) for metric in METRICS}
+            metrics = {
+                metric: _of_at_least(getattr(sums, metric), cases, squared) for metric in METRICS
+            }
             kept[name] = TargetSums(
                 **metrics,
                 false_negatives=sums.false_negatives,
@@ -220,41 +224,8 @@ class SiteScores:
             )
         return replace(self, targets=kept)
 
-    def to_vector(self) -> np.ndarray:
-        """All sums in one float64 vector: the cases, then each target's in order."""
-        numbers: list[float] = [self.cases]
-        for sums in self.targets.values():
-            for name in METRICS:
-                metric: MetricSum = getattr(sums, name)
-                numbers += [metric.count, metric.total, metric.squares]
-            numbers += [sums.false_negatives, sums.false_positives]
-        return np.asarray(numbers, dtype=np.float64)
 
-    @classmethod
-    def from_vector(cls, targets: Sequence[str], vector: np.ndarray) -> SiteScores:
-        """The inverse of `to_vector`; raises ReplyError for an invalid vector."""
-        wanted = 1 + _TARGET_NUMBERS * len(targets)
-        if vector.shape != (wanted,) or not np.isfinite(vector).all() or (vector < 0).any():
-            raise ReplyError(
-                f"scores must be {wanted} finite numbers of at least 0",
-                where=f"a vector of shape {list(vector.shape)}",
-                mend="use the same version of the program and the same task at every site",
-            )
-        if vector.max() > _MAX_SUM:
-            raise ReplyError(f"scores hold {vector.max():g}", mend=_MEND)
-        rows = np.asarray(vector[1:]).reshape(len(targets), _TARGET_NUMBERS)
-        sums = {name: _target_sums(row) for name, row in zip(targets, rows, strict=True)}
-        return cls(cases=round(float(vector[0])), targets=sums)
-
-
-def _target_sums(row: np.ndarray) -> TargetSums:
-    metrics = {}
-    for i, name in enumerate(METRICS):
-        count, total, squares = (float(value) for value in row[3 * i : 3 * i + 3])
-        metrics[name] = MetricSum(count=round(count), total=total, squares=squares)
-    false_negatives, false_positives = (round(float(value)) for value in row[-2:])
-    return TargetSums(**metrics, false_negatives=false_negatives, false_positives=false_positives)
-
-
-def _of_at_least(metric: MetricSum, cases: int) -> MetricSum:
-    return metric if metric.count >= cases else MetricSum()
+def _of_at_least(metric: MetricSum, cases: int, squared: int) -> MetricSum:
+    if metric.count < cases:
+        return MetricSum()
+    return metric if metric.count >= squared else replace(metric, squares=None)

@@ -17,10 +17,14 @@ from fednnunet.errors import InputError
 from fednnunet.evaluation.metrics import METRICS, CaseScores, TargetScore
 from fednnunet.evaluation.scores import MetricSum, SiteScores, TargetSums
 from fednnunet.files import write_text
+from fednnunet.text import cell, uncell
 
 
 def write_cases_csv(path: Path, scores: Mapping[str, Sequence[CaseScores]]) -> None:
-    """One line per site, case and target; a metric that is not defined is left empty."""
+    """One line per site, case and target; a metric that is not defined is left empty.
+
+    Names that a spreadsheet would take for a formula begin with a quote.
+    """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["site", "case", "target", *METRICS, "reference_vox", "predicted_vox"])
@@ -29,7 +33,7 @@ def write_cases_csv(path: Path, scores: Mapping[str, Sequence[CaseScores]]) -> N
             for target, score in case.targets.items():
                 numbers = [_text(getattr(score, metric)) for metric in METRICS]
                 sizes = [score.reference_vox, score.predicted_vox]
-                writer.writerow([site, case.case, target, *numbers, *sizes])
+                writer.writerow([cell(site), cell(case.case), cell(target), *numbers, *sizes])
     write_text(path, text.getvalue())
 
 
@@ -39,8 +43,9 @@ def read_cases_csv(path: Path) -> dict[str, tuple[CaseScores, ...]]:
     try:
         with path.open(encoding="utf-8", newline="") as stream:
             for row in csv.DictReader(stream):
-                cases.setdefault((row["site"], row["case"]), {})[row["target"]] = _score(row)
-    except (OSError, KeyError, ValueError, TypeError) as error:
+                site, case, target = (uncell(row[key]) for key in ("site", "case", "target"))
+                cases.setdefault((site, case), {})[target] = _score(row)
+    except (OSError, KeyError, ValueError, TypeError, AttributeError, csv.Error) as error:
         raise InputError(
             f"{path.name} is no table of scores: {error}",
             where=str(path),

@@ -191,7 +191,7 @@ def read_federation(path: Path, *, without: Collection[str] = ()) -> Federation:
             where=str(path),
             mend="correct the path of the federation file",
         ) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+    except (ValueError, RecursionError, OSError) as error:
         raise InputError(
             f"{path.name} is not readable TOML: {error}",
             where=str(path),

@@ -10,14 +10,18 @@ from fednnunet.errors import InputError
 from fednnunet.federation.filters.catalogue import filter_from
 from fednnunet.federation.filters.filter import Filter
 from fednnunet.federation.membership import Selection
-from fednnunet.federation.methods.catalogue import CHOICE, METHODS, MethodChoice, label
+from fednnunet.federation.methods.catalogue import CHOICE, MethodChoice, label
 from fednnunet.federation.methods.fedease import FedEase
 from fednnunet.federation.methods.method import Method
 from fednnunet.federation.methods.settings import Settings
+from fednnunet.federation.wire.phases import Phases
+from fednnunet.network.tensors import Tensors
 from fednnunet.schema import Names
+from fednnunet.training.device import CudaKernels
 from fednnunet.training.recipe import RECIPES, recipe_named
 
 FOLDS = 5
+MAX_ROUNDS, MAX_ITERATIONS = 100_000, 10_000_000
 
 
 def _chosen(method: Settings | str) -> Settings:
@@ -106,6 +110,9 @@ class Training:
     """auto, cpu, cuda, cuda:1 or mps."""
     compile: bool = False
     """Whether to run the network through torch.compile."""
+    cuda_kernels: CudaKernels = "torch"
+    """Kernels on a GPU: "torch", or "fused" (normalisation with rectifier, channels last, CUDA
+    graphs): half the time in trials, not yet run on a GPU as it stands; see docs/benchmarks.md."""
     filters: tuple[Any, ...] = ()
     """Filters of what sites send after local training, in their order: names, or tables of `name`
     and settings (see `federation.filters`)."""
@@ -121,21 +128,33 @@ class Training:
         return {"": self.method} | {f"baselines/{label(each)}": each for each in self.baselines}
 
     def method_labelled(self, name: str) -> Method:
-        """The method that an invite names by its label: of one of the `runs`, or a preset."""
+        """The method that an invite names by its label: of one of the `runs`, or a preset.
+
+        Raises InputError where there is none.
+        """
         own = {label(settings): settings for settings in self.runs.values()}
-        return own[name].build() if name in own else METHODS[name]
+        return (own[name] if name in own else _chosen(name)).build()
+
+    def phases(self, method: Method, tensors: Tensors) -> Phases:
+        """The rounds of each phase of a training by `method`, computed alike at both sides.
+
+        `tensors` are all of the network's, by name. There is no public phase where what is shared
+        is the whole model.
+        """
+        two_parts = bool(method.shared(tensors)) and bool(method.private(tensors))
+        return Phases(
+            joint=self.rounds,
+            personal=self.personal_rounds,
+            public=self.public_rounds if two_parts or method.mean_needs_training else 0,
+            continued=self.personal_schedule == "continued",
+        )
 
     @property
     def mirrored(self) -> bool:
         """Whether sites train on mirrored patches as well, so that predictions may be mirrored."""
         return RECIPES[self.recipe].augmentation.mirror
 
-    def __post_init__(self) -> None:
-        chosen = [_chosen(each) for each in (self.method, *self.baselines)]
-        object.__setattr__(self, "method", chosen[0])
-        object.__setattr__(self, "baselines", tuple(chosen[1:]))
-        recipe_named(self.recipe)
-        _ = self.filter_chain  # an unknown filter is an error
+    def _check_lengths(self) -> None:
         if self.rounds < 1 or self.iterations_per_round < 1:
             raise InputError(
                 "rounds and iterations_per_round must be at least 1",
@@ -146,6 +165,24 @@ class Training:
                 "personal_rounds or public_rounds is negative",
                 mend="set both to 0 (no such rounds) or more",
             )
+        if max(self.rounds, self.personal_rounds, self.public_rounds) > MAX_ROUNDS:
+            raise InputError(
+                "a phase has too many rounds", mend=f"give at most {MAX_ROUNDS} rounds a phase"
+            )
+        if self.iterations_per_round > MAX_ITERATIONS:
+            raise InputError(
+                "iterations_per_round is too large", mend=f"give at most {MAX_ITERATIONS}"
+            )
+
+    def __post_init__(self) -> None:
+        chosen = [_chosen(each) for each in (self.method, *self.baselines)]
+        object.__setattr__(self, "method", chosen[0])
+        object.__setattr__(self, "baselines", tuple(chosen[1:]))
+        recipe_named(self.recipe)
+        _ = self.filter_chain  # an unknown filter is an error
+        self._check_lengths()
+        if min(self.seed, self.split_seed or 0) < 0:
+            raise InputError("seed or split_seed is negative", mend="give a seed of 0 or more")
         if self.sites_per_round < 0 or self.quorum < 0:
             raise InputError(
                 "sites_per_round or quorum is negative",

@@ -15,11 +15,13 @@ from fednnunet.errors import DataError
 class Compute:
     """The device and the number of tiles per batch.
 
-    Logits are summed in float32 on the CPU, whatever the device and its precision.
+    With `full` the last group of a volume is filled up to as many `tiles`, so that the device meets
+    one size only. Logits are summed in float32, whatever the device and its precision.
     """
 
     device: Device = field(default_factory=Device)
     tiles: int = 1
+    full: bool = False
 
     def place(self, network: torch.nn.Module, axes: int) -> torch.nn.Module:
         """Move a network with `axes` spatial axes to the device, in its fastest memory layout."""
@@ -46,7 +48,8 @@ def choose_compute(device: str = "auto", *, machine: Machine | None = None) -> C
     machine in tests.
     """
     chosen = choose_device(device, machine or observe(), gradients=False)
-    return Compute(device=chosen, tiles=4 if chosen.kind == "cuda" else 1)
+    cuda = chosen.kind == "cuda"
+    return Compute(device=chosen, tiles=4 if cuda else 1, full=cuda)
 
 
 def no_room(device: Device) -> DataError:

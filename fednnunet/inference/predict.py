@@ -15,7 +15,7 @@ import torch
 
 from fednnunet import io, records
 from fednnunet.dataset import Case
-from fednnunet.errors import FedNNUNetError, InputError
+from fednnunet.errors import FedNNUNetError, InputError, StorageError
 from fednnunet.inference.bundle import Bundle
 from fednnunet.inference.compute import Compute, no_room
 from fednnunet.inference.export import labels_of_logits
@@ -97,6 +97,8 @@ def predict_cases(
             mask = _predict_prepared(networks, plan, settings, ready.prepared, compute, mirror)
             geometry = ready.prepared.placement.geometry
             _write(mask, geometry, case, folder)
+        except StorageError:  # no other case would fare better
+            raise
         except FedNNUNetError as fault:
             faults.append(_named(fault, case))
             continue

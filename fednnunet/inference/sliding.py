@@ -15,13 +15,12 @@ import numpy as np
 import torch
 
 from fednnunet.errors import DataError
+from fednnunet.inference.blending import Blend, Tile
 from fednnunet.inference.compute import Compute
 from fednnunet.progress import Progress
 
 PEAK = 10.0
 SIGMA = 1 / 8
-
-Tile = tuple[slice, ...]
 
 
 def predict_logits(
@@ -47,28 +46,22 @@ def predict_logits(
     padded, inner = _pad(data, patch)
     grid = padded.shape[1:]
     tiles = list(_tiles(grid, patch, step))
-    weight = gaussian(patch)
-    total, weights = np.zeros(0, np.float32), np.zeros(grid, np.float32)
-    with torch.inference_mode():
+    blend = Blend(grid, gaussian(patch), compute.device)
+    with torch.inference_mode(), compute.device.tuned():
         done, fitting = 0, compute
         while done < len(tiles):
             group = tiles[done : done + fitting.tiles]
-            logits = _run_if_it_fits(network, _gather(padded, group, patch), fitting, mirror_axes)
+            batch = _gather(padded, group, patch, fitting.tiles if fitting.full else len(group))
+            logits = _run_if_it_fits(network, batch, fitting, mirror_axes)
             if logits is None:
-                fitting = fitting.smaller(len(group))
+                fitting = fitting.smaller(len(batch))
                 continue
-            if not total.size:
-                total = np.zeros((logits.shape[1], *grid), np.float32)
-            for tile, values in zip(group, logits, strict=True):
-                target = total[(slice(None), *tile)]
-                target += (values * weight).reshape(target.shape)
-                weights[tile] += weight.reshape(weights[tile].shape)
+            blend.add(group, logits)
             done += len(group)
             if progress:
                 progress(done, len(tiles), "tiles")
-    total /= weights
-    result = total[(slice(None), *inner)]
-    if not np.isfinite(result).all():
+        result = blend.mean(inner)
+    if result is None:
         raise DataError(
             "the network gives values that are not finite",
             mend="check the image for extreme intensities, or predict with --device cpu",
@@ -121,15 +114,19 @@ def _tiles(grid: Sequence[int], patch: tuple[int, ...], step: float) -> Iterator
         yield tuple(slice(c, c + size) for c, size in zip(corner, sizes, strict=True))
 
 
-def _gather(data: np.ndarray, group: Sequence[Tile], patch: tuple[int, ...]) -> torch.Tensor:
-    """Tiles as one batch (b, c, *patch)."""
-    parts = [data[(slice(None), *tile)].reshape(len(data), *patch) for tile in group]
-    return torch.from_numpy(np.stack(parts).astype(np.float32, copy=False))
+def _gather(
+    data: np.ndarray, group: Sequence[Tile], patch: tuple[int, ...], count: int
+) -> torch.Tensor:
+    """Tiles as one batch (count, c, *patch); zeros stand for those that the group lacks."""
+    batch = np.zeros((count, len(data), *patch), np.float32)
+    for tile, place in zip(group, batch, strict=False):
+        place[:] = data[(slice(None), *tile)].reshape(place.shape)
+    return torch.from_numpy(batch)
 
 
 def _run_if_it_fits(
     network: torch.nn.Module, batch: torch.Tensor, compute: Compute, mirror_axes: Sequence[int]
-) -> np.ndarray | None:
+) -> torch.Tensor | None:
     """`_run`, or `None` if the batch does not fit into the device's memory."""
     with suppress(torch.OutOfMemoryError):
         return _run(network, batch, compute, mirror_axes)
@@ -138,10 +135,10 @@ def _run_if_it_fits(
 
 def _run(
     network: torch.nn.Module, batch: torch.Tensor, compute: Compute, mirror_axes: Sequence[int]
-) -> np.ndarray:
-    """Logits (b, k, *patch) float32, averaged over all flips of the mirror axes."""
+) -> torch.Tensor:
+    """Logits (b, k, *patch) float32 on the device, averaged over all flips of the mirror axes."""
     batch = batch.to(compute.device.torch_device)
-    batch = batch.contiguous(memory_format=compute.device.memory_format(batch.ndim - 2))
+    batch = compute.device.arrange(batch)
     axes = sorted(axis + 2 for axis in mirror_axes)
     flips = [c for n in range(len(axes) + 1) for c in itertools.combinations(axes, n)]
     total: torch.Tensor | None = None
@@ -152,4 +149,4 @@ def _run(
             total = logits if total is None else total + logits
     if total is None:
         raise DataError("no tile was given", mend="give a volume with at least one voxel")
-    return (total / len(flips)).cpu().numpy()
+    return total / len(flips)

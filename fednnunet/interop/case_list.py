@@ -19,13 +19,14 @@ import numpy as np
 from fednnunet import records
 from fednnunet.errors import InputError
 from fednnunet.planning.fingerprint import CaseFingerprint, Fingerprint
+from fednnunet.planning.histogram import SHAPE_BINS
 from fednnunet.planning.plan import Intensity, Plan
 from fednnunet.planning.planner import make_plan
 from fednnunet.planning.shapes import ShapeSketch
 from fednnunet.planning.sketch import ForegroundSketch
 from fednnunet.planning.spacing import target_spacing
 from fednnunet.planning.validate import validate, validate_shapes
-from fednnunet.task import Task
+from fednnunet.task import MAX_LABELS, Task
 
 _PLANNERS = {
     "ExperimentPlanner": "plain",
@@ -43,10 +44,11 @@ class ListedCase:
     shape_vox: tuple[int, int, int]
 
     def __post_init__(self) -> None:
-        if min(self.spacing_mm) <= 0 or min(self.shape_vox) < 1:
+        sane = all(1e-5 <= value <= 1e5 for value in self.spacing_mm)
+        if not sane or not all(1 <= size < SHAPE_BINS for size in self.shape_vox):
             raise InputError(
                 f"a case has spacing {list(self.spacing_mm)} and shape {list(self.shape_vox)}",
-                mend="give spacings above 0 and shapes of at least 1",
+                mend=f"give spacings above 0, up to 1e5 mm, and shapes from 1 to {SHAPE_BINS - 1}",
             )
 
 
@@ -69,11 +71,11 @@ class CaseList:
 
     def __post_init__(self) -> None:
         wrong = set(self.intensity) - {str(i) for i in range(len(self.channels))}
-        if not self.cases or self.n_labels < 1 or wrong:
+        if not self.cases or not 1 <= self.n_labels < MAX_LABELS or wrong:
             raise InputError(
                 f"{len(self.cases)} cases, {self.n_labels} labels, intensity of unknown channels "
                 f"{sorted(wrong)}",
-                mend="list at least one case and one label, and intensities by channel number",
+                mend=f"list cases, 1 to {MAX_LABELS - 1} labels, and intensities by channel",
             )
 
     @property
@@ -203,7 +205,7 @@ def _unknown() -> Intensity:
 def _load(path: Path) -> dict[str, Any]:
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(
             f"{path.name} is not readable JSON: {error}", where=str(path), mend="correct the file"
         ) from None

@@ -18,7 +18,7 @@ from fednnunet.planning.plan import (
     Resampling,
     Stage,
 )
-from fednnunet.task import Task
+from fednnunet.task import MAX_LABELS, Task
 
 _NORMALISATION: dict[str, Normalisation] = {
     "CTNormalization": "ct",
@@ -45,7 +45,7 @@ def read_nnunet_plan(plans: Path, dataset: Path | None = None) -> Plan:
         raise InputError(
             f"the field {error} is missing", where=str(plans), mend="give a plan of nnU-Net v2"
         ) from None
-    except (TypeError, ValueError, AttributeError, IndexError) as error:
+    except (TypeError, ValueError, AttributeError, ArithmeticError, IndexError) as error:
         raise InputError(
             f"the plan cannot be read: {error}",
             where=str(plans),
@@ -74,6 +74,10 @@ def read_nnunet_task(described: Mapping[str, Any], *, name: str) -> Task:
         return Task(name=name, channels=ordered, labels=tuple(by_value), ignore=ignore)
     regions = {label: values for label, values in labels.items() if values != (0,)}
     highest = max(value for values in regions.values() for value in values)
+    if highest >= MAX_LABELS:
+        raise InputError(
+            f"a label has the value {highest}", mend=f"use label values up to {MAX_LABELS - 1}"
+        )
     single = {values[0]: label for label, values in regions.items() if len(values) == 1}
     values = range(1, highest + 1)
     names = (_label_name(single.get(value, f"label {value}"), regions) for value in values)
@@ -259,7 +263,7 @@ def _load(path: Path) -> dict[str, Any]:
             where=str(path),
             mend="correct the path, or give that of dataset.json with --dataset-json",
         ) from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(
             f"{path.name} is not readable JSON: {error}", where=str(path), mend=_COPY
         ) from None

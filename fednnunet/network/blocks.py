@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fednnunet.network import cpu
+from fednnunet.network import cpu, cuda
 
 SLOPE = 0.01  # of the leaky rectifier
 EPS = 1e-5
@@ -86,6 +86,9 @@ class ConvNorm(nn.Module):
         if isinstance(self.norm, InstanceNorm) and cpu.is_supported(x):
             slope = 1.0 if self.linear else SLOPE
             return cpu.norm_rectify(x, self.norm.weight, self.norm.bias, EPS, slope)
+        if isinstance(self.norm, InstanceNorm) and cuda.is_supported(x):
+            slope = 1.0 if self.linear else SLOPE
+            return cuda.norm_rectify(x, self.norm.weight, self.norm.bias, EPS, slope)
         x = self.norm(x)
         return x if self.linear else F.leaky_relu(x, SLOPE, inplace=True)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from fednnunet.files import write_text
 from fednnunet.planning.memory import estimate_elements, output_channels
 from fednnunet.planning.plan import Configuration, Plan
+from fednnunet.text import markdown
 
 
 def write_why(plan: Plan, path: Path, *, figures: Iterable[Path] = ()) -> None:
@@ -26,9 +27,10 @@ def why(plan: Plan, *, figures: Iterable[Path] = ()) -> str:
 
 def _head(plan: Plan) -> str:
     order = ", ".join("zyx"[axis] for axis in plan.transpose)
+    channels = ", ".join(map(markdown, plan.task.channels))
     return (
-        f"# Plan of {plan.task.name} and the reasons for it\n\n"
-        f"Planner `{plan.planner}`, {plan.cases} cases, channels {', '.join(plan.task.channels)}. "
+        f"# Plan of {markdown(plan.task.name)} and the reasons for it\n\n"
+        f"Planner {markdown(plan.planner)}, {plan.cases} cases, channels {channels}. "
         "All numbers are computed over all sites together. The axes z, y, x of the plan correspond "
         f"to the axes {order} of a volume."
     )
@@ -49,7 +51,7 @@ def _row(configuration: Configuration, outputs: int) -> str:
     features = ", ".join(str(stage.features) for stage in network.stages)
     elements = estimate_elements(network, configuration.patch_vox, outputs) / 1e6
     cells = (
-        configuration.name,
+        markdown(configuration.name),
         _by(configuration.spacing_mm),
         _by(configuration.patch_vox),
         str(configuration.batch),
@@ -63,15 +65,17 @@ def _row(configuration: Configuration, outputs: int) -> str:
 def _reasons(plan: Plan) -> str:
     if not plan.reasons:
         return "## Reasons\n\nThe plan file gives no reasons."
-    lines = [f"- **{reason.decision}**: {reason.because}." for reason in plan.reasons]
+    lines = [
+        f"- **{markdown(reason.decision)}**: {markdown(reason.because)}." for reason in plan.reasons
+    ]
     return "\n".join(["## Reasons", "", *lines])
 
 
 def _intensities(plan: Plan) -> str:
     header = "| channel | mean | std | median | 0.5 % | 99.5 % |"
     rows = [
-        f"| {name} | {i.mean:.5g} | {i.std:.5g} | {i.median:.5g} | {i.percentile_00_5:.5g} "
-        f"| {i.percentile_99_5:.5g} |"
+        f"| {markdown(name)} | {i.mean:.5g} | {i.std:.5g} | {i.median:.5g} "
+        f"| {i.percentile_00_5:.5g} | {i.percentile_99_5:.5g} |"
         for name, i in zip(plan.task.channels, plan.intensity, strict=True)
     ]
     title = "## Foreground intensities, each case with equal weight"
@@ -81,9 +85,12 @@ def _intensities(plan: Plan) -> str:
 def _labels(plan: Plan) -> str:
     lines = []
     if any(plan.label_cases.values()):
-        lines += [f"- {name}: in {count} cases" for name, count in plan.label_cases.items()]
+        lines += [
+            f"- {markdown(name)}: in {count} cases" for name, count in plan.label_cases.items()
+        ]
     for site, labels in plan.site_labels.items():
-        lines.append(f"- {site} annotates {', '.join(labels)} (from the federation file)")
+        names = ", ".join(map(markdown, labels))
+        lines.append(f"- {markdown(site)} annotates {names} (from the federation file)")
     return "\n".join(["## Labels", "", *lines]) if lines else ""
 
 

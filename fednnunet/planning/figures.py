@@ -14,6 +14,7 @@ from fednnunet.planning.histogram import SPACING_MM
 from fednnunet.planning.plan import Intensity, Plan
 from fednnunet.planning.shapes import ShapeSketch
 from fednnunet.planning.sketch import bin_moments
+from fednnunet.text import printable
 
 _BAR, _MARK = "#8fa8c8", "#b3261e"
 
@@ -82,7 +83,9 @@ def _intensity_figure(plan: Plan, fingerprint: Fingerprint) -> Figure:
         _mark(panel, known.mean, f"mean {known.mean:.4g}")
         for edge in (known.percentile_00_5, known.percentile_99_5):
             panel.axvline(edge, color=_MARK, linewidth=0.8, linestyle=":")
-        panel.set(xlabel=f"{name}, 0.5 % to 99.5 %", ylabel="share of weight")
+        label = f"{printable(name)[:40]}, 0.5 % to 99.5 %"
+        panel.set_xlabel(label, parse_math=False)
+        panel.set_ylabel("share of weight")
     return figure
 
 

@@ -1,12 +1,14 @@
 """The statistics that planning needs, as one flat vector of sums over cases.
 
-A `CaseFingerprint` never leaves its site. A `Fingerprint` is the sum over the cases of one site or
-of all sites. Its length depends only on the task, and its bits do not depend on the order of
-summation.
+A `CaseFingerprint` stays at its site. A `Fingerprint` is the sum over the cases of one site or of
+all sites. Its length depends only on the task, and its bits do not depend on the order of
+summation. A plain sum can contain the values of single cases (a histogram bin that one case fell
+into); what a site releases is made by `minimum_counts.release_fingerprint`.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -21,18 +23,34 @@ from fednnunet.task import Task
 
 AXES = ("z", "y", "x")
 DESCRIPTION = (  # for the person who decides whether a fingerprint may leave the site
-    "sums over all cases: histograms of spacing, shape, crop ratio and foreground intensity, "
-    "moments, numbers of cases and voxels per label; no value of a single case"
+    "sums over all cases: histograms of spacing, shape, crop ratio, orientation and foreground "
+    "intensity, numbers of cases, label kinds and voxels per label. From min_bin_count 2 on, each "
+    "histogram entry stands for at least that many cases, at a common rounded value; in exact mode "
+    "(min_bin_count 1) an entry can be the value of a single case"
 )
+LABEL_KINDS = ("full", "partial", "scribble", "point", "box", "image", "none", "pseudo")
+
+
+def _orientations() -> tuple[str, ...]:
+    codes = []
+    for order in itertools.permutations(("LR", "PA", "IS")):
+        codes += ["".join(letters) for letters in itertools.product(*order)]
+    return tuple(sorted(codes))
+
+
+ORIENTATIONS = _orientations()  # the 48 axis codes of nibabel, for the voxel axes (x, y, z)
+UNKNOWN_ORIENTATION = len(ORIENTATIONS)  # the last place of the block `orientation`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CaseFingerprint:
-    """Statistics of one case after cropping to its nonzero box. Never leaves the site.
+    """Statistics of one case after cropping to its nonzero box. It stays at the site.
 
     `shape_vox` (z, y, x) is the shape after the crop and `crop_ratio` the cropped share of the
     volume. `foreground` holds one sketch per channel, `voxels_per_label` one count per label of the
-    task, background first (all zero for a case without a label map).
+    task, background first (all zero for a case without a label map). `orientation` is the axis code
+    of the stored volume (one of `ORIENTATIONS`, e.g. "RAS"), empty if unknown; `kind` says what the
+    label map is (one of `LABEL_KINDS`).
     """
 
     spacing_mm: tuple[float, float, float]
@@ -40,6 +58,8 @@ class CaseFingerprint:
     crop_ratio: float
     foreground: tuple[ForegroundSketch, ...]
     voxels_per_label: tuple[int, ...]
+    orientation: str = ""
+    kind: str = "full"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +82,8 @@ def _layout(labels: int, channels: int) -> Layout:
         "cases_with_foreground": (1,),
         "cases_per_label": (labels,),
         "voxels_per_label": (labels,),
+        "label_kinds": (len(LABEL_KINDS), labels),
+        "orientation": (len(ORIENTATIONS) + 1,),
         "crop_ratio": (COLUMNS, CROP_RATIO.bins),
     }
     shapes |= {f"spacing_{axis}": (COLUMNS, SPACING_MM.bins) for axis in AXES}
@@ -101,7 +123,11 @@ class Fingerprint:
         return Fingerprint(task=self.task, vector=self.vector + other.vector)
 
     def block(self, name: str) -> np.ndarray:
-        """A view of one part of the sums, e.g. `spacing_z` (5, bins), `cases` (1,)."""
+        """A view of one part of the sums, e.g. `spacing_z` (5, bins), `cases` (1,).
+
+        `label_kinds` (kinds, labels) counts, for each label, the cases annotated in each way;
+        `orientation` (49,) the cases of each axis code, those of unknown orientation last.
+        """
         shape, place = Layout.of(self.task).blocks[name]
         return self.vector[place : place + math.prod(shape)].reshape(shape)
 
@@ -128,8 +154,8 @@ class Fingerprint:
         expected = Layout.of(task).length
         if vector.shape != (expected,):
             raise ReplyError(
-                f"the fingerprint has shape {vector.shape} and not ({expected},): other bins, "
-                "channels or labels",
+                f"the fingerprint has shape {vector.shape} and not ({expected},): another schema, "
+                "other bins, channels or labels",
                 where=f"site {site}" if site else "",
                 mend="give every site the same version of the program and the same task",
             )
@@ -154,7 +180,23 @@ def check_shape(shape_vox: Iterable[int]) -> None:
         )
 
 
-def _add_case(blocks: dict[str, np.ndarray], task: Task, case: CaseFingerprint) -> None:
+def largest_volume(fingerprint: Fingerprint) -> float:
+    """The most voxels that all cases together can have, given the histograms of their shapes.
+
+    The sum of products of edges is largest if long edges belong to the same case.
+    """
+    edges = [np.flatnonzero(fingerprint.block(f"shape_{axis}")) for axis in AXES]
+    counts = [fingerprint.block(f"shape_{a}")[e] for a, e in zip(AXES, edges, strict=True)]
+    cuts = np.unique(np.concatenate([np.cumsum(count) for count in counts]))
+    volume = np.diff(cuts, prepend=0.0)
+    for edge, count in zip(edges, counts, strict=True):
+        place = np.searchsorted(np.cumsum(count), cuts)
+        volume = volume * edge[np.minimum(place, len(edge) - 1)]
+    return float(volume.sum())
+
+
+def check_case(task: Task, case: CaseFingerprint) -> None:
+    """Raise DataError for a case that does not belong to the task, or cannot be counted."""
     check_shape(case.shape_vox)
     channels, labels = len(case.foreground), len(case.voxels_per_label)
     if channels != len(task.channels) or labels != len(task.labels):
@@ -168,6 +210,20 @@ def _add_case(blocks: dict[str, np.ndarray], task: Task, case: CaseFingerprint) 
             f"a case has the spacing {case.spacing_mm}",
             mend="correct the voxel size in the header of its image",
         )
+    if case.kind not in LABEL_KINDS or case.orientation not in ("", *ORIENTATIONS):
+        raise DataError(
+            f"a case has labels of kind {case.kind!r} and orientation {case.orientation!r}",
+            mend=f"kinds are {', '.join(LABEL_KINDS)}; orientations are axis codes such as RAS",
+        )
+
+
+def orientation_place(code: str) -> int:
+    """Place of an axis code in the block `orientation`; an empty code is unknown."""
+    return ORIENTATIONS.index(code) if code else UNKNOWN_ORIENTATION
+
+
+def _add_case(blocks: dict[str, np.ndarray], task: Task, case: CaseFingerprint) -> None:
+    check_case(task, case)
     for axis, spacing, size in zip(AXES, case.spacing_mm, case.shape_vox, strict=True):
         SPACING_MM.add(blocks[f"spacing_{axis}"], spacing)
         blocks[f"shape_{axis}"][size] += 1
@@ -176,6 +232,8 @@ def _add_case(blocks: dict[str, np.ndarray], task: Task, case: CaseFingerprint) 
     blocks["cases"] += 1
     blocks["voxels_per_label"] += voxels
     blocks["cases_per_label"] += voxels > 0
+    blocks["label_kinds"][LABEL_KINDS.index(case.kind)] += 1
+    blocks["orientation"][orientation_place(case.orientation)] += 1
     blocks["cases_with_foreground"] += not all(sketch.empty for sketch in case.foreground)
     for channel, sketch in enumerate(case.foreground):
         sketch.add_to(blocks[f"foreground_{channel}"])

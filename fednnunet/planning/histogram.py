@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 COLUMNS = 5  # count; sums of the offset, its square, and its cube in two parts (whole 2**24, rest)
-_PART = 2**24
+PART = 2**24  # the sum of cubes is kept as whole multiples of it and a rest
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,7 +62,7 @@ class Binning:
 
 def powers(offset: int) -> tuple[int, ...]:
     """What one value adds to the columns of its bin."""
-    return (1, offset, offset**2, *divmod(offset**3, _PART))
+    return (1, offset, offset**2, *divmod(offset**3, PART))
 
 
 def log_segments(name: str, segments: Sequence[tuple[float, float, float, int]]) -> Binning:
@@ -108,7 +108,7 @@ def order_statistic(table: np.ndarray, binning: Binning, rank: int) -> float:
         raise IndexError(f"no value of rank {rank} among {total[-1]:g}")
     count, s1, s2, whole, rest = (int(x) for x in table[:, index])
     within = rank - int(total[index]) + count
-    return _value_within(binning, index, count, (s1, s2, whole * _PART + rest), within)
+    return _value_within(binning, index, count, (s1, s2, whole * PART + rest), within)
 
 
 def percentile(table: np.ndarray, binning: Binning, percent: float) -> float:

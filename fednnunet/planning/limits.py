@@ -1,5 +1,7 @@
 """Bounds on what a site computes for a plan that somebody else has made.
 
+They are tighter than those of any plan that can be read (`planning.plan`).
+
 A plan decides what a site's machine does and what its updates can reveal. With a kernel larger than
 its map, a batch of one and no normalisation, crafted weights return a training patch exactly, so a
 site refuses a plan that no planner of ours or nnU-Net's would make.
@@ -8,6 +10,7 @@ site refuses a plan that no planner of ours or nnU-Net's would make.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 
 from fednnunet.errors import FedNNUNetError, PlanError, raise_all
@@ -15,7 +18,7 @@ from fednnunet.planning.intensity import normalisation_of
 from fednnunet.planning.memory import training_gib
 from fednnunet.planning.plan import Configuration, Plan
 
-MIN_BATCH, MAX_BATCH = 2, 8192
+MIN_BATCH = 2
 MAX_FEATURES = 1024
 MAX_STAGES = 10
 MAX_CONVOLUTIONS = 12
@@ -23,6 +26,7 @@ MAX_PATCH_EDGE_VOX = 1024
 MAX_TRAINING_GIB = 512.0
 MAX_CONFIGURATIONS = 8
 SPACING_MM = (0.001, 1000.0)
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 
 def check_limits(plan: Plan) -> None:
@@ -52,10 +56,15 @@ def _of_configuration(
     configuration: Configuration, normalisation: tuple[str, ...]
 ) -> Iterator[PlanError]:
     name, patch = configuration.name, configuration.patch_vox
-    if not MIN_BATCH <= configuration.batch <= MAX_BATCH:
+    if not _NAME.fullmatch(name):
+        yield _fault(
+            f"{name[:80]!r} is no name of a configuration",
+            "use letters, digits, dots, - and _, beginning with a letter or digit",
+        )
+    if configuration.batch < MIN_BATCH:
         yield _fault(
             f"the batch of {name} is {configuration.batch}",
-            f"a site trains with batches of {MIN_BATCH} to {MAX_BATCH} patches",
+            f"a site trains with batches of at least {MIN_BATCH} patches",
         )
     if max(patch) > MAX_PATCH_EDGE_VOX:
         yield _fault(

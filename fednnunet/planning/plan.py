@@ -16,6 +16,8 @@ from fednnunet.errors import PlanError
 from fednnunet.task import Task
 
 SCHEMA = 1
+MAX_STAGES, MAX_FEATURES, MAX_OF_A_STAGE = 16, 2048, 64
+MAX_PATCH, MAX_BATCH = 4096, 8192
 
 Normalisation = Literal["ct", "zscore", "rescale_to_0_1", "rgb_to_0_1", "none"]
 
@@ -51,6 +53,10 @@ class Architecture:
                 "a U-Net needs at least two stages",
                 mend="add a second stage to architecture.stages",
             )
+        if len(self.stages) > MAX_STAGES:
+            raise PlanError(
+                f"a U-Net has {len(self.stages)} stages", mend=f"give at most {MAX_STAGES} stages"
+            )
         for i, stage in enumerate(self.stages):
             sizes = {len(stage.kernel), len(stage.stride), len(self.stages[0].kernel)}
             if len(sizes) > 1 or not sizes <= {2, 3}:
@@ -62,6 +68,12 @@ class Architecture:
                 raise PlanError(
                     f"stage {i} has kernel {list(stage.kernel)} and stride {list(stage.stride)}",
                     mend="give odd kernel sizes and strides of at least 1",
+                )
+            sizes_of = (*stage.kernel, *stage.stride, stage.convs, stage.decoder_convs)
+            if stage.features > MAX_FEATURES or max(sizes_of) > MAX_OF_A_STAGE:
+                raise PlanError(
+                    f"stage {i} is larger than any network's",
+                    mend=f"give at most {MAX_FEATURES} features and {MAX_OF_A_STAGE} of all else",
                 )
             last = i == len(self.stages) - 1
             if stage.features < 1 or stage.convs < 1 or (stage.decoder_convs < 1) != last:
@@ -150,9 +162,14 @@ class Configuration:
                 f"patch {list(self.patch_vox)} of {self.name} is not divisible by its strides",
                 mend=f"make it a multiple of {list(divisor)}, or change the strides",
             )
-        if self.batch < 1:
+        if max(self.patch_vox) > MAX_PATCH or max(self.spacing_mm) > 1e5:
             raise PlanError(
-                f"batch of {self.name} is {self.batch}", mend="give a batch of at least 1"
+                f"{self.name} has a patch of {list(self.patch_vox)}",
+                mend=f"give at most {MAX_PATCH} voxels an axis, and spacings of at most 1e5 mm",
+            )
+        if not 1 <= self.batch <= MAX_BATCH:
+            raise PlanError(
+                f"batch of {self.name} is {self.batch}", mend=f"give a batch of 1 to {MAX_BATCH}"
             )
 
     @property

@@ -14,7 +14,7 @@ from fednnunet.planning.histogram import CROP_RATIO, SHAPE_BINS, SPACING_MM
 from fednnunet.planning.sketch import INTENSITY_BINS
 from fednnunet.task import Task
 
-SCHEMA = 1
+SCHEMA = 2
 _MEND = "measure the cases again, or copy the file from its source"
 BINS = (
     f"spacing {SPACING_MM.bins}, shape {SHAPE_BINS}, crop {CROP_RATIO.bins}, "
@@ -52,7 +52,9 @@ class FingerprintRecord:
             raise ReplyError(
                 f"the fingerprint has schema {self.schema} and bins {self.bins!r}, this program "
                 f"has {SCHEMA} and {BINS!r}",
-                mend="install the same version of the program at every site",
+                mend="install the same version of the program at every site, and measure again "
+                "with preprocessing/fingerprint_site.py or fednnunet_plan; a file of another "
+                "schema or other bins is not converted",
             )
 
 

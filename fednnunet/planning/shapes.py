@@ -32,10 +32,8 @@ class ShapeSketch:
     ) -> ShapeSketch:
         """Count (spacing, cropped shape) pairs after resampling; DataError for huge shapes."""
         sketch = cls.empty(spacing_mm)
-        for spacing, shape in cases:
-            new = resampled_shape(shape, spacing, spacing_mm)
-            check_shape(new)
-            sketch.counts[range(len(AXES)), new] += 1
+        for shape in resampled_shapes(spacing_mm, cases):
+            sketch.counts[range(len(AXES)), shape] += 1
         return sketch
 
     def __add__(self, other: ShapeSketch) -> ShapeSketch:
@@ -72,6 +70,16 @@ class ShapeSketch:
             )
         counts = vector.astype(np.float64, copy=False).reshape(len(AXES), SHAPE_BINS)
         return cls(spacing_mm=spacing_mm, counts=counts)
+
+
+def resampled_shapes(
+    spacing_mm: Spacing, cases: Iterable[tuple[Spacing, tuple[int, int, int]]]
+) -> list[tuple[int, int, int]]:
+    """Shapes of (spacing, cropped shape) pairs at `spacing_mm`; DataError for huge shapes."""
+    found = [resampled_shape(shape, spacing, spacing_mm) for spacing, shape in cases]
+    for shape in found:
+        check_shape(shape)
+    return found
 
 
 def resampled_shape(

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from fednnunet import io, records
-from fednnunet.errors import DataError, FedNNUNetError, InputError, ManyFaults
+from fednnunet.errors import DataError, FedNNUNetError, InputError, ManyFaults, StorageError
+from fednnunet.files import private_files
 from fednnunet.preprocess.dicom_cases import Channel, DicomCase, pair
 from fednnunet.preprocess.dicom_label import masks_of, names_in
-from fednnunet.preprocess.dicom_scan import Series, in_order, require_dicom, scan
+from fednnunet.preprocess.dicom_scan import Series, in_order, reading, require_dicom, scan
 from fednnunet.progress import Progress
 from fednnunet.volume import Geometry, Volume
 
@@ -71,8 +72,9 @@ def convert_dicom(
             where=str(mapping_path),
             mend=f"choose a mapping file outside {out}",
         )
-    found = pair(scan(folder), channels)
-    notes, faults = list(found.notes), list(found.faults)
+    series, damaged = scan(folder)
+    found = pair(series, channels)
+    notes, faults = list(found.notes), [*damaged, *found.faults]
     known = records.read(Mapping, mapping_path).cases if mapping_path.is_file() else {}
     wanted = tuple(labels) or _all_names(found.cases)
     origins = _name_cases(found.cases, known, prefix)
@@ -83,6 +85,8 @@ def convert_dicom(
             known[name] = _origin(case, known)
             converted.append(name)
             _write_mapping(mapping_path, Mapping(cases=known))
+        except StorageError:  # no other case would fare better
+            raise
         except ManyFaults as many:
             faults += many.faults
         except FedNNUNetError as fault:
@@ -98,8 +102,15 @@ def convert_dicom(
 
 def read_series(series: Series) -> Volume:
     """One image series as float32 (1, z, y, x), from single slices or one multi-frame file."""
-    if len(series.slices) == 1 and series.slices[0].frames > 1:
-        return _read_multiframe(series)
+    voxels = sum(s.pixels * s.frames for s in series.slices)
+    io.check_promise(series.slices[0].path, voxels=voxels, itemsize=4)
+    with reading(f"a {series.modality} series", series.where):
+        if len(series.slices) == 1 and series.slices[0].frames > 1:
+            return _read_multiframe(series)
+        return _read_slices(series)
+
+
+def _read_slices(series: Series) -> Volume:
     if any(s.frames > 1 for s in series.slices):
         raise DataError(
             f"a {series.modality} series is spread over several multi-frame files",
@@ -127,6 +138,7 @@ def _read_multiframe(series: Series) -> Volume:
         origin_mm=tuple(float(v) for v in matrix[:3, 3]),  # type: ignore[arg-type]
         direction=tuple(float(v) for v in (matrix[:3, :3] / spacing)[:, ::-1].ravel()),
     )
+    geometry = io.check_grid(geometry, series.slices[0].path)
     return Volume(array=np.ascontiguousarray(volume.array)[None], geometry=geometry)
 
 
@@ -142,7 +154,9 @@ def _convert(case: DicomCase, name: str, out: Path, labels: Sequence[str]) -> li
             )
     masks: dict[str, np.ndarray] = {}
     for reference in case.references:
-        for structure, mask in masks_of(reference, images[0]).items():
+        with reading(f"a {reference.modality}", reference.where):
+            found = masks_of(reference, images[0])
+        for structure, mask in found.items():
             if structure.lower() in masks and structure.lower() in _lower(labels):
                 raise DataError(
                     f"two references segment {structure!r} on one image",
@@ -186,8 +200,9 @@ def _all_names(cases: Sequence[DicomCase]) -> tuple[str, ...]:
     names: dict[str, str] = {}
     for case in cases:
         for reference in case.references:
-            for name in names_in(reference):
-                names.setdefault(name.lower(), name)
+            with suppress(DataError), reading(reference.modality, reference.where):
+                for name in names_in(reference):  # what is damaged is a fault of its case
+                    names.setdefault(name.lower(), name)
     return tuple(names[key] for key in sorted(names))
 
 
@@ -222,8 +237,9 @@ def _origin(case: DicomCase, known: dict[str, Origin]) -> Origin:
 
 
 def _write_mapping(path: Path, mapping: Mapping) -> None:
-    records.write(mapping, path)
-    os.chmod(path, 0o600)
+    """Write who is who, for the owner's eyes alone from the first byte on."""
+    with private_files():
+        records.write(mapping, path)
 
 
 def _write_header(

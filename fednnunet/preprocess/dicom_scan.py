@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from fednnunet.errors import DataError, InputError
+from fednnunet.errors import DataError, FedNNUNetError, InputError
+from fednnunet.text import printable
 
 IMAGES = ("CT", "MR", "PT", "NM", "US", "XA")
 REFERENCES = ("SEG", "RTSTRUCT")
 _TAGS = [
+    "Columns",
     "FrameOfReferenceUID",
     "ImageOrientationPatient",
     "ImagePositionPatient",
@@ -22,6 +25,7 @@ _TAGS = [
     "PatientID",
     "ReferencedFrameOfReferenceSequence",
     "ReferencedSeriesSequence",
+    "Rows",
     "SeriesDescription",
     "SeriesInstanceUID",
     "SOPInstanceUID",
@@ -38,6 +42,7 @@ class Slice:
     path: Path
     uid: str
     frames: int
+    pixels: int
     position_mm: tuple[float, ...] | None
     axes: tuple[float, ...] | None
 
@@ -73,10 +78,27 @@ def require_dicom() -> None:
         ) from None
 
 
-def scan(folder: Path) -> tuple[Series, ...]:
-    """All series under `folder`, sorted by UID; files that are not DICOM are skipped."""
+@contextmanager
+def reading(what: str, where: str) -> Iterator[None]:
+    """Turn whatever the libraries for DICOM raise for damaged files into a DataError."""
+    try:
+        yield
+    except FedNNUNetError:
+        raise
+    except Exception as error:  # noqa: BLE001 - they raise of many kinds, some of Python's own
+        raise DataError(
+            f"{what} cannot be read: {type(error).__name__}: {printable(str(error))[:160]}",
+            where=where,
+            mend="export it again from its source, or move it out",
+        ) from None
+
+
+def scan(folder: Path) -> tuple[tuple[Series, ...], tuple[FedNNUNetError, ...]]:
+    """All series under `folder`, sorted by UID, and a fault for every damaged DICOM file.
+
+    Files that are not DICOM are passed over.
+    """
     import pydicom
-    from pydicom.errors import InvalidDicomError
 
     if not folder.is_dir():
         raise InputError(
@@ -85,15 +107,28 @@ def scan(folder: Path) -> tuple[Series, ...]:
             mend="correct the path of the folder",
         )
     found: dict[str, Series] = {}
+    faults: list[FedNNUNetError] = []
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        try:
-            header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=_TAGS)
-        except (InvalidDicomError, EOFError, OSError, ValueError):
+        if not _is_dicom(path):
             continue
-        if "SeriesInstanceUID" in header:
-            series = found.setdefault(str(header.SeriesInstanceUID), _series(header))
-            series.slices.append(_slice(header, path))
-    return tuple(found[uid] for uid in sorted(found))
+        try:
+            with reading("a DICOM file", str(path)):
+                header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=_TAGS)
+                if "SeriesInstanceUID" in header:
+                    one, part = _series(header), _slice(header, path)
+                    found.setdefault(one.uid, one).slices.append(part)
+        except FedNNUNetError as fault:
+            faults.append(fault)
+    return tuple(found[uid] for uid in sorted(found)), tuple(faults)
+
+
+def _is_dicom(path: Path) -> bool:
+    """Whether a file begins as DICOM files do."""
+    try:
+        with path.open("rb") as stream:
+            return stream.read(132)[128:] == b"DICM"
+    except OSError:
+        return False
 
 
 def in_order(series: Series) -> list[Path]:
@@ -178,7 +213,8 @@ def _slice(header: Any, path: Path) -> Slice:
     return Slice(
         path=path,
         uid=str(header.get("SOPInstanceUID", "")),
-        frames=int(header.get("NumberOfFrames", 1) or 1),
+        frames=max(int(header.get("NumberOfFrames", 1) or 1), 1),
+        pixels=int(header.get("Rows", 1) or 1) * int(header.get("Columns", 1) or 1),
         position_mm=tuple(map(float, position)) if position else None,
         axes=tuple(map(float, axes)) if axes else None,
     )

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from fednnunet import io
-from fednnunet.errors import DataError, FedNNUNetError, InputError
+from fednnunet.errors import DataError, FedNNUNetError, InputError, StorageError
+from fednnunet.files import storing
 from fednnunet.preprocess.check_case import digest
 from fednnunet.task import Task
 from fednnunet.volume import Volume
@@ -60,6 +61,8 @@ def fix_site(folder: Path, out: Path, task: Task) -> tuple[Fixed, ...]:
         try:
             mended = _fix_case(name, files, labels.get(name), out, task, seen)
             fixed.append(Fixed(case=name, mended=mended))
+        except StorageError:  # no other case would fare better
+            raise
         except FedNNUNetError as fault:
             fixed.append(Fixed(case=name, left_out=fault.what))
     out.mkdir(parents=True, exist_ok=True)
@@ -94,8 +97,9 @@ def _fix_case(
         if copy.changed or io.ending(path) == ".mhd":
             io.write_volume(volume, target)
         else:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(path, target)
+            with storing(target):
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(path, target)
     first, volume = copy.channels[0]
     io.write_mask(mask, volume.geometry, out / "labelsTr" / label.name, like=first)
     return tuple(copy.mended)

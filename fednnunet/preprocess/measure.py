@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -12,7 +13,13 @@ from fednnunet.planning.sketch import ForegroundSketch
 from fednnunet.preprocess.crop import crop, nonzero_box
 from fednnunet.preprocess.load import label_counts
 from fednnunet.task import Task
-from fednnunet.volume import Volume
+from fednnunet.volume import Geometry, Volume
+
+_LETTERS = (
+    ("R", "L"),
+    ("A", "P"),
+    ("I", "S"),
+)  # down and up the ITK axes: left, posterior, superior
 
 
 def measure_case(volume: Volume, label: np.ndarray, task: Task) -> CaseFingerprint:
@@ -42,7 +49,23 @@ def measure_case(volume: Volume, label: np.ndarray, task: Task) -> CaseFingerpri
         crop_ratio=cropped.size / math.prod(volume.shape_vox),
         foreground=tuple(_sketch(channel[foreground]) for channel in image),
         voxels_per_label=tuple(counts.get(value, 0) for value in range(len(task.labels))),
+        orientation=orientation_code(volume.geometry),
     )
+
+
+def orientation_code(geometry: Geometry) -> str:
+    """Axis code of the stored volume as nibabel writes it, e.g. "RAS"; empty if it has none.
+
+    One letter for each voxel axis (x, y, z): the direction in which its index grows. Oblique
+    volumes get the code of the nearest one that is not oblique.
+    """
+    direction = np.asarray(geometry.direction, np.float64).reshape(3, 3)
+    if not np.isfinite(direction).all() or abs(np.linalg.det(direction)) < 1e-3:
+        return ""
+    steps = np.abs(direction)
+    orders = itertools.permutations(range(3))
+    nearest = max(orders, key=lambda rows: sum(steps[row, axis] for axis, row in enumerate(rows)))
+    return "".join(_LETTERS[row][int(direction[row, axis] > 0)] for axis, row in enumerate(nearest))
 
 
 def _sketch(values: np.ndarray) -> ForegroundSketch:

@@ -21,6 +21,7 @@ import numpy as np
 
 from fednnunet import records
 from fednnunet.errors import FedNNUNetError, InputError
+from fednnunet.files import storing
 from fednnunet.preprocess.pipeline import Placement, Prepared
 
 RECORD = "case.json"
@@ -129,8 +130,8 @@ def write_case(
     patch = (1,) * (3 - len(patch_vox)) + tuple(patch_vox)
     temporary = folder / f".tmp-{os.getpid()}-{name}"
     shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    try:
+    with storing(folder / name, temporary):
+        temporary.mkdir(parents=True)
         _save(prepared.data, temporary / "data.b2nd", patch)
         _save(seg, temporary / "seg.b2nd", patch)
         np.save(temporary / "locations.npy", locations, allow_pickle=False)
@@ -143,8 +144,6 @@ def write_case(
         )
         records.write(record, temporary / RECORD)
         _swap(temporary, folder / name)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _swap(new: Path, place: Path) -> None:

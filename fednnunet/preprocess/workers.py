@@ -5,6 +5,7 @@ Processes are spawned and not forked, since a forked worker would share the memo
 
 from __future__ import annotations
 
+import errno
 import math
 import multiprocessing
 import os
@@ -14,6 +15,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 from typing import Any, TypeVar
 
 from fednnunet import io
@@ -23,14 +25,17 @@ from fednnunet.errors import (
     FedNNUNetError,
     ManyFaults,
     OutOfMemoryError,
+    StorageError,
     WorkerError,
     raise_all,
 )
+from fednnunet.files import storage_error
 from fednnunet.progress import Progress
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)  # every other job would fail, too
 _BASE_GIB = 0.2  # memory of an idle worker: interpreter and libraries
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
@@ -91,7 +96,7 @@ def run_jobs(
 ) -> dict[str, Result]:
     """Run `work` on every job (name to job) and return the results by name.
 
-    The faults of all jobs are raised together after the last job.
+    The faults of all jobs are raised together after the last job, but StorageError at once.
     """
     results, faults = try_jobs(work, jobs, workers=workers, progress=progress, what=what)
     raise_all(f"{what} failed for some of {len(jobs)} cases", faults)
@@ -117,6 +122,9 @@ def try_jobs(
     outcomes = _here(work, jobs) if workers <= 1 else _spawned(work, jobs, workers)
     for done, (name, result) in enumerate(outcomes, start=1):
         if isinstance(result, _Failed):
+            stop = next((f for f in result.faults if isinstance(f, StorageError)), None)
+            if stop is not None:  # no other job would fare better
+                raise stop
             faults += [_named(fault, name) for fault in result.faults]
         else:
             results[name] = result
@@ -149,6 +157,9 @@ def _attempt(work: Callable[[Job], Result], job: Job) -> Result | _Failed:
         )
         return _Failed((lack,))
     except OSError as error:
+        found = storage_error(error, Path(os.fsdecode(error.filename or ".")))
+        if found and error.errno in _DISK:
+            return _Failed((found,))
         unreadable = DataError(
             f"a file could not be read or written: {error}",
             mend="check the disk's free space and the rights to the file, then run it again",

@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from hashlib import sha256
+from multiprocessing.reduction import ForkingPickler
 
 import numpy as np
 import torch
@@ -25,6 +27,8 @@ from fednnunet.training.patches import (
     forced_foreground,
     read_box,
 )
+
+_MAX_SOURCES = 16  # that a worker holds: the sites of a federation in one process
 
 # How torch says that a worker died; an exception of a living one begins with "Caught".
 _DEATH = re.compile(r"DataLoader worker .*(exited unexpectedly|killed by signal)", re.DOTALL)
@@ -111,9 +115,17 @@ class BatchSource:
         images, labels, supervision = zip(*samples, strict=True)
         return Batch(torch.stack(images), torch.stack(labels), supervision)
 
-    def _sample(self, step: int, position: int) -> tuple[Tensor, Tensor, Supervision]:
+    def cases(self, step: int) -> frozenset[str]:
+        """The names of the cases in the whole batch of an iteration, whatever the shard."""
+        return frozenset(self._choose(step, position)[0] for position in range(self.size))
+
+    def _choose(self, step: int, position: int) -> tuple[str, np.random.Generator]:
+        """The case of a sample, and the generator for all that is random about it."""
         rng = np.random.default_rng([self.seed, step, position])
-        name = self.names[int(rng.integers(len(self.names)))]
+        return self.names[int(rng.integers(len(self.names)))], rng
+
+    def _sample(self, step: int, position: int) -> tuple[Tensor, Tensor, Supervision]:
+        name, rng = self._choose(step, position)
         case = self.store.case(name)
         forced = forced_foreground(self.size, self.foreground)[position]
         size = self.augmenter.size
@@ -135,16 +147,58 @@ class _Faulty:
 
 
 @dataclass(frozen=True, slots=True)
-class _InWorker:
-    """The source in a worker process: a fault is returned, not raised."""
+class _Asked:
+    """One batch that a worker is to make; `key` tells one source from another."""
 
+    key: str
     source: BatchSource
+    step: int
 
-    def __getitem__(self, step: int) -> Batch | _Faulty:
+
+@dataclass(frozen=True, slots=True)
+class _InWorker:
+    """Makes what a worker is asked for; a fault is a value.
+
+    The sources last seen are kept as they first came, with the cases that they hold open.
+    """
+
+    seen: dict[str, BatchSource] = field(default_factory=dict)
+
+    def __getitem__(self, asked: _Asked) -> Batch | _Faulty:
+        if asked.key not in self.seen and len(self.seen) >= _MAX_SOURCES:
+            self.seen.pop(next(iter(self.seen)))
+        source = self.seen.setdefault(asked.key, asked.source)
         try:
-            return self.source[step]
+            return source[asked.step]
         except FedNNUNetError as fault:
-            return _Faulty(step, single_faults(fault))
+            return _Faulty(asked.step, single_faults(fault))
+
+
+class _Workers:
+    """Processes that make batches, for one stretch of training after another."""
+
+    def __init__(self, count: int, pin: bool) -> None:
+        self._asked: list[_Asked] = []
+        self._loader: torch.utils.data.DataLoader[Batch | _Faulty] = torch.utils.data.DataLoader(
+            _InWorker(),  # type: ignore[arg-type]
+            batch_size=None,
+            sampler=self._asked,
+            num_workers=count,
+            prefetch_factor=2,
+            pin_memory=pin,
+            persistent_workers=True,
+        )
+
+    def make(self, source: BatchSource, steps: range) -> Iterator[Batch | _Faulty]:
+        """The batches of `steps`, in order; ask again only once these are all taken."""
+        key = sha256(ForkingPickler.dumps(source)).hexdigest()
+        self._asked[:] = [_Asked(key, source, step) for step in steps]
+        return iter(self._loader)
+
+
+_resting: dict[tuple[int, bool], _Workers] = {}
+"""Workers without work, by their number and whether they pin: a site trains for seconds a round,
+and to start 16 processes would take as long."""
 
 
 def batches(
@@ -152,26 +206,24 @@ def batches(
 ) -> Iterator[Batch]:
     """The batches of iterations `start` to before `stop`, in order.
 
-    With `workers` they are made ahead in that many processes, at most two waiting in each. A fault
-    of a case is raised here as it was found there; WorkerError if a worker is killed.
+    With `workers` they are made ahead in that many processes, at most two waiting in each; the
+    processes stay for the next call. A fault of a case is raised here as it was found there;
+    WorkerError if a worker is killed.
     """
     if workers == 0:
         for step in range(start, stop):
             yield source[step].pin_memory() if pin else source[step]
         return
-    loader: torch.utils.data.DataLoader[Batch | _Faulty] = torch.utils.data.DataLoader(
-        _InWorker(source),  # type: ignore[arg-type]
-        batch_size=None,
-        sampler=range(start, stop),
-        num_workers=min(workers, stop - start),
-        prefetch_factor=2,
-        pin_memory=pin,
-    )
+    steps = range(start, stop)
+    kind = (min(workers, len(steps)), pin)
+    staff = _resting.pop(kind, None) or _Workers(*kind)
     try:
-        for made in loader:
+        for step, made in zip(steps, staff.make(source, steps), strict=True):
             if isinstance(made, _Faulty):
                 raise_all(f"the batch of iteration {made.step} cannot be made", made.faults)
             else:
+                if step == steps[-1]:
+                    _resting[kind] = staff
                 yield made
     except RuntimeError as error:
         if not _DEATH.match(str(error)):

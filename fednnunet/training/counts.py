@@ -82,7 +82,7 @@ def count_dice(logits: Tensor, labels: Tensor, targets: Targets) -> Tensor:
     """
     truth = targets.indicators(labels)
     if targets.regions:
-        found = logits[:, [o for (o,) in targets.outputs]] > 0
+        found = torch.stack([logits[:, output] > 0 for (output,) in targets.outputs], 1)
     else:
         best, truth = logits.argmax(1), truth[:, 1:]
         found = torch.stack([best == group[0] for group in targets.groups[1:]], 1)
@@ -93,7 +93,8 @@ def count_dice(logits: Tensor, labels: Tensor, targets: Targets) -> Tensor:
     planes = (found & truth, found & ~truth, ~found & truth)
     counts = torch.stack([plane.sum(axes) for plane in planes])
     out = counts.new_zeros((3, len(targets.names)))
-    out[:, list(targets.scored)] = counts
+    for column, scored in enumerate(targets.scored):  # a list as index would make a GPU wait
+        out[:, scored] = counts[:, column]
     return out
 
 

@@ -14,6 +14,13 @@ from fednnunet.device import Device, Machine, choose_device, observe
 # cores, three runs of five). What it would have to beat is in `network.cpu` and `network.merged`.
 _COMPILED_ON_CPU = "1.1 to 1.3"
 
+# A core augments some 50 to 100 patches a second, and a large GPU trains on more than eight make.
+_MAX_WORKERS = 16
+
+
+CudaKernels = Literal["torch", "fused"]
+"""torch's own kernels, or the fused ones of `network.cuda` replayed as CUDA graphs."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Execution:
@@ -25,7 +32,8 @@ class Execution:
     the annotated voxels of each part, and parts count by their samples), Dice is taken over the
     batch, or normalisation is. `workers` is the number of processes that make batches (0: this
     one). `devices` GPUs share a batch through `backend`. `fused` uses torch's one-kernel
-    optimisers. `reasons` say why, for the log.
+    optimisers. On CUDA, `graphs` lets the network be replayed as CUDA graphs and `fused_norm` uses
+    the kernels of `network.cuda`. `reasons` say why, for the log.
     """
 
     device: Device
@@ -33,6 +41,8 @@ class Execution:
     pin: bool = False
     compile: bool = False
     fused: bool = True
+    graphs: bool = False
+    fused_norm: bool = False
     micro_batch: int | None = None
     workers: int = 0
     devices: int = 1
@@ -51,6 +61,7 @@ def choose_execution(
     machine: Machine | None = None,
     compile: bool = False,
     micro_batch: int | None = None,
+    cuda_kernels: CudaKernels = "torch",
 ) -> Execution:
     """Decide how to train on `device` ("auto" or None: the GPU if there is one, else the CPU).
 
@@ -60,7 +71,8 @@ def choose_execution(
     name = "auto" if device is None else str(device)
     chosen = choose_device(name, machine, gradients=True)
     if chosen.kind == "cuda":
-        return _on_cuda(chosen, machine, compile, micro_batch)
+        execution = _on_cuda(chosen, machine, cuda_kernels)
+        return replace(execution, compile=compile, micro_batch=micro_batch)
     return Execution(
         device=chosen,
         compile=compile,
@@ -70,17 +82,21 @@ def choose_execution(
     )
 
 
-def _on_cuda(device: Device, machine: Machine, compile: bool, micro_batch: int | None) -> Execution:
-    """Every GPU where none is named by its number."""
+def _on_cuda(device: Device, machine: Machine, kernels: CudaKernels) -> Execution:
+    """Every GPU where none is named by its number.
+
+    torch's own normalisation is faster in channels first, the fused one in channels last.
+    """
     devices = machine.cuda_devices if device.name == "cuda" else 1
     gpus = f"{devices} GPU{'s' if devices > 1 else ''}, batches made in processes"
+    fused = kernels == "fused"
     return Execution(
-        device=device,
+        device=replace(device, channels_last=fused),
         scaler=device.precision == "float16",
         pin=True,
-        compile=compile,
-        micro_batch=micro_batch,
-        workers=min(8, max(1, machine.cores - 1)),
+        graphs=fused,
+        fused_norm=fused,
+        workers=min(_MAX_WORKERS, max(1, machine.cores - 1)),
         devices=devices,
         backend="nccl",
         reasons=(device.reason, gpus),

@@ -52,9 +52,8 @@ def evaluate_patches(
         with torch.no_grad(), execution.device.autocast():
             for batch in batches:
                 batch = batch.to(execution.torch_device)
-                layout = execution.device.memory_format(batch.image.ndim - 2)
                 with capture_features(network, features) as captured:
-                    logits: Tensor = network(batch.image.to(memory_format=layout))
+                    logits: Tensor = network(execution.device.arrange(batch.image))
                 prediction = Prediction(
                     batch=batch, logits=logits, features=captured[-1] if captured else None
                 )

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from fednnunet.errors import FedNNUNetError
+from fednnunet.network.cuda import fused_kernels
+from fednnunet.training import graphs
 from fednnunet.training.allocator import keep_freed_memory
 from fednnunet.training.augment import make_augmenter
 from fednnunet.training.batches import Batch, BatchSource, batches
@@ -44,7 +46,8 @@ def train_in_process(
     if execution.compile and (state.runner is None or shard[1] > 1):
         network = state.network if state.runner is None else state.runner
         state.runner = torch.compile(network, dynamic=False)
-    return _LocalTraining(state, job, execution).run(source, stepper)
+    with execution.device.tuned(), fused_kernels(execution.fused_norm):
+        return _LocalTraining(state, job, execution).run(source, stepper)
 
 
 class _LocalTraining:
@@ -58,15 +61,18 @@ class _LocalTraining:
         self.losses: list[Tensor] = []
         self.counts: Tensor | None = None
         self.notes: list[str] = []
+        self.cases: set[str] = set()
 
     def run(self, source: BatchSource, stepper: Stepper) -> TrainSummary:
         state, job, execution = self.state, self.job, self.execution
         stop = state.step + job.iterations
         made = batches(source, state.step, stop, workers=execution.workers, pin=execution.pin)
+        self.cases.update(*(source.cases(step) for step in range(state.step, stop)))
         for iterations, others in phase_lengths(
             job.local_rule.phases, job.iterations, tuple(state.parameters)
         ):
             with parameters_frozen(state.network, job.frozen | others):
+                graphs.prepare(state, stepper)
                 for _ in range(iterations):
                     waiting = time.perf_counter()
                     batch = next(made)
@@ -140,6 +146,7 @@ class _LocalTraining:
             memory_gib=peak_memory_gib(self.execution),
             micro_batch=stepper.micro_batch,
             dice=counts,
+            cases=len(self.cases),
             notes=tuple(self.notes),
         )
 

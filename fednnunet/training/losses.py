@@ -55,7 +55,7 @@ class Loss:
         return self._sum(entropy, log_p[:, 1:].exp(), truth, valid)
 
     def _regions(self, logits: Tensor, labels: Tensor, valid: Tensor | None) -> Tensor:
-        logits = logits[:, [output for (output,) in self.targets.outputs]]
+        logits = torch.stack([logits[:, output] for (output,) in self.targets.outputs], 1)
         truth = self.targets.indicators(labels)
         there = truth.to(logits.dtype)
         voxels = F.binary_cross_entropy_with_logits(logits, there, reduction="none")
@@ -102,7 +102,9 @@ def merged(log_p: Tensor, outputs: Sequence[Sequence[int]]) -> Tensor:
     if all(len(group) == 1 for group in outputs):
         return log_p
     planes = [
-        log_p[:, group[0]] if len(group) == 1 else torch.logsumexp(log_p[:, list(group)], 1)
+        log_p[:, group[0]]
+        if len(group) == 1
+        else torch.stack([log_p[:, value] for value in group], 1).logsumexp(1)
         for group in outputs
     ]
     return torch.stack(planes, 1)

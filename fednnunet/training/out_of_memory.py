@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from fednnunet.errors import OutOfMemoryError
+from fednnunet.training import graphs
 from fednnunet.training.batches import Batch
 from fednnunet.training.local_rule import Measured
 from fednnunet.training.state import TrainingState
@@ -41,6 +42,7 @@ class _HalvingGradient:
             with suppress(torch.OutOfMemoryError):
                 return self.stepper.gradient(state, whole, batch)
             # Only now is the error deleted, and with it the feature maps that its traceback held.
+            graphs.forget(state)
             state.optimiser.zero_grad(set_to_none=True)
             for buffer, value in before:
                 buffer.copy_(value)

@@ -24,6 +24,7 @@ from fednnunet import records
 from fednnunet.errors import FedNNUNetError, InputError
 from fednnunet.files import replacing
 from fednnunet.planning.plan import Configuration, Plan
+from fednnunet.text import printable
 from fednnunet.training.device import Execution
 from fednnunet.training.initial import plan_network
 from fednnunet.training.recipe import Recipe
@@ -166,7 +167,7 @@ def _read(path: Path) -> tuple[StateRecord, dict[str, Tensor]]:
         with safe_open(path, "pt") as stream:
             header = json.loads((stream.metadata() or {}).get("state", "null"))
             tensors = {key: stream.get_tensor(key) for key in stream.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError, ValueError) as error:
+    except (SafetensorError, OSError, ValueError, RecursionError, AttributeError) as error:
         raise _damaged(path, str(error)) from None
     record = records.decode(StateRecord, header, source=path.name)
     if record.check != _checksum(tensors):
@@ -185,7 +186,8 @@ def _restore(
         )
     parts: dict[str, dict[str, Tensor]] = {}
     for key, tensor in tensors.items():
-        parts.setdefault(key.split(".", 1)[0], {})[key.split(".", 1)[1]] = tensor
+        part, _, rest = key.partition(".")
+        parts.setdefault(part, {})[rest] = tensor
     try:
         state.network.load_state_dict(parts.get("network", {}))
     except RuntimeError:
@@ -199,11 +201,15 @@ def _restore(
     numbers = {name: index for index, name in enumerate(state.parameters)}
     moments: dict[int, dict[str, Tensor]] = {}
     for key, tensor in parts.get("optimiser", {}).items():
-        kind, name = key.split(".", 1)
+        kind, _, name = key.partition(".")
+        if name not in state.parameters:
+            raise _damaged(path, f"it has moments of an unknown parameter {printable(name)!r}")
         parameter = state.parameters[name]
         if tensor.shape == parameter.shape:  # the fused optimisers need the parameter's layout
             tensor = torch.empty_like(parameter.detach()).copy_(tensor)
         moments.setdefault(numbers[name], {})[kind] = tensor
+    if len({frozenset(kinds) for kinds in moments.values()}) > 1:
+        raise _damaged(path, "moments of some parameters are missing")
     groups = state.optimiser.state_dict()["param_groups"]
     state.optimiser.load_state_dict({"state": moments, "param_groups": groups})
     if record.scaler:

@@ -106,8 +106,7 @@ class Stepper:
         """
         network = state.network if state.runner is None else state.runner
         part = part.to(self.execution.torch_device)
-        axes = len(self.job.configuration.patch_vox)
-        image = part.image.to(memory_format=self.execution.device.memory_format(axes))
+        image = self.execution.device.arrange(part.image)
         with _accumulating(network, last):
             with self.execution.device.autocast():
                 with capture_features(state.network, self.job.local_rule.features) as features:

@@ -9,6 +9,7 @@ background.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -44,8 +45,7 @@ class Targets:
 
     def indicators(self, labels: Tensor) -> Tensor:
         """Truth of each group (b, g, z, y, x) as booleans; in softmax tasks background is first."""
-        planes = [torch.isin(labels, labels.new_tensor(group)) for group in self.groups]
-        return torch.stack(planes, 1)
+        return torch.stack([_any_of(labels, group) for group in self.groups], 1)
 
     def classes(self, labels: Tensor) -> Tensor:
         """Group of each voxel (b, z, y, x; int64); whatever is unknown is group 0."""
@@ -54,6 +54,14 @@ class Targets:
             for value in group:
                 out.masked_fill_(labels == value, index)
         return out
+
+
+def _any_of(labels: Tensor, values: Sequence[int]) -> Tensor:
+    """Where labels have one of the values. A tensor of the values would make a GPU wait."""
+    found = labels == values[0]
+    for value in values[1:]:
+        found |= labels == value
+    return found
 
 
 def make_targets(task: Task, supervision: Supervision | None = None) -> Targets:

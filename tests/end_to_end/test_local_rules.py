@@ -14,12 +14,14 @@ from fednnunet.federation.workflows.train import SCORES
 from tests.end_to_end.tiny import TOML, make_federation, make_planned
 
 MAIN = "fedproto"
-OTHERS = ("scaffold", "fedsam_bn_head", "per_fedavg", "fedgkd", "head_alternating")
+OTHERS = ("scaffold", "fedsam_bn_head", "per_fedavg", "ditto", "head_alternating")
+WITH_SETTINGS = "fedgkd_gamma=0.5_private=norm"
+TABLE = '{name = "fedgkd", gamma = 0.5, private = ["norm"]}'
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    names = ", ".join(f'"{name}"' for name in OTHERS)
+    names = ", ".join([*(f'"{name}"' for name in OTHERS), TABLE])
     toml = TOML.replace('method = "fedbn_head"', f'method = "{MAIN}"\nbaselines = [{names}]')
     root = tmp_path_factory.mktemp("rules")
     make_planned(
@@ -30,7 +32,7 @@ def run(tmp_path_factory):
     return root / "run"
 
 
-@pytest.mark.parametrize("method", [MAIN, *OTHERS])
+@pytest.mark.parametrize("method", [MAIN, *OTHERS, WITH_SETTINGS])
 def test_every_method_trains_and_is_scored(run, method):
     folder = run if method == MAIN else run / "baselines" / method
     records = load_records(folder / "rounds")
@@ -41,7 +43,7 @@ def test_every_method_trains_and_is_scored(run, method):
     assert method in scored
 
 
-def test_the_ledger_says_what_went_beside_the_weights(run):
+def test_the_ledger_says_which_auxiliary_tensors_were_sent(run):
     entries = ledger.read(run / "sites" / "north" / "ledger.jsonl")
     told = [entry["detail"] for entry in entries if entry["message"] == "TrainReply"]
     for method in (MAIN, "scaffold"):

@@ -13,7 +13,7 @@ from fednnunet.federation.site import ledger
 from fednnunet.federation.workflows.train import SCORES
 from fednnunet.inference.bundle import read_bundle
 from fednnunet.inference.predict import ROUTES
-from tests.end_to_end.tiny import CASES, TOML, contents, make_federation, make_planned
+from tests.end_to_end.tiny import CASES, POLICY, TOML, contents, make_federation, make_planned
 
 SITES = ("north", "south")
 
@@ -23,8 +23,6 @@ def a_run(root: Path, method: str, **settings: str) -> Path:
     toml = TOML.replace('"fedbn_head"', f'"{method}"')
     toml += "".join(f"{name} = {value}\n" for name, value in settings.items())
     federation = make_federation(root / "hospitals", toml=toml)
-    for site in SITES:
-        (federation.parent / site / "site.toml").write_text("min_cases = 4\n")
     make_planned(federation, root / "run")
     return root / "run"
 
@@ -96,7 +94,7 @@ def test_an_interrupted_training_ends_the_same(tmp_path):
 def test_hospitals_outside_get_a_mixture_of_the_models_that_sites_give(tmp_path, capsys):
     run = a_run(tmp_path, "iop_fl", routed="true")
     hospitals = tmp_path / "hospitals"
-    (hospitals / "north" / "site.toml").write_text("share_model = true\n")
+    (hospitals / "north" / "site.toml").write_text(POLICY + "share_model = true\n")
     assert train.main([str(run)]) == 0
     said = capsys.readouterr()
     assert "not in the routed bundle: south: the site refuses to answer" in said.out
@@ -126,7 +124,7 @@ def test_hospitals_outside_get_a_mixture_of_the_models_that_sites_give(tmp_path,
 
 def test_every_bundle_says_that_training_mirrored_patches(tmp_path):
     run = a_run(tmp_path, "iop_fl", recipe='"nnunet"', routed="true")
-    (tmp_path / "hospitals" / "north" / "site.toml").write_text("share_model = true\n")
+    (tmp_path / "hospitals" / "north" / "site.toml").write_text(POLICY + "share_model = true\n")
     assert train.main([str(run)]) == 0
     for place in ("global", "routed", "sites/north/personal"):
         assert read_bundle(run / place).mirrored, place

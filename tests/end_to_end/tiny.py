@@ -17,6 +17,13 @@ LABELS = ("background", "ball", "core")
 SPACINGS = {"north": (1.0, 1.0, 1.0), "south": (1.2, 1.0, 1.0), "west": (1.0, 1.1, 1.1)}
 CASES = 5
 
+POLICY = """\
+min_cases = 1
+min_bin_count = 1
+min_scored_cases = 1
+min_squared_cases = 1
+"""  # for phantoms only
+
 TOML = """\
 [task]
 name = "tiny"
@@ -78,6 +85,7 @@ def make_site(folder: Path, site: str, *, channels: int = 1) -> None:
         "labels": {name: value for value, name in enumerate(LABELS)},
     }
     (folder / "dataset.json").write_text(json.dumps(header))
+    (folder / "site.toml").write_text(POLICY)
 
 
 def make_planned(federation: Path, run: Path) -> None:

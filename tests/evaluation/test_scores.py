@@ -70,22 +70,6 @@ def test_undefined_values_do_not_count_and_misses_do() -> None:
     assert sums.mean("hd95_mm") == pytest.approx(2.0)
 
 
-def test_a_vector_brings_the_sums_back() -> None:
-    sums = SiteScores.of(TARGETS, [_case(0, 0.3, 0.4), _case(1, 0.9, 0.1)])
-    assert SiteScores.from_vector(TARGETS, sums.to_vector()) == sums
-
-
-@pytest.mark.parametrize("spoil", ["short", "nan", "negative"])
-def test_a_bad_vector_is_refused(spoil: str) -> None:
-    vector = SiteScores.of(TARGETS, [_case(0, 0.3, 0.4)]).to_vector()
-    if spoil == "short":
-        vector = vector[:-1]
-    else:
-        vector[3] = math.nan if spoil == "nan" else -1.0
-    with pytest.raises(ReplyError):
-        SiteScores.from_vector(TARGETS, vector)
-
-
 def test_scores_of_other_targets_do_not_add() -> None:
     with pytest.raises(ReplyError, match="cannot be added"):
         SiteScores.empty(TARGETS) + SiteScores.empty(("liver",))
@@ -102,3 +86,14 @@ def test_sums_over_fewer_cases_than_a_limit_are_not_told() -> None:
     assert told.targets["a"] == TargetSums(dice=both, false_negatives=1)
     assert whole.of_at_least(3) == SiteScores.empty(("a",))
     assert whole.of_at_least(1) == whole
+
+
+def test_of_few_cases_the_squares_stay_behind() -> None:
+    """With two values, their sum and the sum of their squares give both."""
+    both = MetricSum(count=2, total=1.5, squares=1.25)
+    whole = SiteScores(cases=2, targets={"a": TargetSums(dice=both)})
+    shared = whole.of_at_least(1, squared=3).targets["a"].dice
+    assert (shared.count, shared.total, shared.squares) == (2, 1.5, None)
+    assert math.isnan(shared.std) and shared.mean == 0.75
+    assert (shared + both).squares is None and (shared + both).count == 4
+    assert whole.of_at_least(1, squared=2) == whole

@@ -54,7 +54,7 @@ def a_site(folder: Path, name: str, **changes: Any) -> PreparedSite:
         "cases": store.names,
         "supervision": SiteSupervision(),
         "training": Training(rounds=ROUNDS, iterations_per_round=ITERATIONS, device="cpu"),
-        "policy": SitePolicy(min_cases=3),
+        "policy": SitePolicy(min_cases=3, min_bin_count=1, min_scored_cases=1),
     }
     return PreparedSite(**{**values, **changes})
 

@@ -127,6 +127,14 @@ def test_tiles_that_do_not_fit_at_once_go_in_smaller_groups(
     assert told[-1][:2] == (12, 12) and max(network.asked[4:]) <= limit
 
 
+def test_the_last_group_is_filled_up_where_a_device_wants_one_size() -> None:
+    data, network = _data(1, 8, 8, 20), Crowded(4)
+    filled = predict_logits(network, data, (8, 8, 8), compute=Compute(tiles=3, full=True))
+    assert network.asked == [3, 3]
+    plain = predict_logits(Position(), data, (8, 8, 8), compute=Compute(tiles=3))
+    assert np.array_equal(filled, plain)
+
+
 def test_a_tile_that_does_not_fit_is_an_error() -> None:
     with pytest.raises(DataError, match="single tile") as caught:
         predict_logits(Crowded(0), _data(1, 8, 8, 13), (8, 8, 8), compute=Compute(tiles=4))

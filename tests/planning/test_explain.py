@@ -2,11 +2,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cases import exchanges, make_cases
-
 from fednnunet.planning.explain import why
 from fednnunet.planning.figures import draw_figures
 from fednnunet.planning.planner import make_plan
+from tests.planning.cases import exchanges, make_cases
 
 CASES = make_cases(9)
 FINGERPRINT, SHAPES = exchanges(CASES)

@@ -6,16 +6,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cases import TASK, exchanges, make_case, make_cases
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fednnunet.errors import DataError, FedNNUNetError, InputError, ReplyError
-from fednnunet.planning.fingerprint import Fingerprint
+from fednnunet.planning.fingerprint import (
+    LABEL_KINDS,
+    ORIENTATIONS,
+    UNKNOWN_ORIENTATION,
+    Fingerprint,
+    largest_volume,
+)
 from fednnunet.planning.record import read_fingerprint, write_fingerprint
 from fednnunet.planning.shapes import ShapeSketch
 from fednnunet.planning.validate import validate, validate_shapes
 from fednnunet.task import Task
+from tests.planning.cases import TASK, exchanges, make_case, make_cases
 
 CASES = make_cases(12)
 WHOLE = Fingerprint.of(TASK, CASES)
@@ -48,6 +54,23 @@ def test_cases_and_voxels_are_counted_per_label() -> None:
     assert WHOLE.block("voxels_per_label")[1:].tolist() == [12 * 150, 6 * 50]
 
 
+def test_orientations_and_kinds_of_labels_are_counted() -> None:
+    assert len(ORIENTATIONS) == len(set(ORIENTATIONS)) == 48 and "RAS" in ORIENTATIONS
+    cases = [dataclasses.replace(CASES[0], orientation="RAS", kind="box"), *CASES[1:3]]
+    total = Fingerprint.of(TASK, cases)
+    codes = total.block("orientation")
+    assert codes[ORIENTATIONS.index("RAS")] == 1 and codes[UNKNOWN_ORIENTATION] == 2
+    kinds = dict(zip(LABEL_KINDS, total.block("label_kinds").tolist(), strict=True))
+    assert kinds["box"] == [1, 1, 1] and kinds["full"] == [2, 2, 2] and kinds["none"] == [0, 0, 0]
+
+
+def test_the_largest_volume_bounds_all_cases_together() -> None:
+    volumes = sum(np.prod(case.shape_vox) for case in CASES)
+    assert volumes <= largest_volume(WHOLE) <= 1.2 * volumes
+    assert largest_volume(Fingerprint.of(TASK, CASES[:1])) == np.prod(CASES[0].shape_vox)
+    assert largest_volume(Fingerprint.empty(TASK)) == 0
+
+
 def test_a_fingerprint_survives_its_file(tmp_path: Path) -> None:
     write_fingerprint(WHOLE, tmp_path / "fingerprint.json")
     assert (
@@ -59,10 +82,11 @@ def test_a_file_with_other_bins_or_parts_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "fingerprint.json"
     write_fingerprint(WHOLE, path)
     data = json.loads(path.read_text())
-    for change in ({"bins": "spacing 7"}, {"schema": 99}):
+    for change in ({"bins": "spacing 7"}, {"schema": 99}, {"schema": 1}):
         path.write_text(json.dumps(data | change))
-        with pytest.raises(FedNNUNetError, match="bins"):
+        with pytest.raises(FedNNUNetError, match="bins") as caught:
             read_fingerprint(path)
+        assert "measure again with preprocessing/fingerprint_site.py" in str(caught.value)
     path.write_text(json.dumps(data | {"parts": {}}))
     with pytest.raises(ReplyError, match="cases"):
         read_fingerprint(path)
@@ -135,6 +159,8 @@ def test_shapes_of_another_count_or_spacing_are_refused() -> None:
         ({"spacing_mm": (0.0, 1.0, 1.0)}, "spacing"),
         ({"spacing_mm": (float("nan"), 1.0, 1.0)}, "spacing"),
         ({"voxels_per_label": (1, 2)}, "2 labels"),
+        ({"orientation": "XYZ"}, "XYZ"),
+        ({"kind": "banana"}, "banana"),
     ],
 )
 def test_a_case_that_cannot_be_is_refused(change: dict, message: str) -> None:

@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 
 import pytest
-from golden_files import as_expected, expectations, merged, plan_of
 
 from fednnunet.interop.case_list import read_case_list
+from tests.planning.golden_files import as_expected, expectations, merged, plan_of
 
 SHIPPED = Path(__file__).resolve().parents[2] / "plans" / "examples"
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "golden"

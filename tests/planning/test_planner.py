@@ -5,7 +5,6 @@ import json
 from pathlib import Path
 
 import pytest
-from cases import TASK, exchanges, make_case, make_cases, plan_of_cases
 
 from fednnunet import records
 from fednnunet.errors import FedNNUNetError, PlanError
@@ -16,6 +15,7 @@ from fednnunet.planning.planner import PLANNERS, make_plan
 from fednnunet.planning.shapes import ShapeSketch
 from fednnunet.planning.topology import plan_topology
 from fednnunet.task import Task
+from tests.planning.cases import TASK, exchanges, make_case, make_cases, plan_of_cases
 
 LARGE = (220, 400, 380)
 

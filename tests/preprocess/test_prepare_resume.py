@@ -21,7 +21,7 @@ POINTS = {
     "between image and labels": (stored_case, "_save", 4),
     "before the record": (stored_case.records, "write", 2),
     "before the rename": (stored_case.os, "rename", 2),
-    "after the rename": (stored_case.shutil, "rmtree", 5),
+    "after the rename": (stored_case.shutil, "rmtree", 3),
 }
 
 

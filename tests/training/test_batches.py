@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -12,7 +16,7 @@ from fednnunet.training.augment import make_augmenter
 from fednnunet.training.batches import BatchSource, batches
 from fednnunet.training.recipe import Augmentation
 from fednnunet.volume import Geometry, Volume
-from tests.training.fakes import blobs, small_plan, small_task
+from tests.training.fakes import MemoryStore, blobs, small_plan, small_task
 
 
 def source(**changes):
@@ -49,11 +53,61 @@ def test_workers_do_not_change_the_batches(workers):
     assert all(same(a, b) for a, b in zip(here, there, strict=True))
 
 
+@dataclass
+class Counting:
+    """A store that writes down which process opened it for which case."""
+
+    log: Path
+    store: MemoryStore
+
+    def case(self, name):
+        with self.log.open("a") as stream:
+            stream.write(f"{os.getpid()}\n")
+        return self.store.case(name)
+
+
+def test_workers_stay_for_the_next_stretch(tmp_path):
+    log = tmp_path / "log"
+    there = source(store=Counting(log, blobs()))
+    first = list(batches(there, 0, 3, workers=3, pin=False))
+    others = list(batches(source(seed=5), 0, 3, workers=3, pin=False))
+    again = list(batches(there, 3, 6, workers=3, pin=False))
+    made = set(log.read_text().split())
+    assert len(made) == 3 and str(os.getpid()) not in made
+    here = list(batches(source(), 0, 6, workers=0, pin=False))
+    assert all(same(a, b) for a, b in zip(here, [*first, *again], strict=True))
+    assert same(others[1], source(seed=5)[1])
+
+
+def test_a_stretch_that_is_left_halfway_leaves_no_batch_to_the_next():
+    half = batches(source(), 0, 8, workers=2, pin=False)
+    next(half)
+    beside = list(batches(source(seed=3), 0, 4, workers=2, pin=False))
+    half.close()
+    assert same(beside[0], source(seed=3)[0])
+    assert same(next(batches(source(), 2, 6, workers=2, pin=False)), source()[2])
+
+
 def test_shards_make_up_the_batch():
     whole = source()[2]
     parts = [source(shard=(rank, 2))[2] for rank in range(2)]
     assert torch.equal(parts[0].image, whole.image[::2])
     assert torch.equal(parts[1].image, whole.image[1::2])
+
+
+def test_the_cases_of_an_iteration_are_those_that_its_whole_batch_reads():
+    whole = source()
+    for step in range(5):
+        read: list[str] = []
+
+        class Spy:
+            def case(self, name, read=read):
+                read.append(name)
+                return whole.store.case(name)
+
+        _ = source(store=Spy())[step]
+        assert whole.cases(step) == set(read)
+        assert source(shard=(1, 2)).cases(step) == set(read)
 
 
 class Broken:

@@ -18,7 +18,8 @@ def test_a_cpu_makes_batches_itself_and_scales_no_loss():
 def test_a_gpu_with_bfloat16_needs_no_scaler():
     got = choose_execution(machine=Machine(cuda_devices=1, cuda_bfloat16=True, cores=16))
     assert (got.device.precision, got.scaler) == ("bfloat16", False)
-    assert (got.pin, got.workers, got.backend) == (True, 8, "nccl")
+    assert not (got.graphs or got.fused_norm or got.device.channels_last)
+    assert (got.pin, got.workers, got.backend) == (True, 15, "nccl")
 
 
 def test_an_older_gpu_scales_the_loss():

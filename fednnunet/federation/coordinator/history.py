@@ -27,6 +27,7 @@ from fednnunet.federation.wire.messages import MAX_ROUNDS
 from fednnunet.federation.wire.phases import Phase
 from fednnunet.files import replacing, write_text
 from fednnunet.ranges import AtMost, Within, check_ranges
+from fednnunet.text import cell
 
 _MEMORY = "memory/"
 _SHARED = "shared/"
@@ -75,8 +76,8 @@ class RoundRecord:
     that took part but could not be scored or probed afterwards, or that sent more than one answer,
     of which the first counts. `key` identifies the training,
     so that rounds of another plan or method are never continued. `scores` are sums over held-out
-    cases, in the rounds after which these are predicted whole; `contribution` is of joint rounds in
-    which sites shared something. The round took `seconds` at the coordinator, and is one `of` so
+    cases, in the rounds after which these are predicted whole; `contribution` is of joint rounds,
+    where it is asked for. The round took `seconds` at the coordinator, and is one `of` so
     many in all phases.
     """
 
@@ -167,7 +168,7 @@ def write_history(found: tuple[RoundRecord, ...], targets: tuple[str, ...], path
         for site, row in record.sites.items():
             writer.writerow({**head, "site": site, **_row(row, record.scores.get(site), targets)})
         for site, reason in record.refused.items():
-            writer.writerow({**head, "site": site, "refused": reason})
+            writer.writerow({**head, "site": site, "refused": cell(reason)})
     write_text(path, out.getvalue())
 
 

@@ -6,7 +6,7 @@ they joined come first, and lots decide between equals.
 
 `loss` is Cho et al., "Client Selection in Federated Learning: Convergence Analysis and
 Power-of-Choice Selection Strategies", 2020, in its variant without extra exchange (rpow-d): twice
-as many candidates as wanted are drawn in proportion to their cases, and those of them with the
+as many candidates as wanted are sampled in proportion to their cases, and those of them with the
 highest loss take part. The loss is the mean over a site's last joint round; a site that was not yet
 heard counts as the highest.
 """
@@ -48,12 +48,12 @@ def _by_loss(
     history: Iterable[RoundRecord],
     count: int,
 ) -> tuple[str, ...]:
-    """The highest losses among candidates drawn by cases (Efraimidis and Spirakis 2006)."""
+    """The highest losses among candidates sampled by cases (Efraimidis and Spirakis 2006)."""
     losses = dict.fromkeys(members, math.inf)
     for record in history:
         losses |= {name: site.loss for name, site in record.sites.items() if name in members}
-    drawn = sorted(members, key=lambda name: -math.log(lots[name]) / max(members[name].cases, 1))
-    candidates = drawn[: 2 * count]
+    sampled = sorted(members, key=lambda name: -math.log(lots[name]) / max(members[name].cases, 1))
+    candidates = sampled[: 2 * count]
     return tuple(sorted(sorted(candidates, key=lambda name: (-losses[name], lots[name]))[:count]))
 
 

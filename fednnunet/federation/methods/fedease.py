@@ -19,8 +19,8 @@ two sites, and every site gains from averaging them.
 
 By default normalisation layers and segmentation heads stay private. The global model is the mean
 over all sites by cases. Since the sites' weights differ at the end, that mean needs training: the
-public rounds train all of its tensors by FedAvg, not only the private parts. Where hospitals
-outside the federation need a model, give about as many iterations to the public rounds
+public rounds train all of its tensors by FedAvg, not only the private parts. Where external
+hospitals need a model, give about as many iterations to the public rounds
 (`public_rounds`) as to the joint ones.
 """
 
@@ -63,16 +63,16 @@ class AnnealedMixing:
         """As `mean`."""
         return self.mean.keeps_equal_sites
 
-    def start(self, state: State, /) -> Mixing:
+    def start(self, state: State, /) -> MixingAggregation:
         """Begin the mean of a round, with which the replies are mixed."""
-        return Mixing(state, self.mean.start(state), self.power)
+        return MixingAggregation(state, self.mean.start(state), self.power)
 
     def artefacts(self, state: State, /) -> Mapping[str, object]:
         """Those of `mean`."""
         return self.mean.artefacts(state)
 
 
-class Mixing:
+class MixingAggregation:
     """The replies of a round, and their mean."""
 
     def __init__(self, state: State, mean: Aggregation, power: float) -> None:

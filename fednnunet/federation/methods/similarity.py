@@ -11,7 +11,7 @@ what it received),
 
 over itself and its neighbours. So sites whose updates have one direction get FedAvg's mean, and one
 that is similar to no other trains alone. The paper finds the weights by a quadratic programme and
-regularises local training towards them; both are left out. For hospitals outside the federation,
+regularises local training towards them; both are left out. For external hospitals,
 the mean over all sites by cases is the global model. A site's mean reveals more of its few
 neighbours than FedAvg's mean over all does.
 """

@@ -18,20 +18,24 @@ class SitePolicy:
 
     min_cases: int = 5
     """A site with fewer cases does not take part."""
-    min_bin_count: int = 1
-    """Histogram bins with fewer cases are merged with their neighbours, and their cases counted at
-    the mean. 1 keeps every bin; larger values cost accuracy in the tails."""
-    min_scored_cases: int = 1
-    """Sums of scores over fewer held-out cases stay at the site; a sum over one case is the score
-    of that case."""
+    min_bin_count: int = 5
+    """Every entry of the planning sums stands for at least so many cases; see
+    docs/privacy_planning.md for what that costs. 1 is the exact mode: the plan then equals that of
+    nnU-Net for the pooled cases, and entries of the sums can be single cases."""
+    min_scored_cases: int = 5
+    """Sums of scores and overlaps over fewer held-out cases stay at the site; a sum over one case
+    is the score of that case."""
+    min_squared_cases: int = 10
+    """Sums of squared scores over fewer held-out cases stay at the site: with two cases, the sum
+    and the sum of squares give both scores. Without them there is no standard deviation."""
     share_model: bool = False
     """Whether the site's own model may leave the site, if a federation asks for it."""
 
     def __post_init__(self) -> None:
-        if min(self.min_cases, self.min_bin_count, self.min_scored_cases) < 1:
+        limits = ("min_cases", "min_bin_count", "min_scored_cases", "min_squared_cases")
+        if any(getattr(self, name) < 1 for name in limits):
             raise InputError(
-                f"min_cases is {self.min_cases}, min_bin_count {self.min_bin_count}, "
-                f"min_scored_cases {self.min_scored_cases}",
+                ", ".join(f"{name} is {getattr(self, name)}" for name in limits),
                 mend="set each of them to 1 or more in the site's policy",
             )
 
@@ -48,7 +52,7 @@ def read_policy(path: Path | None, folder: Path) -> SitePolicy:
         return SitePolicy()
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+    except (ValueError, RecursionError, OSError) as error:
         raise InputError(
             f"the site's policy is not readable TOML: {error}",
             where=str(path),

@@ -8,15 +8,14 @@ terms.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from fractions import Fraction
 
 import torch
 from torch import Tensor
 
 from fednnunet.errors import ReplyError
-
-Tensors = Mapping[str, Tensor]
+from fednnunet.network.tensors import Tensors
 
 MAX_TERM = 2.0**30
 MAX_TERMS = 2**13 - 1
@@ -41,13 +40,18 @@ class ExactSum:
     def add(self, tensor: Tensor, weight: float = 1.0) -> None:
         """Add weight * tensor."""
         flat = tensor.detach().reshape(-1)
+        size = min(len(flat), _CHUNK)
+        terms, coarses = (torch.empty(size, dtype=torch.float64) for _ in range(2))
+        integers = torch.empty(size, dtype=torch.int64)
         for begin in range(0, len(flat), _CHUNK):
-            part = slice(begin, begin + _CHUNK)
-            term = flat[part].to(torch.float64, copy=True).mul_(weight)
-            coarse = (term * _COARSE).round_()
-            self._coarse[part] += coarse.to(torch.int64)
-            term.sub_(coarse.div_(_COARSE))  # exact: the rest is at most 2^-21
-            self._fine[part] += term.mul_(_FINE).round_().to(torch.int64)
+            values = flat[begin : begin + _CHUNK]
+            part = slice(begin, begin + len(values))
+            term, coarse, integer = (t[: len(values)] for t in (terms, coarses, integers))
+            term.copy_(values).mul_(weight)
+            torch.mul(term, _COARSE, out=coarse).round_()
+            self._coarse[part].add_(integer.copy_(coarse))
+            term.sub_(coarse, alpha=1 / _COARSE)  # exact: the rest is at most 2^-21
+            self._fine[part].add_(integer.copy_(term.mul_(_FINE).round_()))
 
     def total(self) -> Tensor:
         """The sum in float64."""

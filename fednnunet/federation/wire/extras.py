@@ -10,7 +10,7 @@ _PREFIX = "extras/"
 
 
 def join(tensors: Mapping[str, Tensor], extras: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """One mapping of a network's tensors and of what goes with them."""
+    """One mapping of a network's tensors and of the auxiliary ones that go with them."""
     return {**tensors, **{_PREFIX + name: tensor for name, tensor in extras.items()}}
 
 
@@ -20,7 +20,7 @@ def is_extra(name: str) -> bool:
 
 
 def split(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """A network's tensors, and what came beside them: the inverse of `join`."""
+    """A network's tensors, and the auxiliary ones of a message: the inverse of `join`."""
     network = {name: t for name, t in tensors.items() if not name.startswith(_PREFIX)}
     extras = {n.removeprefix(_PREFIX): t for n, t in tensors.items() if n.startswith(_PREFIX)}
     return network, extras

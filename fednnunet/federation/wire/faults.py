@@ -22,6 +22,7 @@ from fednnunet.errors import (
     PlanError,
     RefusalError,
     ReplyError,
+    StorageError,
     WorkerError,
     single_faults,
 )
@@ -35,6 +36,7 @@ FaultKind = Literal[
     "refusal",
     "killed_worker",
     "out_of_memory",
+    "storage",
     "several",
     "unexpected",
 ]
@@ -46,12 +48,17 @@ Advice = Literal[
     "same_version",
     "same_federation_file",
     "ask_to_measure_first",
+    "answered_once",
     "send_plan_first",
+    "approve_plan",
+    "as_agreed",
+    "rounds_in_order",
     "restore_state",
     "respect_policy",
     "too_few_cases",
     "model_stays",
     "use_less_memory",
+    "make_room",
     "report_fault",
 ]
 
@@ -79,6 +86,7 @@ KINDS: Mapping[FaultKind, _Kind] = {
     "out_of_memory": _Kind(
         OutOfMemoryError, "the memory of the site's machine does not suffice", "use_less_memory"
     ),
+    "storage": _Kind(StorageError, "the site's disk is full or may not be written", "make_room"),
     "several": _Kind(ManyFaults, "the site has faults of several kinds", "read_log"),
     "unexpected": _Kind(
         FedNNUNetError, "the program failed unexpectedly at the site", "report_fault"
@@ -94,7 +102,14 @@ ADVICE: Mapping[Advice, str] = {
     "same_version": "give coordinator and sites the same version of the program",
     "same_federation_file": "give coordinator and sites the same federation file",
     "ask_to_measure_first": "ask the site for its fingerprint first",
+    "answered_once": "the site answers for planning once: go on with that answer, or ask its staff "
+    "whether it may answer anew",
     "send_plan_first": "send the site the plan before training",
+    "approve_plan": "show the plan to the site's staff, who approve it once if the site may use it",
+    "as_agreed": "ask only for what the federation file says of rounds, phases, iterations and "
+    "tensors, with the same file and version at both sides",
+    "rounds_in_order": "ask each site for every round once and in order; where the coordinator has "
+    "lost its checkpoints, train in a new run folder",
     "restore_state": "ask the site's staff to restore its folder, or train in a new run folder",
     "respect_policy": "go on without the site, or ask its staff whether its policy may change",
     "too_few_cases": "the site has fewer cases than its policy asks for: go on without the site, "
@@ -102,6 +117,8 @@ ADVICE: Mapping[Advice, str] = {
     "model_stays": "the site's own model stays there: go on without it, or ask its staff to set "
     "share_model = true in its policy",
     "use_less_memory": "ask the site's staff to use fewer workers or a smaller memory_gib",
+    "make_room": "ask the site's staff to make room on its disk, or to correct the rights to its "
+    "folder; the same command goes on afterwards",
     "report_fault": "ask the site's staff to report the last entry of its log to the developers",
 }
 

@@ -208,7 +208,7 @@ class EvaluateReply(Message):
 class ModelInvite(Message):
     """Asks a site to give its own model away, named by `round` and `best` as to be evaluated."""
 
-    words: ClassVar[str] = "request: your own model, for hospitals outside the federation"
+    words: ClassVar[str] = "request: your own model, for external hospitals"
     run: Name
     method: Name
     round: Round
@@ -219,9 +219,7 @@ class ModelInvite(Message):
 class ModelReply(Message):
     """All tensors of the site's own model."""
 
-    words: ClassVar[str] = (
-        "the site's own model, whole, for a bundle that hospitals outside the federation use"
-    )
+    words: ClassVar[str] = "the site's own model, whole, for a bundle that external hospitals use"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,7 @@
     joint     sites train from what is shared, and what they share is merged
     personal  every site goes on alone with all its tensors; nothing but figures leaves it
     public    sites train a public copy of the private tensors on the frozen, shared body; of all
-              tensors where the method has led the sites' bodies apart
+              tensors where the sites' shared tensors differ at the end of the joint phase
 
 The personal models are what the sites hold after the personal phase. The public phase begins from
 what was shared when the joint phase ended, so the global model does not depend on the personal
@@ -57,3 +57,8 @@ class Phases:
         if phase == "personal":
             return number - self.joint, self.personal
         return number, self.joint
+
+    def iterations(self, number: int, each: int) -> tuple[int, int]:
+        """As `schedule`, in iterations of a site that does `each` of them in a round."""
+        place, rounds = self.schedule(number)
+        return place * each, rounds * each

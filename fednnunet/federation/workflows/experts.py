@@ -1,4 +1,4 @@
-"""A bundle for hospitals outside the federation: the global model and the sites' own, as experts.
+"""A bundle for external hospitals: the global model and the sites' own, as experts.
 
 This is the part for outside hospitals of Jiang, Yang, Cheng and Dou, "IOP-FL: Inside-Outside
 Personalization for Federated Medical Image Segmentation", IEEE Transactions on Medical Imaging

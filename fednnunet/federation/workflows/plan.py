@@ -44,7 +44,8 @@ def plan_together(
 ) -> Planned:
     """Merge the sites' fingerprints, then their resampled shapes, and make the plan.
 
-    Faults of all sites are raised together. Neither exchange holds a value of a single case.
+    Faults of all sites are raised together. Each entry of what a site releases stands for at least
+    its own `min_bin_count` cases; with 1 (exact mode) it can be the value of a single case.
     """
     task = federation.task
     fingerprints = _fingerprints(engine, task, progress)

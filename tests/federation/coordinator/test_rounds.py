@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from dataclasses import replace
 
 import pytest
@@ -131,3 +132,33 @@ def test_a_diverged_site_is_refused(tmp_path):
     with pytest.raises(FedNNUNetError, match="not finite") as caught:
         go(a_run(tmp_path), Diverged())
     assert "site b" in str(caught.value)
+
+
+def test_a_reply_that_cannot_be_summed_is_refused_and_the_round_goes_on(tmp_path):
+    class Huge(PretendEngine):
+        def reply(self, site, invite):
+            reply = super().reply(site, invite)
+            huge = {name: t * 2.0**40 for name, t in reply.tensors.items()}
+            return replace(reply, tensors=huge) if site == "b" and invite.round == 1 else reply
+
+    state = go(a_run(tmp_path, quorum=2), Huge())
+    record = load_records(tmp_path / "rounds")[1]
+    assert set(record.sites) == {"a", "c"}
+    assert "too large to be summed" in record.refused["b"]
+    assert all(bool(torch.isfinite(t).all()) for t in state.shared.values())
+
+
+@pytest.mark.parametrize("method", ["fedavg", "fedadam", "scaffold"])
+def test_the_coordinator_holds_at_most_the_last_reply(tmp_path, method):
+    """When a reply is made, all but the one before it are gone."""
+
+    class Watched(PretendEngine):
+        def ask(self, invites):
+            held = []
+            for answer in super().ask(invites):
+                assert sum(tensor() is not None for tensor in held) <= len(answer.reply.tensors)
+                held += [weakref.ref(t) for t in answer.reply.tensors.values()]
+                yield answer
+                del answer
+
+    go(a_run(tmp_path, method), Watched())

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 import torch
 
 from fednnunet.errors import RefusalError
-from fednnunet.federation.methods.catalogue import METHODS
+from fednnunet.federation.methods.catalogue import label
+from fednnunet.federation.methods.fedavg import FedAvg
 from fednnunet.federation.methods.feddg import BorrowAmplitude, FedDG, MeanAmplitude
 from fednnunet.federation.methods.merge import Reply, State
 from fednnunet.federation.site.policy import SitePolicy
+from fednnunet.federation.spec import Training
 from fednnunet.federation.wire.extras import join, split
 from fednnunet.training.amplitude import mean_amplitude
 from fednnunet.training.batches import Batch
 from fednnunet.training.initial import initial_tensors
 from fednnunet.training.local_rule import RoundContext
 from tests.contracts.helpers import an_invite, merged
-from tests.federation.site_fakes import CONFIGURATION, a_trainer
+from tests.federation.site_fakes import CONFIGURATION, ITERATIONS, ROUNDS, a_trainer
 from tests.training.fakes import small_plan
 
 INITIAL = initial_tensors(small_plan()[0], CONFIGURATION, seed=0)
@@ -68,7 +69,7 @@ def test_a_site_with_fewer_cases_than_its_policy_asks_for_sends_nothing():
 
 
 def test_the_sites_own_policy_reaches_the_extras(tmp_path):
-    trainer = a_trainer(tmp_path, "one", policy=SitePolicy(min_cases=4))
+    trainer = a_trainer(tmp_path, "one", policy=SitePolicy(min_cases=4, min_bin_count=1))
     with pytest.raises(RefusalError, match="3 cases are fewer than the 4"):
         trainer.train(an_invite("feddg", INITIAL, 0))
 
@@ -97,16 +98,19 @@ def test_the_bank_keeps_sites_that_sat_a_round_out():
     assert state.shared["w"] == 1
 
 
-def two_rounds(folder, method, bank):
+def two_rounds(folder, settings, bank):
     """Two rounds of one site; `bank` makes what it receives in the second from what it sent."""
-    trainer = a_trainer(folder, "one")
+    training = Training(
+        method=settings, rounds=ROUNDS, iterations_per_round=ITERATIONS, device="cpu"
+    )
+    trainer, method = a_trainer(folder, "one", training=training), label(settings)
     tensors, extras = split(trainer.train(an_invite(method, INITIAL, 0)).tensors)
     return split(trainer.train(an_invite(method, join(tensors, bank(extras)), 1)).tensors)[0]
 
 
 def test_one_site_alone_trains_as_without_an_exchange(tmp_path):
-    alone = two_rounds(tmp_path / "a", "feddg", lambda sent: {"amplitude/one": sent["amplitude"]})
-    plain = two_rounds(tmp_path / "b", "fedavg", lambda sent: {})
+    alone = two_rounds(tmp_path / "a", FedDG(), lambda sent: {"amplitude/one": sent["amplitude"]})
+    plain = two_rounds(tmp_path / "b", FedAvg(), lambda sent: {})
     assert all(torch.equal(tensor, plain[name]) for name, tensor in alone.items())
 
 
@@ -115,13 +119,8 @@ def test_another_sites_amplitude_changes_what_is_learned_and_always_alike(tmp_pa
         own = sent["amplitude"]
         return {"amplitude/one": own, "amplitude/two": 3 * own + 5}
 
-    method = METHODS["feddg"]
-    always = replace(
-        method, local_rule=replace(method.local_rule, augmentations=(BorrowAmplitude(chance=1.0),))
-    )
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(METHODS, "feddg", always)
-        first, again = (two_rounds(tmp_path / part, "feddg", bank) for part in "ab")
-    plain = two_rounds(tmp_path / "c", "fedavg", lambda sent: {})
+    always = FedDG(chance=1.0)
+    first, again = (two_rounds(tmp_path / part, always, bank) for part in "ab")
+    plain = two_rounds(tmp_path / "c", FedAvg(), lambda sent: {})
     assert all(torch.equal(tensor, again[name]) for name, tensor in first.items())
     assert any(not torch.equal(tensor, plain[name]) for name, tensor in first.items())

@@ -31,8 +31,8 @@ from fednnunet.federation.wire.messages import (
 from fednnunet.planning.plan import Plan, read_plan
 from fednnunet.training.initial import initial_tensors
 from fednnunet.volume import Volume
-from tests.end_to_end.tiny import TOML, make_federation, make_planned
-from tests.federation.site.test_refusals import INVITE
+from tests.end_to_end.tiny import POLICY, TOML, make_federation, make_planned
+from tests.federation.site.test_site import INVITE
 
 SHAPES = ShapesInvite(spacing_mm=(1.0, 1.0, 1.0))
 
@@ -85,23 +85,32 @@ def test_a_site_that_had_measured_counts_shapes_after_a_restart(root, monkeypatc
     assert torch.equal(before.tensors["sums"], after.tensors["sums"])
 
 
-def test_where_a_case_changed_since_it_measures_again(root):
-    measured(root)
+def test_a_case_that_changes_does_not_change_what_the_site_has_answered(root):
+    policy = POLICY.replace("min_cases = 1", "min_cases = 2", 1)
+    (root / "north" / "site.toml").write_text(policy)
+    first = measured(root)
     before = ask(a_site(root), SHAPES)
     image = root / "north" / "imagesTr" / "case_0_0000.nii.gz"
     label = root / "north" / "labelsTr" / "case_0.nii.gz"
     volume, mask = io.read_volume([image]), io.read_label(label)
     io.write_volume(Volume(array=volume.array[:, :9], geometry=volume.geometry), image)
     io.write_mask(mask.array[0, :9].astype("uint8"), mask.geometry, label)
+    assert torch.equal(measured(root).tensors["sums"], first.tensors["sums"])
     after = ask(a_site(root), SHAPES)
-    assert isinstance(after, ShapesReply)
-    assert not torch.equal(before.tensors["sums"], after.tensors["sums"])
-    assert float(after.tensors["sums"].sum()) == float(before.tensors["sums"].sum())
+    assert isinstance(before, ShapesReply) and isinstance(after, ShapesReply)
+    assert torch.equal(before.tensors["sums"], after.tensors["sums"])
+    assert "1 cases were added or removed" in (root / "base" / "site.log").read_text()
 
 
-def test_a_record_that_cannot_be_read_counts_as_none(root):
+def test_shapes_are_counted_at_one_spacing_only(root):
     measured(root)
-    (root / "base" / "measured.json").write_text('{"digest": "x"}')
+    ask(a_site(root), SHAPES)
+    reply = ask(a_site(root), ShapesInvite(spacing_mm=(1.0, 1.0, 1.01)))
+    assert isinstance(reply, FaultReply)
+    assert (reply.kind, reply.advice) == ("refusal", "answered_once")
+
+
+def test_a_site_that_has_not_measured_asks_for_the_fingerprint_first(root):
     reply = ask(a_site(root), SHAPES)
     assert isinstance(reply, FaultReply)
     assert (reply.kind, reply.advice) == ("refusal", "ask_to_measure_first")
@@ -121,6 +130,7 @@ def test_a_site_that_had_prepared_trains_and_evaluates_after_a_restart(root):
     tensors = initial_tensors(plan, "3d_fullres", seed=0)
     invite = dataclasses.replace(INVITE_FEDAVG, tensors=tensors)
     first = a_site(root)
+    first.approve(plan)
     assert isinstance(
         ask(first, PrepareInvite(plan=plan, configuration="3d_fullres")), PrepareReply
     )
@@ -131,5 +141,5 @@ def test_a_site_that_had_prepared_trains_and_evaluates_after_a_restart(root):
     again = ask(a_site(root), invite)
     assert isinstance(whole, TrainReply) and isinstance(again, TrainReply)
     assert all(torch.equal(tensor, again.tensors[n]) for n, tensor in whole.tensors.items())
-    judge = EvaluateInvite(run="", method="fedavg", round=1, personal=False, tensors=tensors)
+    judge = EvaluateInvite(run="", method="fedavg", round=2, personal=False, tensors=tensors)
     assert isinstance(ask(a_site(root), judge), EvaluateReply)

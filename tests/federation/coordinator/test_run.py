@@ -1,0 +1,36 @@
+"""What a run is known by, and its kind."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from fednnunet.federation.methods.catalogue import PRESETS
+from fednnunet.federation.methods.fedavgm import FedAvgM
+from fednnunet.federation.methods.fedprox import FedProx
+from tests.federation.fakes import a_run
+
+
+def test_no_two_methods_have_the_same_key(tmp_path):
+    assert len({a_run(tmp_path, name).key for name in PRESETS}) == len(PRESETS)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (FedProx(mu=0.1), FedProx(mu=0.2)),
+        (FedProx(), FedProx(private=("norm",))),
+        (FedAvgM(learning_rate=1.0), FedAvgM()),
+    ],
+)
+def test_another_setting_is_another_training(tmp_path, one, other):
+    assert a_run(tmp_path, one).key == a_run(tmp_path, replace(one)).key
+    assert a_run(tmp_path, one).key != a_run(tmp_path, other).key
+
+
+def test_pooling_is_a_kind_of_run(tmp_path):
+    run = a_run(tmp_path, "pooled")
+    assert run.kind == "pooled"
+    assert run.method == PRESETS["fedavg"].build()
+    assert {a_run(tmp_path, name).kind for name in set(PRESETS) - {"pooled"}} == {"federated"}
