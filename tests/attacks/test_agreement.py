@@ -54,7 +54,7 @@ def test_thirty_rounds_where_the_file_says_two(victim):
         assert victim.refuses(replace(honest, round=number, resume_round=0)) == "as_agreed"
 
 
-@pytest.mark.parametrize("number", [-7, -1, 10**9, 2**70])
+@pytest.mark.parametrize("number", [-7, -1, 10**9, 2**62])
 def test_a_round_that_does_not_exist(victim, number):
     assert victim.refuses(victim.invite(0, round=number)) == "as_agreed"
 

@@ -50,7 +50,7 @@ class ReplyChecks:
         received = {name: invite.tensors[name] for name in self.trained}
         self.norms[site] = (
             self.bound.check(weights, received, site=site, iterations=invite.iterations),
-            self.bound.check_extras(extras, site=site),
+            self.bound.check_extras(extras, received, site=site),
         )
         return replace(reply, tensors=tensors)
 

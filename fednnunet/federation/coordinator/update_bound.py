@@ -24,7 +24,7 @@ from fednnunet.federation.training_spec import Training
 from fednnunet.federation.wire.phases import Phase
 from fednnunet.federation.wire.tensors import update_norm
 
-FIRST_EXTRAS = 1e7  # norm; what a method exchanges is gradients, means, spectra of patches
+FIRST_EXTRAS = 1e9  # norm; the spectrum of a patch has the size of its number of voxels
 _SMALLEST = 1.0  # norm of received weights: a part of a network may begin at zero
 
 
@@ -74,13 +74,21 @@ class UpdateBound:
             _check(norm, self.limit(received, iterations), "the update has", site)
         return norm
 
-    def check_extras(self, extras: Tensors, *, site: str) -> float:
-        """The norm of a reply's auxiliary tensors; raises ReplyError where it is too large."""
+    def check_extras(self, extras: Tensors, received: Tensors, *, site: str) -> float:
+        """The norm of a reply's auxiliary tensors; raises ReplyError where it is too large.
+
+        `received` are the network's tensors that the site trained.
+        """
         norm = norm_of(extras)
-        if self.ratio:
-            usual = self.extras_median
-            limit = FIRST_EXTRAS if usual is None else self.ratio**2 * usual
-            _check(norm, limit, "the auxiliary tensors have", site)
+        if not self.ratio:
+            return norm
+        what = "the auxiliary tensors have"
+        if self.extras_median is not None:
+            _check(norm, self.ratio**2 * self.extras_median, what, site)
+            return norm
+        _check(norm, FIRST_EXTRAS, what, site)
+        paired = {n: tensor for n, tensor in extras.items() if n.partition("/")[2] in received}
+        _check(norm_of(paired), self.ratio**2 * max(norm_of(received), _SMALLEST), what, site)
         return norm
 
 
