@@ -211,7 +211,7 @@ def test_other_tensors_than_the_method_shares(victim, how):
 )
 def test_extras_of_other_names_or_shapes(tmp_path, method, extras, agreed):
     a_victim(tmp_path)
-    (tmp_path / "north" / FILE_NAME).write_text("min_cases = 2")
+    (tmp_path / "north" / FILE_NAME).write_text("min_cases = 2\nmin_bin_count = 1\n")
     victim = a_victim(tmp_path, method=method).prepare()
     train(victim, 1)
     found = {name: tensor.clone() for name, tensor in extras(victim.shared).items()}
