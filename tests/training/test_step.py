@@ -15,6 +15,7 @@ from fednnunet.training.local_rule import LocalRule
 from fednnunet.training.out_of_memory import step_with_fallback
 from fednnunet.training.recipe import RECIPES
 from tests.training.fakes import small_task
+from tests.training.mixed import MIXED, mixed_batch
 from tests.training.steps import META, batch, state, stepper
 
 
@@ -191,3 +192,27 @@ def test_the_gradient_is_clipped():
         float(p.grad.square().sum()) for p in here.network.parameters() if p.grad is not None
     )
     assert total**0.5 <= 1.01e-3
+
+
+def gradients_of(here):
+    return [p.grad.clone() for p in here.network.parameters() if p.grad is not None]
+
+
+@pytest.mark.parametrize("micro_batch", [1, 4])
+def test_a_mixed_batch_has_the_mean_gradient_of_its_samples(micro_batch):
+    """Each sample's loss is that of its own supervision; terms are added to each."""
+
+    def pull(forward):
+        return forward.logits.square().mean() * len(forward.targets.groups)
+
+    rule = LocalRule(terms=(pull,))
+    here = state()
+    step = stepper(local_rule=rule, supervision=MIXED, micro_batch=micro_batch)
+    step.gradient(here, 4, mixed_batch())
+    parts = []
+    for sample in mixed_batch().samples():
+        there = state()
+        stepper(local_rule=rule, supervision=MIXED, batch=1).gradient(there, 1, sample)
+        parts.append(gradients_of(there))
+    for found, wanted in zip(gradients_of(here), zip(*parts, strict=True), strict=True):
+        torch.testing.assert_close(found, torch.stack(wanted).mean(0), rtol=1e-4, atol=1e-6)
