@@ -9,12 +9,10 @@ import pytest
 from fednnunet import records
 from fednnunet.errors import FedNNUNetError, PlanError
 from fednnunet.planning.fingerprint import Fingerprint
-from fednnunet.planning.memory import estimate_elements, micro_batch, output_channels
+from fednnunet.planning.memory import estimate_elements
 from fednnunet.planning.plan import read_plan
 from fednnunet.planning.planner import PLANNERS, make_plan
 from fednnunet.planning.shapes import ShapeSketch
-from fednnunet.planning.topology import plan_topology
-from fednnunet.task import Task
 from tests.planning.cases import TASK, exchanges, make_case, make_cases, plan_of_cases
 
 LARGE = (220, 400, 380)
@@ -29,14 +27,6 @@ def test_the_reference_estimate_of_nnunet_is_met() -> None:
 
 
 HIPPOCAMPI = [dataclasses.replace(make_case(i), shape_vox=(36, 50, 35)) for i in range(8)]
-
-
-def test_a_thick_axis_is_pooled_later_and_keeps_a_flat_kernel() -> None:
-    topology = plan_topology((5.0, 0.7, 0.7), (24, 300, 300))
-    assert topology.kernels[0] == (1, 3, 3) and topology.strides[1] == (1, 2, 2)
-    assert topology.kernels[-1] == (3, 3, 3)
-    assert all(p % d == 0 for p, d in zip(topology.patch_vox, topology.divisor, strict=True))
-    assert "not z, which is 7.14 times as coarse" in topology.remarks[0]
 
 
 @pytest.mark.parametrize("name", PLANNERS)
@@ -56,26 +46,6 @@ def test_the_cpu_planner_is_small() -> None:
     large = plan_of_cases(make_cases(4, shape=LARGE), planner="cpu").configuration("3d_fullres")
     assert 2 <= large.batch <= 4
     assert estimate_elements(large.architecture, large.patch_vox, 3) <= 40e6
-
-
-def test_regions_and_an_ignore_label_count_as_outputs() -> None:
-    labels = ("background", "a", "b", "c")
-    regions = {"ab": (1, 2), "c": (3,)}
-    assert output_channels(Task(name="t", channels=("x",), labels=labels)) == 4
-    assert output_channels(Task(name="t", channels=("x",), labels=labels, regions=regions)) == 3
-    assert output_channels(Task(name="t", channels=("x",), labels=labels, ignore=9)) == 5
-
-
-def test_the_smallest_site_bounds_the_patch_and_gradients_fill_the_batch() -> None:
-    cases = make_cases(20, shape=LARGE)
-    small = plan_of_cases(cases, memory_gib=8.0).configuration("3d_fullres")
-    mixed = plan_of_cases(cases, memory_gib=(8.0, 24.0, 24.0)).configuration("3d_fullres")
-    assert mixed.patch_vox == small.patch_vox and mixed.batch > small.batch
-    assert micro_batch(mixed, TASK, 24.0) == mixed.batch
-    at_once = micro_batch(mixed, TASK, 8.0)
-    assert at_once < mixed.batch and mixed.batch % at_once == 0
-    with pytest.raises(PlanError, match="does not fit"):
-        micro_batch(mixed, TASK, 0.5)
 
 
 def test_the_order_of_sites_memories_does_not_matter() -> None:

@@ -52,19 +52,6 @@ def test_counts_of_other_targets_are_refused():
         DiceCounts.empty(NAMES) + DiceCounts.empty(("whole",))
 
 
-def test_labels_are_counted_by_hand():
-    labels = torch.tensor([[0, 1, 1, 2, 2, 2]])
-    table = count_dice(one_hot([1, 1, 0, 2, 2, 1]), labels, make_targets(small_task()))
-    assert as_counts(table, NAMES) == counts((1, 2), (2, 0), (1, 1))
-
-
-def test_voxels_to_ignore_are_not_counted():
-    labels = torch.tensor([[3, 1, 3, 2, 2, 2]])
-    targets = make_targets(small_task(ignore=3))
-    table = count_dice(one_hot([1, 1, 2, 2, 2, 1]), labels, targets)
-    assert as_counts(table, NAMES) == counts((1, 2), (1, 0), (0, 1))
-
-
 def test_regions_may_overlap():
     task = small_task(regions={"whole": (1, 2), "core": (2,)})
     logits = torch.tensor([[[1.0, 1, -1, -1], [1.0, 1, 1, -1]]])  # whole, core
@@ -91,3 +78,16 @@ def test_a_class_that_a_case_does_not_annotate_is_not_counted_for_it():
     )
     assert 0 < mixed.tp[0] + mixed.fn[0] < full.tp[0] + full.fn[0]
     assert mixed.tp[1] + mixed.fn[1] == full.tp[1] + full.fn[1]
+
+
+def test_counts_add_up_and_give_dice():
+    task = small_task(ignore=3)
+    labels = torch.tensor([[[0, 1, 1, 2, 3, -1]]])
+    found = torch.tensor([[[0, 1, 2, 2, 1, 0]]])
+    logits = torch.nn.functional.one_hot(found, 3).movedim(-1, 1).float()
+    counts = as_counts(count_dice(logits, labels, make_targets(task)), task.targets)
+    assert counts == DiceCounts(names=("outer", "inner"), tp=(1, 1), fp=(0, 1), fn=(1, 0))
+    assert counts.dice == pytest.approx({"outer": 2 / 3, "inner": 2 / 3})
+    assert counts + DiceCounts.empty(task.targets) == counts
+    assert (counts + counts).tp == (2, 2)
+    assert DiceCounts.empty(task.targets).mean is None
