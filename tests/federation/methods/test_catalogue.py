@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from fednnunet.federation.methods.catalogue import PRESETS, SETTINGS, label
+from fednnunet.federation.methods.catalogue import METHODS, PRESETS, SETTINGS, label
 from fednnunet.federation.methods.fedadam import FedAdam
 from fednnunet.federation.methods.fedavg import FedAvg
 from fednnunet.federation.methods.fedprox import FedProx
@@ -51,3 +51,9 @@ def test_every_method_can_keep_parts_private(name):
         method = kind(private=private).build()
         assert method.is_shared("encoder.0.blocks.0.conv.weight")
         assert method.is_shared("heads.0.weight") != ("head" in private)
+
+
+def test_every_preset_is_a_method_of_the_table():
+    assert METHODS.keys() == PRESETS.keys() >= SETTINGS.keys()
+    assert {type(settings) for settings in PRESETS.values()} == set(SETTINGS.values())
+    assert METHODS["fedbn"] == FedAvg(private=("norm",)).build()
