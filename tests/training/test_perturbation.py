@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from fednnunet.training.perturbation import gradients, perturbed
+from fednnunet.training.perturbation import gradients, norm, perturbed
 from tests.training.steps import state
 
 
@@ -38,3 +38,25 @@ def test_gradients_are_in_the_losss_own_scale_and_none_where_float16_overflowed(
     assert all(bool((g == 1).all()) for g in gradients(here).values())
     parameters[0].grad[0] = torch.inf
     assert all(not bool(g.any()) for g in gradients(here).values())
+
+
+def test_the_norm_is_over_all_tensors_together():
+    assert float(norm({"a": torch.tensor([3.0]), "b": torch.tensor([[0.0, 4.0]])})) == 5.0
+
+
+def test_only_the_named_parameters_are_perturbed():
+    network = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+    before = network[1].weight.detach().clone()
+    with perturbed(network, {"0.weight": torch.ones(2, 2)}):
+        assert torch.equal(network[1].weight, before)
+
+
+def test_parameters_without_a_gradient_have_none():
+    here = state()
+    assert gradients(here) == {}
+    name, parameter = next(iter(here.parameters.items()))
+    parameter.sum().backward()
+    found = gradients(here)
+    assert found.keys() == {name} and bool((found[name] == 1).all())
+    found[name].zero_()
+    assert bool((parameter.grad == 1).all())
