@@ -9,6 +9,7 @@ import SimpleITK
 
 from fednnunet import io
 from fednnunet.errors import DataError
+from fednnunet.io import nifti
 from tests.io.volumes import a_volume
 
 
@@ -45,3 +46,52 @@ def test_nibabel_sees_the_same_voxels(rng, tmp_path):
     io.write_volume(volume, path)
     seen = np.asarray(nibabel.load(path).dataobj)
     assert np.array_equal(seen.transpose(2, 1, 0), volume.array[0])
+
+
+@pytest.mark.parametrize("kind", [nibabel.Nifti1Image, nibabel.Nifti2Image])
+@pytest.mark.parametrize("ending", [".nii", ".nii.gz"])
+def test_a_header_tells_shape_and_length(tmp_path, kind, ending):
+    path = tmp_path / f"a{ending}"
+    nibabel.save(kind(np.zeros((3, 4, 5), np.int16), np.eye(4)), path)
+    header = nifti.check_nifti(path)
+    assert header.shape == (3, 4, 5) and header.kind is kind
+    assert header.length == {nibabel.Nifti1Image: 352, nibabel.Nifti2Image: 544}[kind] + 2 * 60
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "words"),
+    [
+        ("dim", [3, 0, 4, 5, 1, 1, 1, 1], r"the size \[0, 4, 5\] of 3 axes"),
+        ("dim", [9, 3, 4, 5, 1, 1, 1, 1], r"the size \[\] of"),
+        ("datatype", 9999, "unknown type 9999"),
+        ("pixdim", [1, 0, 1, 1, 1, 1, 1, 1], "the voxel size"),
+        ("vox_offset", 1e9, "voxels that begin at byte"),
+        ("scl_slope", np.inf, "infinite slope"),
+        ("srow_x", [np.nan, 0, 0, 0], "sform"),
+    ],
+)
+def test_a_header_that_no_image_has_is_refused(tmp_path, field, value, words):
+    image = nibabel.Nifti1Image(np.zeros((3, 4, 5), np.int16), np.eye(4))
+    path = tmp_path / "a.nii"
+    nibabel.save(image, path)
+    header = nibabel.Nifti1Header(path.read_bytes()[:348], check=False)
+    header[field] = value
+    path.write_bytes(header.binaryblock + path.read_bytes()[348:])
+    with pytest.raises(DataError, match=words):
+        nifti.check_nifti(path)
+
+
+def test_what_is_no_nifti_file_is_refused(tmp_path):
+    (tmp_path / "a.nii").write_bytes(bytes(400))
+    with pytest.raises(DataError, match="does not begin with a NIfTI header"):
+        nifti.check_nifti(tmp_path / "a.nii")
+
+
+def test_a_file_is_read_as_stored_or_in_a_type(tmp_path):
+    path = tmp_path / "a.nii"
+    voxels = np.arange(60, dtype=np.int16).reshape(3, 4, 5)
+    nibabel.save(nibabel.Nifti1Image(voxels, np.diag([1.0, 2.0, 3.0, 1.0])), path)
+    assert nifti.read(path, None).array.dtype == np.int16
+    read = nifti.read(path, np.float32)
+    assert read.array.dtype == np.float32 and np.array_equal(read.array[0], voxels.T)
+    assert read.spacing_mm == pytest.approx((3.0, 2.0, 1.0))

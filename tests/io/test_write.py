@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import nibabel
 import numpy as np
 import pytest
 import SimpleITK
 
 from fednnunet import io
+from fednnunet.errors import DataError, StorageError
 from tests.io.volumes import a_volume
 
 
@@ -55,3 +58,30 @@ def test_an_interrupted_write_leaves_the_earlier_file(rng, tmp_path, monkeypatch
     with pytest.raises(RuntimeError):
         io.write_volume(a_volume(rng), path)
     assert path.read_bytes() == before
+
+
+def test_an_ending_that_is_not_known_is_refused(rng, tmp_path):
+    with pytest.raises(DataError, match="has no known image ending") as fault:
+        io.write_volume(a_volume(rng), tmp_path / "a.png")
+    assert ".nii.gz" in fault.value.mend and not list(tmp_path.iterdir())
+
+
+def test_a_header_and_its_voxels_are_written_together(rng, tmp_path):
+    io.write_volume(a_volume(rng), tmp_path / "a.mhd")
+    written = sorted(path.name for path in tmp_path.iterdir())
+    assert written[0] == "a.mhd" and len(written) == 2
+    assert f"ElementDataFile = {written[1]}" in (tmp_path / "a.mhd").read_text()
+
+
+def test_a_file_that_was_written_in_part_takes_no_name(rng, tmp_path, monkeypatch):
+    whole = SimpleITK.WriteImage
+
+    def in_part(image, name, *settings):
+        whole(image, name, *settings)
+        path = Path(name)
+        path.write_bytes(path.read_bytes()[:-8])
+
+    monkeypatch.setattr(SimpleITK, "WriteImage", in_part)
+    with pytest.raises(StorageError, match="written in part"):
+        io.write_volume(a_volume(rng), tmp_path / "a.nii")
+    assert not (tmp_path / "a.nii").exists()
