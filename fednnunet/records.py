@@ -9,6 +9,7 @@ A field that was renamed is listed in its class, so that the error for the old n
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import math
@@ -20,6 +21,7 @@ from typing import Any, TypeVar, get_args, get_origin
 
 from fednnunet.errors import FedNNUNetError, InputError, raise_all
 from fednnunet.files import write_text
+from fednnunet.ranges import AtMost
 
 Record = TypeVar("Record")
 
@@ -29,6 +31,11 @@ _LONGEST_NAME, _LONGEST_PATH = 255, 4096  # bytes, as file systems have it
 
 _NAMES = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
 _MAX_SHOWN = 60  # characters of a wrong value in an error message
+_MAX_FAULTS = 100  # of one record; further faults are not looked for
+
+
+class _TooManyFaultsError(Exception):
+    """Ends the reading of a record."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -71,9 +78,11 @@ def decode(kind: type[Record], data: Any, *, source: str = "") -> Record:
         raise InputError(
             f"{source or kind.__name__} is nested more than {DEEPEST} deep",
             where=source,
-            mend="no file of ours is: restore it",
+            mend="restore the file: none of ours is so deep",
         )
-    value = _Decoder(source, faults).decode(kind, data, "$")
+    value: Any = None
+    with contextlib.suppress(_TooManyFaultsError):  # those found so far are reported
+        value = _Decoder(source, faults).decode(kind, data, "$")
     raise_all(f"{source or kind.__name__} cannot be used", faults)
     return value
 
@@ -123,12 +132,20 @@ class _Decoder:
     def fault(self, what: str, at: str, mend: str) -> None:
         where = f"{self.source}, {at}" if self.source else at
         self.faults.append(InputError(what, where=where, mend=mend))
+        if len(self.faults) >= _MAX_FAULTS:
+            raise _TooManyFaultsError
 
     def decode(self, kind: Any, data: Any, at: str) -> Any:
         origin, arguments = get_origin(kind), get_args(kind)
         if origin is typing.Annotated:
             choice = next((m for m in kind.__metadata__ if isinstance(m, OneOf)), None)
-            return self.one_of(choice, data, at) if choice else self.decode(arguments[0], data, at)
+            if choice:
+                return self.one_of(choice, data, at)
+            lengths = (m.violation(data) for m in kind.__metadata__ if isinstance(m, AtMost))
+            if long := next(filter(None, lengths), ""):  # its entries are not even looked at
+                self.fault(f"{at} {long}", at, "give a shorter value here")
+                return None
+            return self.decode(arguments[0], data, at)
         if dataclasses.is_dataclass(kind):
             return self.record(kind, data, at)
         if origin is tuple:

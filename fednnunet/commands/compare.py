@@ -195,7 +195,12 @@ def _train(
 def _prepare(job: RunJob, out: Path, progress: Progress) -> None:
     """Prepare the cases of the run's split, for this run and all others with the same split."""
     engine = simulation_engine(
-        job.federation, out, prepared=job.prepared, progress=progress, on_fault=show_fault
+        job.federation,
+        out,
+        plan=job.plan,
+        prepared=job.prepared,
+        progress=progress,
+        on_fault=show_fault,
     )
     invite = PrepareInvite(plan=job.plan, configuration=job.federation.training.configuration)
     ready = ask_all(engine, invite, PrepareReply, what="not all sites can prepare")

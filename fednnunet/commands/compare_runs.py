@@ -134,6 +134,7 @@ def train_run(
         engine = simulation_engine(
             job.federation,
             job.folder,
+            plan=job.plan,
             prepared=job.prepared,
             progress=progress,
             on_fault=show_fault,

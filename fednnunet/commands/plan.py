@@ -117,7 +117,8 @@ def _from_nnunet(options: Options) -> Plan:
 
 
 def _from_federation(options: Options, console: Console) -> Plan:
-    from fednnunet.commands.plan_federation import note_what_left, plan_federation
+    from fednnunet.commands.plan_federation import note_shares, note_what_left, plan_federation
+    from fednnunet.federation.coordinator.stated import SITES
 
     if options.federation is None:
         raise InputError(
@@ -132,7 +133,9 @@ def _from_federation(options: Options, console: Console) -> Plan:
         console=console,
     )
     records.write(federation, options.output / "federation.json")
+    records.write(planned.stated, options.output / SITES)
     write_planned(planned.plan, planned.fingerprint, planned.shapes, options.output)
+    note_shares(planned.stated, console)
     note_what_left(federation, options.output, console)
     return planned.plan
 

@@ -11,6 +11,7 @@ from rich.console import Console
 from fednnunet.commands.progress import bars
 from fednnunet.commands.site_faults import show_fault
 from fednnunet.errors import InputError
+from fednnunet.federation.coordinator.stated import StatedCases
 from fednnunet.federation.site import ledger
 from fednnunet.federation.site.policy import SitePolicy, read_policy
 from fednnunet.federation.site.wall import LEDGER
@@ -44,6 +45,13 @@ def plan_federation(
         planned = plan_together(engine, federation)
     _refuse_to_change_a_trained_plan(out, planned)
     return federation, planned
+
+
+def note_shares(stated: StatedCases, console: Console) -> None:
+    """Print the number of cases that each site stated: by it a site counts in the plan."""
+    for site, share in stated.shares.items():
+        line = f"site {site} stated {stated.cases[site]:,} cases: {share:.1%} of the fingerprint"
+        console.print(line, markup=False, highlight=False)
 
 
 def note_what_left(federation: Federation, out: Path, console: Console) -> None:

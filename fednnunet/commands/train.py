@@ -55,7 +55,9 @@ def _train(options: Options) -> None:
             observer(run, record)
 
     with bars(console) as progress:
-        engine = simulation_engine(federation, folder, progress=progress, on_fault=show_fault)
+        engine = simulation_engine(
+            federation, folder, plan=plan, progress=progress, on_fault=show_fault
+        )
         train_together(engine, federation, plan, folder, observer=observe)
     show_scores(folder, console)
     console.print(f"report: {report_run(folder)}", markup=False)

@@ -5,14 +5,22 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Annotated
 
 from fednnunet.errors import ReplyError
 from fednnunet.evaluation.metrics import METRICS, CaseScores, TargetScore
+from fednnunet.ranges import AtMost, Within, check_ranges
 
 # Values are rounded to multiples of these steps, which are far below the precision of any metric.
 # Sums in float64 are then exact and do not depend on the order of cases or sites.
 _STEP = 2.0**-30
 _SQUARE_STEP = 2.0**-20
+MAX_CASES = 10**6
+_MAX_SUM = 1e18
+_SHARES = ("dice", "iou")  # metrics from 0 to 1
+_MEND = "evaluate again with the same version of the program and the same task at every site"
+
+Count = Annotated[int, Within(0, MAX_CASES)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,11 +28,41 @@ class MetricSum:
     """Count, sum and sum of squares of one metric over the cases for which it is defined.
 
     `squares` is None where a site keeps it back, since with few cases it tells single values.
+    Raises ReplyError for sums that no values of at least 0 can have.
     """
 
-    count: int = 0
-    total: float = 0.0
-    squares: float | None = 0.0
+    count: Count = 0
+    total: Annotated[float, Within(0, _MAX_SUM)] = 0.0
+    squares: Annotated[float | None, Within(0, _MAX_SUM)] = 0.0
+
+    def __post_init__(self) -> None:
+        check_ranges(self, ReplyError, mend=_MEND)
+        if not self.count and (self.total or self.squares):
+            raise ReplyError(f"a sum of {self.total:g} over no case", mend=_MEND)
+        if self.squares is None:
+            return
+        if self.total**2 > self.count * self.squares + self._rounding:
+            raise ReplyError(
+                f"a sum of {self.total:g} and a sum of squares of {self.squares:g} over "
+                f"{self.count} cases are a negative variance",
+                mend=_MEND,
+            )
+
+    @property
+    def _rounding(self) -> float:
+        """How far count * squares may lie below total^2, as values are rounded."""
+        return self.count**2 * _SQUARE_STEP + 2 * self.count * self.total * _STEP
+
+    def check_shares(self) -> None:
+        """Raise ReplyError unless these can be sums of values from 0 to 1."""
+        slack = self.count * _SQUARE_STEP
+        squares = 0.0 if self.squares is None else self.squares
+        if self.total > self.count + slack or squares > self.total + slack:
+            raise ReplyError(
+                f"a sum of {self.total:g} and a sum of squares of {squares:g} over "
+                f"{self.count} cases are not those of values from 0 to 1",
+                mend=_MEND,
+            )
 
     @classmethod
     def of(cls, value: float) -> MetricSum:
@@ -64,10 +102,22 @@ class TargetSums:
     iou: MetricSum = MetricSum()
     hd95_mm: MetricSum = MetricSum()
     assd_mm: MetricSum = MetricSum()
-    false_negatives: int = 0
+    false_negatives: Count = 0
     """Cases that have the target, with nothing of it predicted."""
-    false_positives: int = 0
+    false_positives: Count = 0
     """Cases without the target, with something of it predicted."""
+
+    def __post_init__(self) -> None:
+        check_ranges(self, ReplyError, mend=_MEND)
+        for name in _SHARES:
+            metric: MetricSum = getattr(self, name)
+            metric.check_shares()
+
+    @property
+    def counted(self) -> int:
+        """The number of cases that these sums need at least."""
+        counts = [getattr(self, name).count for name in METRICS]
+        return max(*counts, self.false_negatives + self.false_positives)
 
     @classmethod
     def of(cls, score: TargetScore) -> TargetSums:
@@ -92,8 +142,34 @@ class TargetSums:
 class SiteScores:
     """The scores of a set of cases: sums for each target. They merge by `+`."""
 
-    cases: int = 0
-    targets: dict[str, TargetSums] = field(default_factory=dict)
+    cases: Count = 0
+    targets: Annotated[dict[str, TargetSums], AtMost(4096)] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_ranges(self, ReplyError, mend=_MEND)
+        for sums in self.targets.values():
+            if sums.counted > self.cases:
+                raise ReplyError(
+                    f"scores of {self.cases} cases have sums over {sums.counted}", mend=_MEND
+                )
+
+    def check_targets(self, targets: Sequence[str], *, site: str, held_out: int) -> None:
+        """Raise ReplyError unless a site can have these scores.
+
+        They are of exactly these `targets`, and of at most the site's `held_out` cases.
+        """
+        if set(self.targets) != set(targets):
+            raise ReplyError(
+                f"scores of {len(self.targets)} targets, which are not the task's {len(targets)}",
+                where=f"reply of site {site}",
+                mend=_MEND,
+            )
+        if self.cases > held_out:
+            raise ReplyError(
+                f"scores of {self.cases} cases, where {held_out} are held out",
+                where=f"reply of site {site}",
+                mend=_MEND,
+            )
 
     @classmethod
     def empty(cls, targets: Sequence[str]) -> SiteScores:

@@ -14,6 +14,8 @@ from fednnunet.federation.methods.catalogue import CHOICE, MethodChoice, label
 from fednnunet.federation.methods.fedease import FedEase
 from fednnunet.federation.methods.method import Method
 from fednnunet.federation.methods.settings import Settings
+from fednnunet.federation.wire.phases import Phases
+from fednnunet.network.tensors import Tensors
 from fednnunet.schema import Names
 from fednnunet.training.device import CudaKernels
 from fednnunet.training.recipe import RECIPES, recipe_named
@@ -90,6 +92,10 @@ class Training:
     grace_s: float = 0.0
     """Seconds that a round waits for further replies after the quorum is reached; 0 to wait until
     the deadline. It may be changed during the training."""
+    max_update_ratio: float = 10.0
+    """Refuse a site's reply for the round if its update is larger than so many times the median of
+    earlier rounds (in the first one: than so many times the received weights), by their norms. 0
+    accepts any update. It may be changed during the training."""
     sites_per_round: int = 0
     """Number of sites in a joint round; 0 for all."""
     selection: Selection = "random"
@@ -128,6 +134,20 @@ class Training:
         """
         own = {label(settings): settings for settings in self.runs.values()}
         return (own[name] if name in own else _chosen(name)).build()
+
+    def phases(self, method: Method, tensors: Tensors) -> Phases:
+        """The rounds of each phase of a training by `method`, computed alike at both sides.
+
+        `tensors` are all of the network's, by name. There is no public phase where what is shared
+        is the whole model.
+        """
+        two_parts = bool(method.shared(tensors)) and bool(method.private(tensors))
+        return Phases(
+            joint=self.rounds,
+            personal=self.personal_rounds,
+            public=self.public_rounds if two_parts or method.mean_needs_training else 0,
+            continued=self.personal_schedule == "continued",
+        )
 
     @property
     def mirrored(self) -> bool:
@@ -177,6 +197,11 @@ class Training:
             raise InputError(
                 f"grace_s is {self.grace_s} without a quorum",
                 mend="set quorum to the number of replies after which the others have that long",
+            )
+        if self.max_update_ratio and not 1 <= self.max_update_ratio <= 1e6:
+            raise InputError(
+                f"max_update_ratio is {self.max_update_ratio}",
+                mend="give a number from 1 to 1e6, or 0 to accept updates of any size",
             )
         if self.max_cases < 0:
             raise InputError(

@@ -10,6 +10,7 @@ site refuses a plan that no planner of ours or nnU-Net's would make.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 
 from fednnunet.errors import FedNNUNetError, PlanError, raise_all
@@ -25,6 +26,7 @@ MAX_PATCH_EDGE_VOX = 1024
 MAX_TRAINING_GIB = 512.0
 MAX_CONFIGURATIONS = 8
 SPACING_MM = (0.001, 1000.0)
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 
 def check_limits(plan: Plan) -> None:
@@ -54,6 +56,11 @@ def _of_configuration(
     configuration: Configuration, normalisation: tuple[str, ...]
 ) -> Iterator[PlanError]:
     name, patch = configuration.name, configuration.patch_vox
+    if not _NAME.fullmatch(name):
+        yield _fault(
+            f"{name[:80]!r} is no name of a configuration",
+            "use letters, digits, dots, - and _, beginning with a letter or digit",
+        )
     if configuration.batch < MIN_BATCH:
         yield _fault(
             f"the batch of {name} is {configuration.batch}",

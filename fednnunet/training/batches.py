@@ -115,9 +115,17 @@ class BatchSource:
         images, labels, supervision = zip(*samples, strict=True)
         return Batch(torch.stack(images), torch.stack(labels), supervision)
 
-    def _sample(self, step: int, position: int) -> tuple[Tensor, Tensor, Supervision]:
+    def cases(self, step: int) -> frozenset[str]:
+        """The names of the cases in the whole batch of an iteration, whatever the shard."""
+        return frozenset(self._choose(step, position)[0] for position in range(self.size))
+
+    def _choose(self, step: int, position: int) -> tuple[str, np.random.Generator]:
+        """The case of a sample, and the generator for all that is random about it."""
         rng = np.random.default_rng([self.seed, step, position])
-        name = self.names[int(rng.integers(len(self.names)))]
+        return self.names[int(rng.integers(len(self.names)))], rng
+
+    def _sample(self, step: int, position: int) -> tuple[Tensor, Tensor, Supervision]:
+        name, rng = self._choose(step, position)
         case = self.store.case(name)
         forced = forced_foreground(self.size, self.foreground)[position]
         size = self.augmenter.size

@@ -61,11 +61,13 @@ class _LocalTraining:
         self.losses: list[Tensor] = []
         self.counts: Tensor | None = None
         self.notes: list[str] = []
+        self.cases: set[str] = set()
 
     def run(self, source: BatchSource, stepper: Stepper) -> TrainSummary:
         state, job, execution = self.state, self.job, self.execution
         stop = state.step + job.iterations
         made = batches(source, state.step, stop, workers=execution.workers, pin=execution.pin)
+        self.cases.update(*(source.cases(step) for step in range(state.step, stop)))
         for iterations, others in phase_lengths(
             job.local_rule.phases, job.iterations, tuple(state.parameters)
         ):
@@ -144,6 +146,7 @@ class _LocalTraining:
             memory_gib=peak_memory_gib(self.execution),
             micro_batch=stepper.micro_batch,
             dice=counts,
+            cases=len(self.cases),
             notes=tuple(self.notes),
         )
 

@@ -13,11 +13,11 @@ from fednnunet.federation.coordinator.history import load_last, load_records, ro
 from fednnunet.federation.membership import Member
 from fednnunet.federation.methods.catalogue import METHODS
 from fednnunet.federation.wire.extras import split
-from tests.federation.fakes import SITES, PretendEngine, a_run, go
+from tests.federation.fakes import MEMBERS, SITES, PretendEngine, a_run, go
 
 every_method = pytest.mark.parametrize("method", sorted(METHODS))
-LATE = {"a": Member(), "b": Member(), "c": Member(joins=3)}
-LEAVING = {"a": Member(), "b": Member(leaves=2), "c": Member()}
+LATE = {**MEMBERS, "c": Member(cases=3, joins=3)}
+LEAVING = {**MEMBERS, "b": Member(cases=2, leaves=2)}
 
 
 class Listening(PretendEngine):
@@ -37,7 +37,7 @@ CASES: dict[str, tuple[dict, dict | None]] = {
     "the worst of three": ({"sites_per_round": 1, "selection": "loss"}, None),
     "some, late and leaving": (
         {"sites_per_round": 1, "personal_rounds": 1},
-        {**LEAVING, "c": Member(joins=2)},
+        {**LEAVING, "c": Member(cases=3, joins=2)},
     ),
 }
 every_case = pytest.mark.parametrize(("settings", "members"), CASES.values(), ids=CASES)
@@ -116,6 +116,6 @@ def test_who_is_a_member_may_change_while_a_run_goes_on(tmp_path):
     run = a_run(tmp_path)
     with pytest.raises(FedNNUNetError, match="the disk is full"):
         go(run, PretendEngine(fail={2: "c"}))
-    go(run, PretendEngine(fail={2: "c"}), {**LEAVING, "b": Member(), "c": Member(leaves=2)})
+    go(run, PretendEngine(fail={2: "c"}), {**MEMBERS, "c": Member(cases=3, leaves=2)})
     records = load_records(run.folder / "rounds")
     assert [sorted(record.sites) for record in records][2:4] == [["a", "b"], ["a", "b"]]

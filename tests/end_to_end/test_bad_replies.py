@@ -8,8 +8,10 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from fednnunet.commands import plan
+from fednnunet import records
+from fednnunet.commands import plan, train
 from fednnunet.errors import FedNNUNetError
+from fednnunet.federation.coordinator.stated import SITES, StatedCases, read_stated
 from fednnunet.federation.engines.in_process import InProcessEngine
 from fednnunet.federation.site.site import Site
 from fednnunet.federation.spec import read_federation
@@ -53,6 +55,11 @@ def other_schema(data: bytes) -> bytes:
     return len(text).to_bytes(8, "little") + text + data[8 + length :]
 
 
+def halved(data: bytes) -> bytes:
+    reply = unpack(data, sender="the test")
+    return pack(FingerprintReply(tensors={"sums": reply.tensors["sums"].bfloat16()}))
+
+
 def add(place: object, value: float) -> Callable[[np.ndarray], None]:
     def change(part: np.ndarray) -> None:
         part[place] += value
@@ -76,6 +83,7 @@ FORGERIES: dict[str, tuple[Forge, str]] = {
     "shape counts": (forged(ShapesReply, lambda v: add(20, 1.0)(v)), "counts 6 cases, not 5"),
     "shapes negative": (forged(ShapesReply, lambda v: add(20, -9.0)(v)), "negative"),
     "shapes nan": (forged(ShapesReply, lambda v: add(20, np.nan)(v)), "not finite"),
+    "half precision": (halved, "the sums are torch.bfloat16"),
     "no sums": (lambda data: pack(FingerprintReply()), "holds the tensors []"),
 }
 
@@ -135,6 +143,8 @@ def test_the_run_goes_on_without_the_site_when_told_so(federation, tmp_path, mon
     assert not (run / "plan.json").exists()
     assert "site south" in capsys.readouterr().err
     assert plan.main([str(federation), "-o", str(run), "--without", "south"]) == 0
+    assert "site north stated 5 cases: 50.0% of the fingerprint" in capsys.readouterr().out
+    assert read_stated(run).cases == {"north": 5, "west": 5}
     made = read_plan(run / "plan.json")
     assert made.cases == 10
     assert sorted(made.site_labels) == ["north", "west"]
@@ -148,6 +158,17 @@ def test_a_site_whose_folder_is_gone_can_be_left_out(federation, copy_of, tmp_pa
     assert plan.main([*command, "--without", "south"]) == 0
     assert plan.main([*command, "--without", "oslo,south"]) == 2
     assert "there is no site oslo" in capsys.readouterr().err
+
+
+def test_a_site_that_stated_more_cases_than_it_prepares_is_refused(planned, copy_of, capsys):
+    run = copy_of(planned)
+    stated = read_stated(run).cases
+    records.write(StatedCases(cases={**stated, "south": 5_200_000}), run / SITES)
+    assert train.main([str(run)]) == 2
+    said = capsys.readouterr().err
+    assert "5200000 cases were stated for the plan, but 4 are prepared for training" in said
+    assert "site south" in said
+    assert not (run / "rounds").exists()
 
 
 def test_what_pretends_is_only_the_forgery(honest, tmp_path):

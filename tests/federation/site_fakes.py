@@ -24,9 +24,9 @@ INVITE = TrainInvite(
     round=0,
     phase="joint",
     resume_round=0,
-    iterations=1,
+    iterations=2,
     schedule_start=0,
-    schedule_length=1,
+    schedule_length=4,
 )
 """The first round of the tiny federation's method, without its tensors."""
 

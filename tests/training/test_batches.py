@@ -81,6 +81,21 @@ def test_shards_make_up_the_batch():
     assert torch.equal(parts[1].image, whole.image[1::2])
 
 
+def test_the_cases_of_an_iteration_are_those_that_its_whole_batch_reads():
+    whole = source()
+    for step in range(5):
+        read: list[str] = []
+
+        class Spy:
+            def case(self, name, read=read):
+                read.append(name)
+                return whole.store.case(name)
+
+        _ = source(store=Spy())[step]
+        assert whole.cases(step) == set(read)
+        assert source(shard=(1, 2)).cases(step) == set(read)
+
+
 class Broken:
     def case(self, name):
         import os

@@ -9,6 +9,7 @@ from typing import Generic, TypeVar
 
 from fednnunet.errors import FedNNUNetError, ReplyError, raise_all
 from fednnunet.federation.coordinator.engine import Answer, Deadline, Engine
+from fednnunet.federation.coordinator.foreign import made_safe
 from fednnunet.federation.wire.messages import FaultReply, Message
 from fednnunet.progress import Progress
 
@@ -28,6 +29,17 @@ class Received(Generic[R]):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failed:
     """A site that gave no acceptable reply in time, and why."""
+
+    site: str
+    error: FedNNUNetError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surplus:
+    """An answer that is refused as there was one before it, or as the site was not asked.
+
+    What came before it stands.
+    """
 
     site: str
     error: FedNNUNetError
@@ -68,24 +80,28 @@ def receive(
     check: Callable[[str, R], None] | None = None,
     progress: Progress | None = None,
     waiting: Waiting | None = None,
-) -> Iterator[Received[R] | Failed]:
+) -> Iterator[Received[R] | Failed | Surplus]:
     """Send the invites and yield one outcome for each site, in the order in which they come.
 
     `decode(site, reply)` replaces a reply, and `check(site, reply)` sees what it returned; both may
     refuse the reply by raising a FedNNUNetError. A site fails that sends a `FaultReply` or a
-    message of another kind, or that gives no reply before the deadline.
+    message of another kind, or that gives no reply before the deadline. Only a site's first answer
+    counts: each further one is a `Surplus`. Texts of errors are safe to show.
     """
     waiting = waiting or Waiting()
     deadline, silent = waiting.begin(), set(invites)
     accepted = 0
     for answer in engine.ask(invites, deadline):
+        if answer.site not in silent:
+            yield Surplus(site=answer.site, error=_surplus(answer.site, answer.site in invites))
+            continue
         silent.discard(answer.site)
         try:
             if deadline.passed:
                 raise _late(answer.site)
             received = _accept(answer, expect, decode, check)
         except FedNNUNetError as error:
-            yield Failed(site=answer.site, error=error)
+            yield Failed(site=answer.site, error=made_safe(error))
         else:
             accepted += 1
             if waiting.grace_s and accepted == waiting.quorum:
@@ -107,7 +123,7 @@ def ask(
     progress: Progress | None = None,
     waiting: Waiting | None = None,
 ) -> Answers[R]:
-    """All outcomes of `receive`, as replies and errors."""
+    """All outcomes of `receive` that count, as replies and errors."""
     replies: dict[str, Received[R]] = {}
     errors: dict[str, FedNNUNetError] = {}
     outcomes = receive(
@@ -116,7 +132,7 @@ def ask(
     for outcome in outcomes:
         if isinstance(outcome, Failed):
             errors[outcome.site] = outcome.error
-        else:
+        elif isinstance(outcome, Received):
             replies[outcome.site] = outcome
     return Answers(replies=dict(sorted(replies.items())), errors=dict(sorted(errors.items())))
 
@@ -172,6 +188,13 @@ def _late(site: str) -> ReplyError:
         f"late: site {site} gave no reply before the deadline, so it does not count",
         where=f"site {site}",
         mend="raise training.deadline_s or training.grace_s, or give the site less to do",
+    )
+
+
+def _surplus(site: str, asked: bool) -> ReplyError:
+    what = "more than one answer came" if asked else "an answer came that was not asked for"
+    return ReplyError(
+        what, where=f"site {site}", mend="see whether another program uses the site's name"
     )
 
 

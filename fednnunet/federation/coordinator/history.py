@@ -12,6 +12,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -20,10 +21,12 @@ from torch import Tensor
 from fednnunet import records
 from fednnunet.errors import InputError
 from fednnunet.evaluation.contribution import RoundContribution
-from fednnunet.evaluation.scores import SiteScores
+from fednnunet.evaluation.scores import MAX_CASES, SiteScores
 from fednnunet.federation.methods.merge import State
+from fednnunet.federation.wire.messages import MAX_ROUNDS
 from fednnunet.federation.wire.phases import Phase
 from fednnunet.files import replacing, write_text
+from fednnunet.ranges import AtMost, Within, check_ranges
 from fednnunet.text import cell
 
 _MEMORY = "memory/"
@@ -31,7 +34,11 @@ _SHARED = "shared/"
 _EXTRAS = "extras/"
 _FOR_SITE = "for_site/"
 _KEPT_STATES = 2
+_MEND = "restore the file from a copy, or train in another run folder"
 _FIGURES = ("seconds", "wait_share", "bytes_to_site", "bytes_from_site")
+
+Dice = Annotated[tuple[float | None, ...], AtMost(4096), Within(0, 1)]
+Bytes = Annotated[int, Within(0, 2**53)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,17 +47,23 @@ class SiteRound:
 
     `dice` is on augmented training patches, `held_out` on the same few patches of held-out cases in
     every round: one value a target, none where nothing was to be found. `notes` are for the log.
+    `update_norm` is the norm of what the site changed of the tensors that it trained with the
+    others, 0 where there are none. Raises InputError for a figure out of range.
     """
 
-    cases: int
-    loss: float
-    dice: tuple[float | None, ...]
-    seconds: float
-    wait_share: float
-    bytes_to_site: int
-    bytes_from_site: int
-    held_out: tuple[float | None, ...] = ()
-    notes: tuple[str, ...] = ()
+    cases: Annotated[int, Within(0, MAX_CASES)]
+    loss: Annotated[float, Within(-1e6, 1e6)]
+    dice: Dice
+    seconds: Annotated[float, Within(0, 1e9)]
+    wait_share: Annotated[float, Within(0, 1)]
+    bytes_to_site: Bytes
+    bytes_from_site: Bytes
+    held_out: Dice = ()
+    notes: Annotated[tuple[str, ...], AtMost(64)] = ()
+    update_norm: Annotated[float, Within(0, 1e300)] = 0.0
+
+    def __post_init__(self) -> None:
+        check_ranges(self, InputError, mend=_MEND)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +71,8 @@ class RoundRecord:
     """One round. `shift` is the norm of the change of the shared tensors.
 
     `refused` names each site that gave no acceptable reply in time, and why; `faults` each site
-    that took part but could not be scored or probed afterwards. `key` identifies the training,
+    that took part but could not be scored or probed afterwards, or that sent more than one answer,
+    of which the first counts. `key` identifies the training,
     so that rounds of another plan or method are never continued. `scores` are sums over held-out
     cases, in the rounds after which these are predicted whole; `contribution` is of joint rounds,
     where it is asked for. The round took `seconds` at the coordinator, and is one `of` so
@@ -66,16 +80,19 @@ class RoundRecord:
     """
 
     key: str
-    round: int
+    round: Annotated[int, Within(0, MAX_ROUNDS)]
     phase: Phase
-    shift: float
+    shift: Annotated[float, Within(0, 1e300)]
     sites: dict[str, SiteRound]
     refused: dict[str, str]
     scores: dict[str, SiteScores] = field(default_factory=dict)
     contribution: dict[str, RoundContribution] = field(default_factory=dict)
     faults: dict[str, str] = field(default_factory=dict)
-    seconds: float = 0.0
-    of: int = 0
+    seconds: Annotated[float, Within(0, 1e9)] = 0.0
+    of: Annotated[int, Within(0, MAX_ROUNDS)] = 0
+
+    def __post_init__(self) -> None:
+        check_ranges(self, InputError, mend=_MEND)
 
 
 def save_round(folder: Path, state: State, record: RoundRecord) -> None:

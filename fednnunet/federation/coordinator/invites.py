@@ -45,7 +45,7 @@ def invite(
     """What one site is sent: in the personal phase only its first round needs what is shared."""
     iterations = member.iterations or run.training.iterations_per_round
     phase = phases.of(state.round)
-    place, rounds = phases.schedule(state.round)
+    schedule_start, schedule_length = phases.iterations(state.round, iterations)
     resume_round = rounds_of(history, site, public=phase == "public")
     alone = phase == "personal" and resume_round > phases.joint
     return TrainInvite(
@@ -56,8 +56,8 @@ def invite(
         phase=phase,
         resume_round=resume_round,
         iterations=iterations,
-        schedule_start=place * iterations,
-        schedule_length=rounds * iterations,
+        schedule_start=schedule_start,
+        schedule_length=schedule_length,
     )
 
 

@@ -8,12 +8,12 @@ from dataclasses import replace
 
 from torch import Tensor
 
-from fednnunet.errors import FedNNUNetError, ReplyError, raise_all
+from fednnunet.errors import FedNNUNetError, raise_all
 from fednnunet.evaluation.contribution import RoundContribution
 from fednnunet.evaluation.scores import SiteScores
 from fednnunet.federation.coordinator.contribution import ask_leave_one_out, divergence
 from fednnunet.federation.coordinator.engine import Engine
-from fednnunet.federation.coordinator.exchange import Failed, Received, Waiting, receive
+from fednnunet.federation.coordinator.exchange import Failed, Received, Surplus, Waiting, receive
 from fednnunet.federation.coordinator.history import (
     RoundRecord,
     SiteRound,
@@ -22,17 +22,18 @@ from fednnunet.federation.coordinator.history import (
     write_history,
 )
 from fednnunet.federation.coordinator.invites import invite, sites_of_round
+from fednnunet.federation.coordinator.reply_checks import ReplyChecks
 from fednnunet.federation.coordinator.run import Run
-from fednnunet.federation.filters.chain import context_of, filter_at_coordinator
+from fednnunet.federation.coordinator.update_bound import UpdateBound, check_state
 from fednnunet.federation.membership import Member
 from fednnunet.federation.methods.local import NothingAdded
 from fednnunet.federation.methods.mean import mean_by_cases
 from fednnunet.federation.methods.merge import Aggregation, Followed, Reply, State, Tensors
 from fednnunet.federation.methods.method import Method
-from fednnunet.federation.wire.extras import join, split
+from fednnunet.federation.wire.extras import split
 from fednnunet.federation.wire.messages import ProbeInvite, TrainReply
 from fednnunet.federation.wire.phases import Phase, Phases
-from fednnunet.federation.wire.tensors import check_like, update_norm
+from fednnunet.federation.wire.tensors import update_norm
 from fednnunet.training.counts import dice_of
 
 Observer = Callable[[RoundRecord], None]
@@ -91,44 +92,32 @@ def _one_round(
 ) -> tuple[State, RoundRecord]:
     phase = phases.of(state.round)
     trained = run.method.outgoing(state.shared, phase)
-    like = join(trained, extras)
     aggregation = _start(run.method, phase, state, trained)
     contributing = run.training.contribution and phase == "joint" and bool(state.shared)
     kept: list[Reply] = []
 
-    def decode(site: str, reply: TrainReply) -> TrainReply:
-        context = context_of(invites[site], site)
-        tensors = filter_at_coordinator(run.training.filter_chain, reply.tensors, context)
-        return replace(reply, tensors=tensors)
-
     def add(site: str, message: TrainReply) -> None:
-        """Check a reply and add it; afterwards its tensors are not needed any more."""
-        if message.round != state.round:
-            raise _of_another_round(site, message.round, state.round)
-        check_like(message.tensors, like, site=site)
+        """Add a reply that was checked; afterwards its tensors are not needed any more."""
         reply = _as_method_sees(site, message)
         aggregation.add(reply)
         if contributing:
             kept.append(reply)
 
     sites = sites_of_round(run, phases, state.round, history, members)
-    invites = {site: invite(run, phases, state, history, site, members[site]) for site in sites}
-    waiting = Waiting(
-        deadline_s=run.training.deadline_s,
-        quorum=run.training.quorum,
-        grace_s=run.training.grace_s,
+    checks = ReplyChecks(
+        invites={s: invite(run, phases, state, history, s, members[s]) for s in sites},
+        members=members,
+        targets=len(run.plan.task.targets),
+        trained=trained,
+        extras=extras,
+        filters=run.training.filter_chain,
+        bound=UpdateBound.of(history, phase, run.training),
     )
-    accepted: dict[str, SiteRound] = {}
-    errors: dict[str, FedNNUNetError] = {}
-    for outcome in receive(engine, invites, TrainReply, decode=decode, check=add, waiting=waiting):
-        if isinstance(outcome, Failed):
-            errors[outcome.site] = outcome.error
-        else:
-            accepted[outcome.site] = _site_round(outcome)
-        del outcome  # it holds a reply's tensors
+    accepted, errors, faults = _gather(engine, run, checks, add)
     _check_quorum(len(accepted), errors, min(run.training.quorum or len(sites), len(sites)))
     new = aggregation.finish()
-    contribution, faults = _contribution(engine, run, phases, state, kept)
+    check_state(new)
+    contribution, unprobed = _contribution(engine, run, phases, state, kept)
     record = RoundRecord(
         key=run.key,
         round=new.round,
@@ -137,9 +126,34 @@ def _one_round(
         sites=dict(sorted(accepted.items())),
         refused={site: error.what for site, error in sorted(errors.items())},
         contribution=contribution,
-        faults=faults,
+        faults=_joined(faults, unprobed),
     )
     return new, record
+
+
+def _gather(
+    engine: Engine, run: Run, checks: ReplyChecks, add: Callable[[str, TrainReply], None]
+) -> tuple[dict[str, SiteRound], dict[str, FedNNUNetError], Faults]:
+    """Ask the sites and add each reply that passes: who was accepted, who not, further faults."""
+    waiting = Waiting(
+        deadline_s=run.training.deadline_s,
+        quorum=run.training.quorum,
+        grace_s=run.training.grace_s,
+    )
+    accepted: dict[str, SiteRound] = {}
+    errors: dict[str, FedNNUNetError] = {}
+    faults: Faults = {}
+    for outcome in receive(
+        engine, checks.invites, TrainReply, decode=checks.accept, check=add, waiting=waiting
+    ):
+        if isinstance(outcome, Failed):
+            errors[outcome.site] = outcome.error
+        elif isinstance(outcome, Surplus):
+            faults[outcome.site] = outcome.error.what
+        else:
+            accepted[outcome.site] = _site_round(outcome, checks.norms[outcome.site])
+        del outcome  # it holds a reply's tensors
+    return accepted, errors, faults
 
 
 def _contribution(
@@ -183,14 +197,6 @@ def _check_quorum(accepted: int, errors: Mapping[str, FedNNUNetError], quorum: i
         )
 
 
-def _of_another_round(site: str, got: int, asked: int) -> ReplyError:
-    return ReplyError(
-        f"late: the reply is of round {got + 1}, not of round {asked + 1}",
-        where=f"reply of site {site}",
-        mend="raise training.deadline_s, or give the site less to do",
-    )
-
-
 def _joined(first: Faults, second: Faults) -> Faults:
     """The faults of both, by site."""
     sites = sorted({*first, *second})
@@ -209,7 +215,7 @@ def _as_method_sees(site: str, reply: TrainReply) -> Reply:
     )
 
 
-def _site_round(received: Received[TrainReply]) -> SiteRound:
+def _site_round(received: Received[TrainReply], norm: float) -> SiteRound:
     reply = received.reply
     return SiteRound(
         cases=reply.cases,
@@ -221,4 +227,5 @@ def _site_round(received: Received[TrainReply]) -> SiteRound:
         bytes_from_site=received.bytes_from_site,
         held_out=tuple(dice_of(*counts) for counts in reply.held_out),
         notes=tuple(note.text for note in reply.notes),
+        update_norm=norm,
     )

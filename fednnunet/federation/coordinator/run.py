@@ -48,15 +48,8 @@ class Run:
         return run_kind(self.settings)
 
     def phases(self, tensors: Tensors) -> Phases:
-        """The rounds of each phase; none public where what is shared is the whole model."""
-        training, method = self.training, self.method
-        two_parts = bool(method.shared(tensors)) and bool(method.private(tensors))
-        return Phases(
-            joint=training.rounds,
-            personal=training.personal_rounds,
-            public=training.public_rounds if two_parts or method.mean_needs_training else 0,
-            continued=training.personal_schedule == "continued",
-        )
+        """The rounds of each phase, for a network with these tensors; see `Training.phases`."""
+        return self.training.phases(self.method, tensors)
 
     @property
     def key(self) -> str:
@@ -74,6 +67,7 @@ class Run:
             quorum=0,
             deadline_s=0.0,
             grace_s=0.0,
+            max_update_ratio=0.0,
             keep="last",
         )
         parts = [records.encode(self.plan), records.encode(training)]

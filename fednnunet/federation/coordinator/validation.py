@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from torch import Tensor
 
-from fednnunet.evaluation.scores import SiteScores
+from fednnunet.errors import ReplyError
+from fednnunet.evaluation.scores import MAX_CASES, SiteScores
 from fednnunet.federation.coordinator.engine import Engine
 from fednnunet.federation.coordinator.exchange import ask
 from fednnunet.federation.coordinator.history import RoundRecord
@@ -26,7 +27,8 @@ Validated = tuple[dict[str, SiteScores], dict[str, str]]
 class Validation:
     """Asks `sites` for scores after every `Training.validate_every` rounds; 0 is never.
 
-    `names` are those of all tensors of the network. Where all are shared, the merged model is
+    `names` are those of all tensors of the network, `held_out` the numbers of held-out cases where
+    they are known. Where all are shared, the merged model is
     scored, and the best one kept by the coordinator; else each site that took part scores its own
     model and keeps its best.
     """
@@ -35,6 +37,7 @@ class Validation:
     run: Run
     names: Collection[str]
     sites: Sequence[str]
+    held_out: Mapping[str, int] = field(default_factory=dict)
 
     def __call__(self, state: State, history: Sequence[RoundRecord]) -> Validated:
         """Scores of each site after the last round of `history`, and the faults of other sites.
@@ -54,7 +57,8 @@ class Validation:
                 for site in history[-1].sites
             }
         brief = {site: replace(invite, brief=True) for site, invite in invites.items()}
-        answers = ask(self.engine, brief, EvaluateReply)
+        check = ScoreChecks(run=self.run, invites=brief, held_out=self.held_out)
+        answers = ask(self.engine, brief, EvaluateReply, check=check)
         scores = {site: answer.reply.scores for site, answer in answers.replies.items()}
         faults = {site: f"not scored: {error.what}" for site, error in answers.errors.items()}
         if merged:
@@ -68,6 +72,28 @@ class Validation:
             )
             offer(self.run.folder / FOLDER, state.round, mean_dice(scores), write)
         return scores, faults
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoreChecks:
+    """What must hold of scores: their targets, their cases, and the round of their model."""
+
+    run: Run
+    invites: Mapping[str, EvaluateInvite]
+    held_out: Mapping[str, int]
+
+    def __call__(self, site: str, reply: EvaluateReply) -> None:
+        """Raise ReplyError for scores that the site cannot have."""
+        invite = self.invites[site]
+        at_most = self.held_out.get(site, MAX_CASES)
+        reply.scores.check_targets(self.run.plan.task.targets, site=site, held_out=at_most)
+        earlier = invite.best and reply.round < invite.round
+        if reply.round != invite.round and not earlier:
+            raise ReplyError(
+                f"the scores are of the model after {reply.round} rounds, not {invite.round}",
+                where=f"reply of site {site}",
+                mend="give coordinator and site the same version of the program",
+            )
 
 
 def mean_dice(scores: Mapping[str, SiteScores]) -> float:

@@ -12,6 +12,7 @@ from typing import Protocol
 from fednnunet.errors import FedNNUNetError
 from fednnunet.federation.coordinator.engine import Answer, Deadline
 from fednnunet.federation.site.prepared import PreparedSite
+from fednnunet.federation.wire.limits import reply_limit
 from fednnunet.federation.wire.messages import Message, pack, unpack
 
 
@@ -51,14 +52,14 @@ class InProcessEngine:
         for name in sorted(invites):
             if deadline.passed:
                 return
-            yield self._ask(name, pack(invites[name]))
+            yield self._ask(name, pack(invites[name]), reply_limit(invites[name]))
 
-    def _ask(self, name: str, data: bytes) -> Answer:
+    def _ask(self, name: str, data: bytes, limit: int) -> Answer:
         answer = self._sites[name].answer(data)
         reply: Message | None = None
         error: FedNNUNetError | None = None
         try:
-            reply = unpack(answer, sender=f"site {name}")
+            reply = unpack(answer, sender=f"site {name}", limit=limit)
         except FedNNUNetError as unreadable:
             error = unreadable
         return Answer(

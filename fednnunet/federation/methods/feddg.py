@@ -87,6 +87,10 @@ class MeanAmplitude:
         weight = tensors[_FIRST]
         return {_OWN: torch.zeros(amplitude_shape(weight.shape[1], weight.ndim - 2, self.waves))}
 
+    def received(self, like: Tensors, sites: Collection[str], /) -> Tensors:
+        """The amplitudes of the sites that have sent theirs."""
+        return {_BANK + site: like[_OWN] for site in sites}
+
     def reply(self, site: TrainedSite, /) -> dict[str, Tensor]:
         """Measured once, then remembered; raises RefusalError where the site has too few cases."""
         check_cases(site.cases, site.min_cases)

@@ -116,6 +116,10 @@ class ClassMeans:
         outputs, features = tensors[_HEAD].shape[:2]
         return {_MEAN: torch.zeros(outputs, features), _SEEN: torch.zeros(outputs)}
 
+    def received(self, like: Tensors, sites: Collection[str], /) -> Tensors:
+        """The prototypes over all sites, in the same tensors."""
+        return like
+
     def reply(self, site: TrainedSite, /) -> dict[str, Tensor]:
         """Computed with the weights that the site sends; zeros for a class seen too rarely."""
         rows = len(site.state.parameters[_HEAD])

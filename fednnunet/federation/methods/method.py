@@ -55,6 +55,15 @@ class Extra(Protocol):
         """
         ...
 
+    def received(self, like: Tensors, sites: Collection[str], /) -> Tensors:
+        """Tensors of the names, shapes and kinds that an invite may bring to a site.
+
+        `like` is what the method `like` has given, `sites` are the names of all sites. A name that
+        it has for no sites at all comes with all others of the kind or with none of them; what
+        depends on the sites comes from those that have replied.
+        """
+        ...
+
     def reply(self, site: TrainedSite, /) -> Tensors:
         """What the site sends: sums and means over it as a whole, never of one case."""
         ...

@@ -51,6 +51,10 @@ class DiceLossExtra:
         """One number."""
         return {_NAME: torch.zeros(1, dtype=torch.float64)}
 
+    def received(self, like: Tensors, sites: Collection[str], /) -> Tensors:
+        """Nothing: only the coordinator uses the number."""
+        return {}
+
     def reply(self, site: TrainedSite, /) -> dict[str, Tensor]:
         """The number, from the network as it was when the round began."""
         network = site.state.network

@@ -86,6 +86,10 @@ class ControlChange:
         """One tensor a shared parameter."""
         return {_CONTROL + n: tensors[n] for n in shared if is_trained(n, tensors[n])}
 
+    def received(self, like: Tensors, sites: Collection[str], /) -> Tensors:
+        """The mean of all sites, in the same tensors."""
+        return like
+
     def reply(self, site: TrainedSite, /) -> dict[str, Tensor]:
         """The changes; c_k is renewed in the site's memory and the round's sums are dropped."""
         memory, changes = site.state.memory, {}

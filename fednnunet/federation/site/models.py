@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from fednnunet.errors import InputError
 from fednnunet.federation.methods.method import Method
+from fednnunet.federation.site.places import inside
 from fednnunet.federation.site.prepared import PreparedSite
 from fednnunet.federation.wire.messages import EvaluateInvite, ProbeInvite
 from fednnunet.inference.best_bundle import FOLDER as BEST
@@ -43,7 +44,7 @@ class SiteModels:
             "site": self.site.name,
         }
         return write_bundle(
-            self.site.base / invite.run / invite.model,
+            inside(self.site.base, invite.run, invite.model),
             plan=self.site.plan,
             configuration=self.site.configuration_name,
             weights=tensors,
@@ -69,9 +70,9 @@ class SiteModels:
         """Keep the personal model that was just evaluated, if it is the best so far."""
         if not invite.personal or invite.best or not self.site.training.validate_every:
             return
-        evaluated = self.site.base / invite.run / "personal"
+        evaluated = inside(self.site.base, invite.run, "personal")
         offer(
-            self.site.base / invite.run / BEST,
+            inside(self.site.base, invite.run, BEST),
             invite.round,
             dice,
             lambda place: shutil.copytree(evaluated, place, dirs_exist_ok=True),
@@ -87,7 +88,7 @@ class SiteModels:
     def _best(self, invite: EvaluateInvite) -> tuple[int, Path] | None:
         """The best model if it is asked for and there is one: none was kept without a Dice."""
         wanted = invite.personal and invite.best
-        return best_bundle(self.site.base / invite.run / BEST) if wanted else None
+        return best_bundle(inside(self.site.base, invite.run, BEST)) if wanted else None
 
 
 def own_model(method: Method | None, state: TrainingState) -> dict[str, Tensor]:

@@ -7,16 +7,20 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import torch
+
+from fednnunet.federation.site.places import inside
 from fednnunet.federation.site.policy import SitePolicy
 from fednnunet.federation.site.states import StateStore
 from fednnunet.federation.training_spec import Training
+from fednnunet.network.tensors import Tensors
 from fednnunet.planning.memory import micro_batch
 from fednnunet.planning.plan import Configuration, Plan
 from fednnunet.supervision import SiteSupervision
 from fednnunet.training.augment import plain_augmenter
 from fednnunet.training.batches import Batch, BatchSource
 from fednnunet.training.device import Execution, choose_execution, for_batch
-from fednnunet.training.initial import initial_tensors
+from fednnunet.training.initial import initial_tensors, plan_network
 from fednnunet.training.patches import PatchStore
 from fednnunet.training.recipe import Recipe, recipe_named
 from fednnunet.training.state import TrainingState, new_state
@@ -53,9 +57,15 @@ class PreparedSite:
         """The recipe that it is trained by."""
         return recipe_named(self.training.recipe)
 
+    @property
+    def network(self) -> Tensors:
+        """A tensor without content of each name, shape and type of the plan's network."""
+        with torch.device("meta"):
+            return plan_network(self.plan, self.configuration).state_dict()
+
     def states(self, run: str) -> StateStore:
         """The site's states of one training."""
-        return StateStore(folder=self.base / run / "state", site=self.name)
+        return StateStore(folder=inside(self.base, run, "state"), site=self.name)
 
     def execution(self) -> Execution:
         """How to train on this machine.

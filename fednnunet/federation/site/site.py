@@ -13,18 +13,23 @@ from pathlib import Path
 
 from fednnunet.dataset import scan_dataset
 from fednnunet.errors import FedNNUNetError, InputError, RefusalError, ReplyError, raise_all
-from fednnunet.federation.methods.catalogue import label
+from fednnunet.federation.site import approval
+from fednnunet.federation.site.agreement import Agreement, RunInvite, question_of
+from fednnunet.federation.site.answers import FOLDER as ANSWERS
+from fednnunet.federation.site.answers import Answered, Answers, digest
 from fednnunet.federation.site.cases import SiteCases, check_annotated, site_cases, training_folder
 from fednnunet.federation.site.evaluation import evaluate_at_site
+from fednnunet.federation.site.ledger import About
 from fednnunet.federation.site.measurements import FOLDER_NAME as MEASUREMENTS
 from fednnunet.federation.site.measurements import MeasurementStore
 from fednnunet.federation.site.models import SiteModels
+from fednnunet.federation.site.places import inside
 from fednnunet.federation.site.policy import read_policy
 from fednnunet.federation.site.prepared import PreparedSite
 from fednnunet.federation.site.report import HELD_OUT, report_site
 from fednnunet.federation.site.restart import ProgressRecords
 from fednnunet.federation.site.trainer import SiteTrainer
-from fednnunet.federation.site.wall import OnFault, Wall
+from fednnunet.federation.site.wall import OnFault, Outgoing, Wall
 from fednnunet.federation.spec import Federation
 from fednnunet.federation.wire.messages import (
     EvaluateInvite,
@@ -82,6 +87,7 @@ class Site:
         self._progress = progress
         self._wall = Wall(name, base, self.spec.folder, on_fault=on_fault)
         self._records = ProgressRecords(base)
+        self._agreement = Agreement(site=name, federation=federation)
         self._measurements = MeasurementStore(
             folder=base / MEASUREMENTS,
             min_cases=self._policy.required_cases,
@@ -89,20 +95,67 @@ class Site:
         )
         self._ready: _Ready | None = None
 
+    def approve(self, plan: Plan) -> None:
+        """Take up the approval of `plan` by a person at the site, in place of any earlier one.
+
+        Raises PlanError where the plan is out of bounds for any site, and RefusalError where it is
+        for another task than the federation file's.
+        """
+        self._agreement.check_plan(plan)
+        approval.approve(self.base, plan)
+
     def answer(self, data: bytes) -> bytes:
         """Take an invite as bytes and return the reply as bytes, a `FaultReply` for every fault."""
-        return self._wall.answer(data, lambda invite: (self._work(invite), self._details(invite)))
+        return self._wall.answer(data, lambda invite: self._respond(invite, digest(data)))
 
-    def _work(self, invite: Message) -> Message:
-        if isinstance(invite, (TrainInvite, ProbeInvite, EvaluateInvite, ModelInvite)):
-            self._check_agreed(invite.run, invite.method)
+    def _respond(self, invite: Message, invite_digest: str) -> Outgoing:
+        """The reply to an invite; to one that was answered before, the bytes that were sent.
+
+        An evaluation is done again all the same, for the site's own masks, pictures and report.
+        """
+        if not isinstance(invite, RunInvite):
+            return Outgoing.of(self._plan(invite))
+        self._agreement.check_run(invite.run, invite.method)
+        if isinstance(invite, ModelInvite):
+            self._check_model_may_leave()
+        network = self.prepared.network
+        answers = Answers(inside(self.base, invite.run, ANSWERS))
+        self._agreement.check(invite, network, answers)
+        question = question_of(invite)
+        found = answers.find(question, invite_digest)
+        if found is None or isinstance(invite, EvaluateInvite):
+            reply = Outgoing.of(self._work(invite))
+        if found is None:
+            answered = Answered(
+                question=question,
+                invite=invite_digest,
+                reply=digest(reply.data),
+                message=reply.message,
+                resume_round=invite.resume_round if isinstance(invite, TrainInvite) else 0,
+            )
+            answers.keep(answered, reply.data)
+            found = answered, reply.data
+        message, data = found[0].message, found[1]
+        return Outgoing(message=message, data=data, about=About(detail=self._details(invite)))
+
+    def _plan(self, invite: Message) -> Message:
+        """The reply to an invite that comes before any training."""
         match invite:
             case MeasureInvite():
+                self._agreement.check_task(invite.task)
                 return self._measure(invite.task)
             case ShapesInvite():
                 return self._count_shapes(invite.spacing_mm)
             case PrepareInvite():
                 return self._prepare(invite.plan, invite.configuration)
+        raise ReplyError(
+            f"a site cannot answer a {type(invite).__name__}",
+            mend="give coordinator and sites the same version of the program",
+        )
+
+    def _work(self, invite: RunInvite) -> Message:
+        """The reply to an invite that keeps to the agreement."""
+        match invite:
             case TrainInvite():
                 return self._train(invite)
             case ProbeInvite():
@@ -111,23 +164,6 @@ class Site:
                 return self._evaluate(invite)
             case ModelInvite():
                 return self._give_model(invite)
-        raise ReplyError(
-            f"a site cannot answer a {type(invite).__name__}",
-            mend="give coordinator and sites the same version of the program",
-        )
-
-    def _check_agreed(self, run: str, method: str) -> None:
-        """Refuse a training that the site's own federation file does not name, settings included.
-
-        The method decides which tensors leave, so the coordinator must not choose another.
-        """
-        agreed = self._training.runs.get(run)
-        if agreed is None or label(agreed) != method:
-            raise RefusalError(
-                f"the site did not agree to train {method!r} as the run {run!r}",
-                mend="give coordinator and sites the same federation file",
-                advice="same_federation_file",
-            )
 
     def _measure(self, task: Task) -> FingerprintReply:
         self._check_layout(task)
@@ -162,6 +198,9 @@ class Site:
         return ShapesReply(tensors=sums(answer.vector))
 
     def _prepare(self, plan: Plan, configuration: str) -> PrepareReply:
+        self._agreement.check_configuration(configuration)
+        self._agreement.check_plan(plan)
+        approval.check_approved(self.base, plan)
         labelled = training_folder(self.spec, plan.task, site=self.name)
         check_cases(len(labelled), self._policy.required_cases, site=self.name)
         cases = site_cases(self.spec, plan.task, self._training, site=self.name)
@@ -173,9 +212,10 @@ class Site:
             memory_gib=self.spec.memory_gib or self._federation.budget.memory_gib,
             progress=self._tell,
         )
-        store = prepare(cases.training, folder=self._prepared_folder / configuration)
+        place = partial(inside, self._prepared_folder)
+        store = prepare(cases.training, folder=place(configuration))
         patches_of = cases.held_out if cases.training else ()
-        held_out = prepare(patches_of, folder=self._prepared_folder / f"{configuration}_held_out")
+        held_out = prepare(patches_of, folder=place(f"{configuration}_held_out"))
         self._ready = _Ready(
             plan=plan, configuration=configuration, cases=cases, store=store, held_out=held_out
         )
@@ -188,7 +228,7 @@ class Site:
     def _evaluate(self, invite: EvaluateInvite) -> EvaluateReply:
         ready, models = self._prepared(), SiteModels(self.prepared)
         bundle = models.bundle(invite)
-        folder = self.base / invite.run / HELD_OUT / invite.model
+        folder = inside(self.base, invite.run, HELD_OUT, invite.model)
         scores = evaluate_at_site(
             bundle,
             ready.cases.held_out,
@@ -206,13 +246,15 @@ class Site:
         shared = scores.of_at_least(policy.min_scored_cases, squared=policy.min_squared_cases)
         return EvaluateReply(scores=shared, round=models.reached(invite))
 
-    def _give_model(self, invite: ModelInvite) -> ModelReply:
+    def _check_model_may_leave(self) -> None:
         if not self._policy.share_model:
             raise RefusalError(
                 "the site does not give its own model away",
                 mend="if it may, the site sets share_model = true in its own policy",
                 advice="model_stays",
             )
+
+    def _give_model(self, invite: ModelInvite) -> ModelReply:
         wanted = EvaluateInvite(
             tensors=invite.tensors,
             run=invite.run,

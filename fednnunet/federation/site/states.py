@@ -47,9 +47,10 @@ class StateStore:
 
         No round can need them any more.
         """
-        kept = self._place(phase, rounds)
-        for folder in self.folder.glob(kept.name.split("_")[0] + "_*"):
-            if folder.name < kept.name:
+        kind = self._place(phase, rounds).name.split("_")[0]
+        for folder in self.folder.glob(f"{kind}_[0-9]*"):
+            number = folder.name.removeprefix(f"{kind}_")
+            if number.isdecimal() and int(number) < rounds:
                 shutil.rmtree(folder, ignore_errors=True)
 
     def _place(self, phase: Phase, rounds: int) -> Path:

@@ -23,6 +23,9 @@ from fednnunet.training.state import TrainingState
 from fednnunet.training.summary import TrainSummary
 from fednnunet.training.trainer import train
 
+OVERLAP_CASES = 5
+"""With patches of fewer training cases than this in a round, their overlap stays at the site."""
+
 
 @dataclass(frozen=True, slots=True)
 class SiteTrainer:
@@ -148,13 +151,15 @@ class SiteTrainer:
     ) -> TrainReply:
         return TrainReply(
             tensors=tensors,
+            run=invite.run,
             round=invite.round,
+            phase=invite.phase,
             cases=len(self.site.cases),
             loss=summary.loss,
             seconds=summary.seconds,
             wait_share=summary.wait_share,
             iterations=summary.iterations,
-            overlap=summary.dice.rows,
+            overlap=summary.dice.rows if summary.cases >= OVERLAP_CASES else (),
             held_out=held_out.rows if held_out else (),
             notes=notes,
         )

@@ -10,14 +10,26 @@ import os
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from fednnunet.errors import FedNNUNetError, name_site
 from fednnunet.federation.site import ledger
+from fednnunet.federation.site.answers import digest
+from fednnunet.federation.site.ledger import About
 from fednnunet.federation.wire.faults import describe
-from fednnunet.federation.wire.messages import FaultReply, Message, pack, unpack
+from fednnunet.federation.wire.messages import (
+    KINDS,
+    EvaluateInvite,
+    FaultReply,
+    Message,
+    ModelInvite,
+    ProbeInvite,
+    TrainInvite,
+    pack,
+    unpack,
+)
 
 LEDGER = "ledger.jsonl"
 LOG = "site.log"
@@ -39,6 +51,20 @@ class SiteFault:
 OnFault = Callable[[SiteFault], None]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outgoing:
+    """A reply as the bytes that leave, the kind of message, and what the ledger says of it."""
+
+    message: str
+    data: bytes
+    about: About = field(default_factory=About)
+
+    @classmethod
+    def of(cls, reply: Message) -> Outgoing:
+        """A reply that was just made."""
+        return cls(message=type(reply).__name__, data=pack(reply))
+
+
 class Wall:
     """Answers invites by the `work` of a site, and lets only messages through.
 
@@ -55,22 +81,25 @@ class Wall:
         self._log = base / LOG
         self._on_fault = on_fault
 
-    def answer(self, data: bytes, work: Callable[[Message], tuple[Message, str]]) -> bytes:
+    def answer(self, data: bytes, work: Callable[[Message], Outgoing]) -> bytes:
         """The reply to an invite, both as bytes; no fault of the site is raised.
 
-        `work` gives the reply and what the ledger says of it. Should the ledger itself fail, the
-        reply stays inside, and a `FaultReply` leaves in its place.
+        `work` gives the reply. Should the ledger itself fail, the reply stays inside, and a
+        `FaultReply` leaves in its place.
         """
         invite: Message | None = None
+        about = About(asked_sha256=digest(data))
         try:
             invite = unpack(data, sender="the coordinator")
-            reply, detail = work(invite)
-            return self._record(reply, detail)
+            about = about_invite(invite, about)
+            reply = work(invite)
+            return self._record(replace(reply, about=replace(about, detail=reply.about.detail)))
         except Exception as error:  # noqa: BLE001 - the wall: no exception leaves a site
             fault = self._fault(error, invite)
+        about = replace(about, fault=fault.kind, advice=fault.advice)
         try:
-            return self._record(fault)
-        except OSError as error:
+            return self._record(replace(Outgoing.of(fault), about=about))
+        except Exception as error:  # noqa: BLE001 - e.g. a full disk
             self._fault(error, invite)
             return pack(fault)
 
@@ -83,11 +112,15 @@ class Wall:
             with os.fdopen(handle, "a", encoding="utf-8", errors="replace") as file:
                 file.write(f"{time} {text}\n")
 
-    def _record(self, reply: Message, detail: str = "") -> bytes:
-        out = pack(reply)
-        kind = type(reply).__name__
-        ledger.record(self._ledger, kind=kind, words=reply.words, data=out, detail=detail)
-        return out
+    def _record(self, reply: Outgoing) -> bytes:
+        ledger.record(
+            self._ledger,
+            kind=reply.message,
+            words=KINDS[reply.message].words,
+            data=reply.data,
+            about=reply.about,
+        )
+        return reply.data
 
     def _fault(self, error: Exception, invite: Message | None) -> FaultReply:
         """Log a fault, tell it here, and return what may leave of it."""
@@ -106,3 +139,13 @@ class Wall:
             with suppress(Exception):  # the site's terminal may be gone; the log has it all
                 self._on_fault(site_fault)
         return FaultReply(kind=kind, faults=faults, advice=advice)
+
+
+def about_invite(invite: Message, about: About) -> About:
+    """What the ledger says of the invite that a message answers."""
+    about = replace(about, asked=type(invite).__name__)
+    if isinstance(invite, (TrainInvite, ProbeInvite, EvaluateInvite, ModelInvite)):
+        about = replace(about, run=invite.run, round=invite.round)
+    if isinstance(invite, TrainInvite):
+        about = replace(about, phase=invite.phase, iterations=invite.iterations)
+    return about

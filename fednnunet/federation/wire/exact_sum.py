@@ -8,15 +8,14 @@ terms.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from fractions import Fraction
 
 import torch
 from torch import Tensor
 
 from fednnunet.errors import ReplyError
-
-Tensors = Mapping[str, Tensor]
+from fednnunet.network.tensors import Tensors
 
 MAX_TERM = 2.0**30
 MAX_TERMS = 2**13 - 1

@@ -50,6 +50,9 @@ Advice = Literal[
     "ask_to_measure_first",
     "answered_once",
     "send_plan_first",
+    "approve_plan",
+    "as_agreed",
+    "rounds_in_order",
     "restore_state",
     "respect_policy",
     "too_few_cases",
@@ -102,6 +105,11 @@ ADVICE: Mapping[Advice, str] = {
     "answered_once": "the site answers for planning once: go on with that answer, or ask its staff "
     "whether it may answer anew",
     "send_plan_first": "send the site the plan before training",
+    "approve_plan": "show the plan to the site's staff, who approve it once if the site may use it",
+    "as_agreed": "ask only for what the federation file says of rounds, phases, iterations and "
+    "tensors, with the same file and version at both sides",
+    "rounds_in_order": "ask each site for every round once and in order; where the coordinator has "
+    "lost its checkpoints, train in a new run folder",
     "restore_state": "ask the site's staff to restore its folder, or train in a new run folder",
     "respect_policy": "go on without the site, or ask its staff whether its policy may change",
     "too_few_cases": "the site has fewer cases than its policy asks for: go on without the site, "

@@ -1,7 +1,8 @@
 """All messages that may cross a site's wall, in either direction. Nothing else crosses it.
 
 A message is a frozen dataclass: plain fields travel as JSON, the field `tensors` as safetensors,
-both in one byte string. There is no pickle and no code in it.
+both in one byte string. There is no pickle and no code in it. The range of each field stands in its
+type and is checked when a message is made, so it holds for what was read as well.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import torch
 from safetensors.torch import load as load_tensors
@@ -18,15 +19,28 @@ from torch import Tensor
 
 from fednnunet import records
 from fednnunet.errors import FedNNUNetError, ReplyError
-from fednnunet.evaluation.scores import SiteScores
+from fednnunet.evaluation.scores import MAX_CASES, SiteScores
 from fednnunet.federation.wire.faults import Advice, FaultKind, as_error
 from fednnunet.federation.wire.notes import Note
 from fednnunet.federation.wire.phases import Phase
 from fednnunet.planning.fingerprint import DESCRIPTION
 from fednnunet.planning.plan import Plan
+from fednnunet.ranges import AtMost, Within, check_ranges
 from fednnunet.task import Task
 
 SCHEMA = 1
+MAX_FIELDS = 2**22  # characters of a message's fields as JSON
+MAX_HEADER = 2**24  # bytes of fields, names and shapes of the tensors together
+MAX_ROUNDS = 10**6
+MAX_ITERATIONS = 10**9  # of all rounds together
+
+_SAME_VERSION = "give coordinator and sites the same version of the program"
+
+Name = Annotated[str, AtMost(1000)]
+Round = Annotated[int, Within(0, MAX_ROUNDS)]
+Iterations = Annotated[int, Within(0, MAX_ITERATIONS)]
+Cases = Annotated[int, Within(0, MAX_CASES)]
+VoxelCounts = Annotated[tuple[tuple[int, int, int], ...], AtMost(4096), Within(0, 2**53)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +49,9 @@ class Message:
 
     words: ClassVar[str] = ""
     tensors: Mapping[str, Tensor] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_ranges(self, ReplyError, mend=_SAME_VERSION)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +74,7 @@ class ShapesInvite(Message):
     """Asks for the histogram of shapes at the federation's target spacing (z, y, x)."""
 
     words: ClassVar[str] = "request: histogram of resampled shapes"
-    spacing_mm: tuple[float, float, float]
+    spacing_mm: Annotated[tuple[float, float, float], Within(1e-6, 1e6)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +90,7 @@ class PrepareInvite(Message):
 
     words: ClassVar[str] = "the common plan"
     plan: Plan
-    configuration: str
+    configuration: Name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,8 +98,8 @@ class PrepareReply(Message):
     """How many cases the site will train on, and how many it keeps for evaluation."""
 
     words: ClassVar[str] = "the numbers of cases for training and for evaluation"
-    training_cases: int
-    held_out_cases: int
+    training_cases: Cases
+    held_out_cases: Cases
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,20 +113,21 @@ class TrainInvite(Message):
     """
 
     words: ClassVar[str] = "the federation's shared weights"
-    run: str
-    method: str
-    round: int
+    run: Name
+    method: Name
+    round: Round
     phase: Phase
-    resume_round: int
-    iterations: int
-    schedule_start: int
-    schedule_length: int
+    resume_round: Round
+    iterations: Iterations
+    schedule_start: Iterations
+    schedule_length: Iterations
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainReply(Message):
     """What leaves after local training: tensors, and figures of the site as a whole.
 
+    `run`, `round` and `phase` are those of the invite, so that no reply can count for another one.
     `overlap` counts voxels (tp, fp, fn) of each target over all training patches,
     `held_out` over a few fixed patches of the held-out cases. `iterations` is the number of local
     iterations. `notes` are codes for the log.
@@ -118,15 +136,17 @@ class TrainReply(Message):
     words: ClassVar[str] = (
         "updated shared weights, number of training cases, mean loss, overlap on patches, timings"
     )
-    round: int
-    cases: int
-    loss: float
-    seconds: float
-    wait_share: float
-    iterations: int = 1
-    overlap: tuple[tuple[int, int, int], ...] = ()
-    held_out: tuple[tuple[int, int, int], ...] = ()
-    notes: tuple[Note, ...] = ()
+    run: Name
+    round: Round
+    phase: Phase
+    cases: Annotated[int, Within(1, MAX_CASES)]
+    loss: Annotated[float, Within(-1e6, 1e6)]
+    seconds: Annotated[float, Within(0, 1e9)]
+    wait_share: Annotated[float, Within(0, 1)]
+    iterations: Iterations = 1
+    overlap: VoxelCounts = ()
+    held_out: VoxelCounts = ()
+    notes: Annotated[tuple[Note, ...], AtMost(64)] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,9 +157,9 @@ class ProbeInvite(Message):
     """
 
     words: ClassVar[str] = "request: Dice loss of a model on your training cases"
-    run: str
-    method: str
-    round: int
+    run: Name
+    method: Name
+    round: Round
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,7 +167,7 @@ class ProbeReply(Message):
     """1 - mean Dice over patches of all training cases together."""
 
     words: ClassVar[str] = "Dice loss of a model on the training cases together: one number"
-    dice_loss: float
+    dice_loss: Annotated[float, Within(0, 1)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,9 +181,9 @@ class EvaluateInvite(Message):
     """
 
     words: ClassVar[str] = "request: scores on held-out cases"
-    run: str
-    method: str
-    round: int
+    run: Name
+    method: Name
+    round: Round
     personal: bool
     best: bool = False
     brief: bool = False
@@ -181,7 +201,7 @@ class EvaluateReply(Message):
 
     words: ClassVar[str] = "sums over held-out cases of Dice, IoU, HD95 and ASSD"
     scores: SiteScores
-    round: int
+    round: Round
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,9 +209,9 @@ class ModelInvite(Message):
     """Asks a site to give its own model away, named by `round` and `best` as to be evaluated."""
 
     words: ClassVar[str] = "request: your own model, for external hospitals"
-    run: str
-    method: str
-    round: int
+    run: Name
+    method: Name
+    round: Round
     best: bool = False
 
 
@@ -212,15 +232,8 @@ class FaultReply(Message):
 
     words: ClassVar[str] = "that the request failed: kind and number of faults, and an advice"
     kind: FaultKind
-    faults: int
+    faults: Annotated[int, Within(1, 10**9)]
     advice: Advice
-
-    def __post_init__(self) -> None:
-        if self.faults < 1:
-            raise ReplyError(
-                f"a fault reply counts {self.faults} faults",
-                mend="give coordinator and sites the same version of the program",
-            )
 
     def error(self, site: str) -> FedNNUNetError:
         """The fault of `site` as an error at the coordinator."""
@@ -260,30 +273,55 @@ def pack(message: Message) -> bytes:
     return save_tensors(tensors, metadata=metadata)
 
 
-def unpack(data: bytes, *, sender: str) -> Message:
-    """Read a message; anything that is not exactly one of `KINDS` is a ReplyError."""
+def unpack(data: bytes, *, sender: str, limit: int | None = None) -> Message:
+    """Read a message; raises a FedNNUNetError for all that is not exactly one of `KINDS`.
+
+    Messages of more than `limit` bytes are not read.
+    """
+    if limit is not None and len(data) > limit:
+        raise _unreadable(f"it has {len(data):,} bytes, more than {limit:,}", sender)
     try:
-        length = int.from_bytes(data[:8], "little")
-        header = json.loads(data[8 : 8 + length])["__metadata__"]["message"]
-        content = json.loads(header)
-        tensors = load_tensors(data)
-        kind = KINDS[content["kind"]]
-        fields, schema = dict(content["fields"]), content["schema"]
-        if "tensors" in fields:  # they travel by themselves
-            raise KeyError("tensors")
+        kind, fields, schema, tensors = _parts(data)
     except Exception as error:  # noqa: BLE001 - whatever is wrong with foreign bytes, refuse them
-        raise ReplyError(
-            f"a message cannot be read: {type(error).__name__}",
-            where=f"message of {sender}",
-            mend="give coordinator and sites the same version of the program",
-        ) from None
+        raise _unreadable(type(error).__name__, sender) from None
     if schema != SCHEMA:
         raise ReplyError(
-            f"a message has schema {schema}, this program speaks {SCHEMA}",
+            f"a message has schema {str(schema)[:20]}, this program speaks {SCHEMA}",
             where=f"message of {sender}",
-            mend="give coordinator and sites the same version of the program",
+            mend=_SAME_VERSION,
         )
-    return replace(records.decode(kind, fields, source=f"message of {sender}"), tensors=tensors)
+    try:
+        return replace(records.decode(kind, fields, source=f"message of {sender}"), tensors=tensors)
+    except FedNNUNetError:
+        raise
+    except Exception as error:  # noqa: BLE001 - fields are foreign, too
+        raise _unreadable(type(error).__name__, sender) from None
+
+
+def _parts(data: bytes) -> tuple[type[Message], dict[str, Any], Any, dict[str, Tensor]]:
+    """The parts of a message: its kind, its fields, the number of its schema, and its tensors.
+
+    The header is measured before it is read. Raises some error for any other bytes.
+    """
+    length = int.from_bytes(data[:8], "little")
+    if length > MAX_HEADER:
+        raise ValueError(f"a header of {length} bytes")
+    text = json.loads(data[8 : 8 + length])["__metadata__"]["message"]
+    if len(text) > MAX_FIELDS:
+        raise ValueError(f"fields of {len(text)} characters")
+    content = json.loads(text)
+    fields = dict(content["fields"])
+    if "tensors" in fields:  # they do not travel as JSON
+        raise ValueError("tensors among the fields")
+    if content.keys() != {"schema", "kind", "fields"}:
+        raise ValueError("other parts than a message has")
+    return KINDS[content["kind"]], fields, content["schema"], load_tensors(data)
+
+
+def _unreadable(why: str, sender: str) -> ReplyError:
+    return ReplyError(
+        f"a message cannot be read: {why}", where=f"message of {sender}", mend=_SAME_VERSION
+    )
 
 
 def sums(vector: Any) -> dict[str, Tensor]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 from fednnunet.errors import ReplyError
+from fednnunet.ranges import AtMost, Within, check_ranges
 
 NoteCode = Literal[
     "cpu_float32",
@@ -46,14 +47,15 @@ class Note:
     """One of `SENTENCES`, and the numbers in it. Raises ReplyError for too many or too few."""
 
     code: NoteCode
-    numbers: tuple[int, ...] = ()
+    numbers: Annotated[tuple[int, ...], AtMost(8), Within(0, 2**31)] = ()
 
     def __post_init__(self) -> None:
+        mend = "give coordinator and sites the same version of the program"
+        check_ranges(self, ReplyError, mend=mend)
         wanted = SENTENCES.get(self.code, "").count("{}")
         if len(self.numbers) != wanted:
             raise ReplyError(
-                f"the note {self.code} has {len(self.numbers)} numbers, not {wanted}",
-                mend="give coordinator and sites the same version of the program",
+                f"the note {self.code} has {len(self.numbers)} numbers, not {wanted}", mend=mend
             )
 
     @property

@@ -57,3 +57,8 @@ class Phases:
         if phase == "personal":
             return number - self.joint, self.personal
         return number, self.joint
+
+    def iterations(self, number: int, each: int) -> tuple[int, int]:
+        """As `schedule`, in iterations of a site that does `each` of them in a round."""
+        place, rounds = self.schedule(number)
+        return place * each, rounds * each

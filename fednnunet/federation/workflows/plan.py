@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
 from fednnunet.errors import ReplyError
 from fednnunet.federation.coordinator.engine import Engine
 from fednnunet.federation.coordinator.exchange import ask_all
+from fednnunet.federation.coordinator.stated import StatedCases
 from fednnunet.federation.spec import Federation
 from fednnunet.federation.wire.messages import (
     FingerprintReply,
@@ -29,11 +31,12 @@ from fednnunet.task import Task
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Planned:
-    """The merged statistics and the plan made of them."""
+    """The merged statistics, the plan made of them, and each site's part in them."""
 
     fingerprint: Fingerprint
     shapes: ShapeSketch
     plan: Plan
+    stated: StatedCases
 
 
 def plan_together(
@@ -55,7 +58,8 @@ def plan_together(
         memory_gib=_memory(federation),
         site_labels=_labels(federation),
     )
-    return Planned(fingerprint=fingerprint, shapes=shapes, plan=plan)
+    stated = StatedCases(cases={site: found.cases for site, found in fingerprints.items()})
+    return Planned(fingerprint=fingerprint, shapes=shapes, plan=plan, stated=stated)
 
 
 def _fingerprints(engine: Engine, task: Task, progress: Progress | None) -> dict[str, Fingerprint]:
@@ -92,11 +96,18 @@ def _merge_shapes(
 def _vector(reply: FingerprintReply | ShapesReply, site: str) -> np.ndarray:
     if set(reply.tensors) != {"sums"}:
         raise ReplyError(
-            f"a reply of sums holds the tensors {sorted(reply.tensors)}, not only its sums",
+            f"a reply of sums holds the tensors {sorted(reply.tensors)[:3]}, not only its sums",
             where=f"site {site}",
             mend="give every site the same version of the program",
         )
-    return reply.tensors["sums"].numpy()
+    vector = reply.tensors["sums"]
+    if vector.dtype != torch.float64:
+        raise ReplyError(
+            f"the sums are {vector.dtype}, not torch.float64",
+            where=f"site {site}",
+            mend="give every site the same version of the program",
+        )
+    return vector.numpy()
 
 
 def _memory(federation: Federation) -> tuple[float, ...] | float | None:

@@ -10,6 +10,8 @@ from fednnunet.federation.engines.in_process import InProcessEngine
 from fednnunet.federation.site.site import Site
 from fednnunet.federation.site.wall import OnFault
 from fednnunet.federation.spec import Federation
+from fednnunet.planning.limits import check_limits
+from fednnunet.planning.plan import Plan
 
 SITES = "sites"
 
@@ -19,13 +21,16 @@ def simulation_engine(
     folder: Path,
     *,
     without: Collection[str] = (),
+    plan: Plan | None = None,
     prepared: Path | None = None,
     progress: Callable[[str, int, int, str], None] | None = None,
     on_fault: OnFault | None = None,
 ) -> InProcessEngine:
     """An engine over all sites but those in `without`; each works in `folder/sites/NAME`.
 
-    With `prepared` the cases are prepared in `prepared/NAME`, for several runs of one plan to use.
+    A site prepares for no plan but one that a person there has approved: whoever starts a
+    simulation approves its `plan` for all sites, here and nowhere else. With `prepared` the cases
+    are prepared in `prepared/NAME`, for several runs of one plan to use.
     `progress` and `on_fault` are what the terminals of the sites show: the coordinator is told of a
     fault by its codes alone. Raises the faults of all sites that cannot be opened together.
     """
@@ -35,6 +40,8 @@ def simulation_engine(
             f"there is no site {', '.join(sorted(unknown))}",
             mend=f"choose from {', '.join(federation.sites)}",
         )
+    if plan:
+        check_limits(plan)  # once, before any site does
     faults: list[FedNNUNetError] = []
     sites = {}
     for name in federation.sites:
@@ -49,6 +56,8 @@ def simulation_engine(
                 progress=progress,
                 on_fault=on_fault,
             )
+            if plan:
+                sites[name].approve(plan)
         except FedNNUNetError as error:
             name_site(error, name, federation.sites[name].folder)
             faults.append(error)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -16,7 +17,13 @@ from fednnunet.federation.coordinator.exchange import ask, ask_all
 from fednnunet.federation.coordinator.history import RoundRecord, check_key, load_records, rounds_of
 from fednnunet.federation.coordinator.rounds import run_rounds
 from fednnunet.federation.coordinator.run import Run
-from fednnunet.federation.coordinator.validation import Validation, global_invite, personal_invite
+from fednnunet.federation.coordinator.stated import check_prepared_cases, read_stated
+from fednnunet.federation.coordinator.validation import (
+    ScoreChecks,
+    Validation,
+    global_invite,
+    personal_invite,
+)
 from fednnunet.federation.membership import Member
 from fednnunet.federation.methods.merge import State, Tensors
 from fednnunet.federation.methods.pooled import run_kind
@@ -105,7 +112,12 @@ def train_together(
         if run.kind == "federated":
             federation.check_rounds(run.phases(initial).total)
     ready = ask_all(
-        engine, invite, PrepareReply, what="not all sites can prepare", progress=progress
+        engine,
+        invite,
+        PrepareReply,
+        what="not all sites can prepare",
+        check=partial(check_prepared_cases, read_stated(folder), training.max_cases),
+        progress=progress,
     )
     models: list[ModelScores] = []
     notes: tuple[str, ...] = ()
@@ -113,10 +125,11 @@ def train_together(
         members = _members(federation, ready)
         if run.kind == "pooled":
             pooled = pooled_engine(engine, folder)
-            alone = {site: Member() for site in pooled.sites}
-            state = _train(pooled, run, initial, alone, observer)
+            cases = sum(member.cases for member in members.values())
+            alone = {site: Member(cases=cases) for site in pooled.sites}
+            state = _train(pooled, run, initial, alone, ready, observer)
         else:
-            state = _train(engine, run, initial, members, observer)
+            state = _train(engine, run, initial, members, ready, observer)
         models += _evaluate(engine, run, initial, state, ready, members, progress)
         if training.routed and not run.name:
             routed, notes = _route(engine, run, initial, state, ready, members, progress)
@@ -156,6 +169,10 @@ def _runs(federation: Federation, plan: Plan, folder: Path) -> tuple[Run, ...]:
     )
 
 
+def _held_out(ready: Mapping[str, PrepareReply]) -> dict[str, int]:
+    return {site: reply.held_out_cases for site, reply in ready.items()}
+
+
 def _members(federation: Federation, ready: Mapping[str, PrepareReply]) -> dict[str, Member]:
     """The sites that train, and when."""
     return {
@@ -166,10 +183,21 @@ def _members(federation: Federation, ready: Mapping[str, PrepareReply]) -> dict[
 
 
 def _train(
-    engine: Engine, run: Run, initial: Tensors, members: Mapping[str, Member], observer: Observer
+    engine: Engine,
+    run: Run,
+    initial: Tensors,
+    members: Mapping[str, Member],
+    ready: Mapping[str, PrepareReply],
+    observer: Observer,
 ) -> State:
     training = run.training
-    validate = Validation(engine=engine, run=run, names=initial.keys(), sites=tuple(members))
+    validate = Validation(
+        engine=engine,
+        run=run,
+        names=initial.keys(),
+        sites=tuple(members),
+        held_out=_held_out(ready),
+    )
     state = run_rounds(
         engine,
         run,
@@ -218,11 +246,11 @@ def _evaluate(
         sites = tuple(site for site, reply in ready.items() if reply.held_out_cases)
         rounds, weights, best = _chosen(run, state)
         asked = dict.fromkeys(sites, global_invite(run, weights, rounds))
-        models.append(_scores(engine, run, asked, progress, best=best))
+        models.append(_scores(engine, run, asked, ready, progress, best=best))
     own = _own_models(run, initial, state, members)
     if own:
         best = any(invite.best for invite in own.values())
-        models.append(_scores(engine, run, own, progress, best=best))
+        models.append(_scores(engine, run, own, ready, progress, best=best))
     return models
 
 
@@ -260,7 +288,7 @@ def _route(
         return [], routed.notes
     invite = replace(global_invite(run, routed.bundle.weights, rounds), routed=True)
     asked = dict.fromkeys(outside, invite)
-    return [_scores(engine, run, asked, progress, best=best)], routed.notes
+    return [_scores(engine, run, asked, ready, progress, best=best)], routed.notes
 
 
 def _personal(
@@ -278,11 +306,13 @@ def _scores(
     engine: Engine,
     run: Run,
     invites: Mapping[str, EvaluateInvite],
+    ready: Mapping[str, PrepareReply],
     progress: Progress | None,
     *,
     best: bool,
 ) -> ModelScores:
-    answers = ask(engine, invites, EvaluateReply, progress=progress)
+    check = ScoreChecks(run=run, invites=invites, held_out=_held_out(ready))
+    answers = ask(engine, invites, EvaluateReply, check=check, progress=progress)
     raise_all("not all sites can be evaluated", answers.errors.values())
     kind = next((invite.model for invite in invites.values()), "global")
     replies = {site: answer.reply for site, answer in answers.replies.items()}

@@ -35,7 +35,7 @@ class Probed(PretendEngine):
         for site, invite in probes.items():
             self.probes.append((site, invite))
             if site != self.silent:
-                dice_loss = float(invite.tensors[NAME].flatten()[0])
+                dice_loss = float(invite.tensors[NAME].flatten()[0]) / 10
                 yield Answer(site=site, reply=ProbeReply(dice_loss=dice_loss))
         if not probes:
             yield from super().ask(invites, deadline)

@@ -13,12 +13,11 @@ from fednnunet.federation.coordinator.engine import Answer
 from fednnunet.federation.coordinator.history import load_records
 from fednnunet.federation.coordinator.rounds import run_rounds
 from fednnunet.federation.coordinator.validation import Validation, mean_dice
-from fednnunet.federation.membership import Member
 from fednnunet.federation.wire.messages import EvaluateInvite, EvaluateReply
 from fednnunet.inference.best_bundle import FOLDER, best_bundle
 from fednnunet.inference.bundle import read_bundle
 from fednnunet.training.initial import initial_tensors
-from tests.federation.fakes import SITES, PretendEngine, a_run
+from tests.federation.fakes import MEMBERS, SITES, PretendEngine, a_run
 
 
 def scores(dice):
@@ -50,8 +49,7 @@ def go(folder, engine, method, **settings):
     run = a_run(folder, method, **{"validate_every": 1, **settings})
     initial = initial_tensors(run.plan, "3d_fullres", seed=0)
     validate = Validation(engine=engine, run=run, names=initial.keys(), sites=SITES)
-    members = {site: Member() for site in SITES}
-    return run, run_rounds(engine, run, initial, members, lambda record: None, validate)
+    return run, run_rounds(engine, run, initial, MEMBERS, lambda record: None, validate)
 
 
 def test_the_best_merged_model_is_kept_and_is_whole(tmp_path):

@@ -130,6 +130,7 @@ def test_a_site_that_had_prepared_trains_and_evaluates_after_a_restart(root):
     tensors = initial_tensors(plan, "3d_fullres", seed=0)
     invite = dataclasses.replace(INVITE_FEDAVG, tensors=tensors)
     first = a_site(root)
+    first.approve(plan)
     assert isinstance(
         ask(first, PrepareInvite(plan=plan, configuration="3d_fullres")), PrepareReply
     )
@@ -140,5 +141,5 @@ def test_a_site_that_had_prepared_trains_and_evaluates_after_a_restart(root):
     again = ask(a_site(root), invite)
     assert isinstance(whole, TrainReply) and isinstance(again, TrainReply)
     assert all(torch.equal(tensor, again.tensors[n]) for n, tensor in whole.tensors.items())
-    judge = EvaluateInvite(run="", method="fedavg", round=1, personal=False, tensors=tensors)
+    judge = EvaluateInvite(run="", method="fedavg", round=2, personal=False, tensors=tensors)
     assert isinstance(ask(a_site(root), judge), EvaluateReply)

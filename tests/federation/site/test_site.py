@@ -36,6 +36,7 @@ def place(tmp_path_factory):
     site = Site("north", federation, root / "run" / "sites" / "north")
     make_planned(path, root / "run")
     plan = read_plan(root / "run" / "plan.json")
+    site.approve(plan)
     site.answer(pack(PrepareInvite(plan=plan, configuration="3d_fullres")))
     return site, initial_tensors(plan, "3d_fullres", seed=0)
 
@@ -85,7 +86,9 @@ def a_site(folder: Path, policy: str) -> tuple[Site, Plan]:
     make_planned(path, folder / "run")
     (folder / "north" / "site.toml").write_text(policy)
     site = Site("north", read_federation(path), folder / "run" / "sites" / "north")
-    return site, read_plan(folder / "run" / "plan.json")
+    plan = read_plan(folder / "run" / "plan.json")
+    site.approve(plan)
+    return site, plan
 
 
 def test_too_few_cases_for_its_policy_do_not_train_either(tmp_path):
@@ -105,7 +108,7 @@ def test_scores_over_too_few_held_out_cases_stay_at_the_site(tmp_path, least, to
     shared = METHODS["fedbn_head"].shared(tensors)
     trained = unpack(site.answer(pack(dataclasses.replace(INVITE, tensors=shared))), sender="n")
     assert bool(trained.held_out) is told
-    judge = EvaluateInvite(run="", method="fedbn_head", round=0, personal=False, tensors=tensors)
+    judge = EvaluateInvite(run="", method="fedbn_head", round=3, personal=False, tensors=tensors)
     reply = unpack(site.answer(pack(judge)), sender="north")
     assert reply.scores.cases == (1 if told else 0)
     assert any(sums.dice.count for sums in reply.scores.targets.values()) is told

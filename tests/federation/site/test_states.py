@@ -50,3 +50,12 @@ def test_a_state_that_is_not_there_is_named(tmp_path):
     with pytest.raises(InputError, match="holds no state of round_0004") as caught:
         site.states("").load(site.new_state(), "joint", 4)
     assert "site one" in caught.value.where and "restore" in caught.value.mend
+
+
+def test_rounds_are_compared_as_numbers(tmp_path):
+    """By name, round_10000 would come before round_9999."""
+    store, state = StateStore(folder=tmp_path, site="one"), a_site(tmp_path, "one").new_state()
+    for rounds in (9_998, 9_999, 10_000):
+        store.save(state, "joint", rounds)
+    store.forget_before("joint", 9_999)
+    assert saved(store) == {"round_9999", "round_10000"}

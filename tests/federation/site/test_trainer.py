@@ -13,6 +13,7 @@ from fednnunet.federation.spec import Training
 from fednnunet.federation.wire.messages import TrainInvite, pack
 from fednnunet.training.initial import initial_tensors
 from tests.federation.site_fakes import CONFIGURATION, ITERATIONS, ROUNDS, a_trainer
+from tests.training.fakes import blobs
 
 FILTERED = Training(
     rounds=ROUNDS,
@@ -88,3 +89,21 @@ def test_a_round_asked_twice_with_filters_gives_the_same_bytes(tmp_path):
 def test_tensors_of_another_network_are_refused(tmp_path):
     with pytest.raises(InputError, match="do not belong to the plan's network"):
         a_trainer(tmp_path, "one").train(an_invite({"other": torch.ones(1)}, 0))
+
+
+@pytest.mark.parametrize(("cases", "told"), [(4, False), (5, True)])
+def test_overlap_on_patches_of_few_cases_stays_at_the_site(tmp_path, cases, told):
+    """Enough iterations for a patch of every case."""
+    store = blobs(cases)
+    training = Training(rounds=ROUNDS, iterations_per_round=20, device="cpu")
+    trainer = a_trainer(tmp_path, "one", store=store, cases=store.names, training=training)
+    invite = replace(an_invite(first_tensors(trainer), 0), iterations=20)
+    assert bool(trainer.train(invite).overlap) is told
+
+
+def test_overlap_of_a_round_that_meets_few_of_many_cases_stays_too(tmp_path):
+    store = blobs(6)
+    trainer = a_trainer(tmp_path, "one", store=store, cases=store.names)
+    reply = trainer.train(an_invite(first_tensors(trainer), 0))
+    assert 2 * ITERATIONS < 5
+    assert reply.overlap == ()

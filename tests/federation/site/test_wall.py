@@ -197,6 +197,7 @@ class Listening:
         sites = {name: self._heard(engine.local(name)) for name in engine.sites}
         self._engine = InProcessEngine(sites)
         self.sites = self._engine.sites
+        self.local = self._engine.local
 
     def _heard(self, site: Any) -> Any:
         whole = site.answer
@@ -237,6 +238,8 @@ def test_the_coordinators_folder_holds_only_what_messages_brought(
     monkeypatch.setattr(site_module.SiteTrainer, "train", trains)
     monkeypatch.setattr(site_module, "evaluate_at_site", evaluates)
     plan = read_plan(run / "plan.json")
+    for name in federation.sites:
+        engine.local(name).approve(plan)
     train_together(engine, federation, plan, run, observer=lambda *_: None)
     elsewhere = {
         name: dataclasses.replace(site, folder=Path("data"))

@@ -29,6 +29,11 @@ def test_a_continued_schedule_runs_over_joint_and_personal_rounds():
     assert places == [(0, 5), (1, 5), (2, 5), (3, 5), (4, 5), (0, 1)]
 
 
+def test_a_schedule_in_iterations_of_a_site():
+    assert PHASES.iterations(2, 25) == (50, 75)
+    assert PHASES.iterations(4, 10) == (10, 20)
+
+
 @pytest.mark.parametrize("name", METHODS)
 def test_nothing_leaves_in_the_personal_phase_and_everything_leaves_in_some_other(name):
     method = METHODS[name]

@@ -1,0 +1,98 @@
+"""How far one site's reply may move the shared weights in a round.
+
+The weights of a reply are bounded by what sites did before: the Euclidean norm of a site's update
+(its tensors minus those that it received, floating-point ones together) may be at most
+`max_update_ratio` times the median norm of the accepted updates in earlier rounds of the phase. The
+median stays where it is as long as most sites are honest. In the first round of a phase the norm of
+the received weights takes the place of the median. Compare the clipping of updates in Sun et al.,
+"Can You Really Backdoor Federated Learning?", 2019; a reply is refused here and not clipped, so
+that the weights of honest sites do not change.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+
+from fednnunet.errors import FedNNUNetError, ReplyError
+from fednnunet.federation.coordinator.history import RoundRecord
+from fednnunet.federation.methods.merge import State, Tensors
+from fednnunet.federation.training_spec import Training
+from fednnunet.federation.wire.phases import Phase
+from fednnunet.federation.wire.tensors import update_norm
+
+_SMALLEST = 1.0  # norm of received weights: a part of a network may begin at zero
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpdateBound:
+    """The bound of one round.
+
+    `ratio` is `Training.max_update_ratio`, 0 for no bound; `median` is that of earlier updates,
+    none in the first round of a phase. A site with more than the usual number of local
+    `iterations` may go further in proportion.
+    """
+
+    ratio: float
+    iterations: int
+    median: float | None = None
+
+    @classmethod
+    def of(cls, history: Iterable[RoundRecord], phase: Phase, training: Training) -> UpdateBound:
+        """The bound of the round of `phase` that comes after a history."""
+        norms = [
+            site.update_norm
+            for record in history
+            if record.phase == phase
+            for site in record.sites.values()
+            if site.update_norm
+        ]
+        return cls(
+            ratio=training.max_update_ratio,
+            iterations=training.iterations_per_round,
+            median=statistics.median(norms) if norms else None,
+        )
+
+    def limit(self, received: Tensors, iterations: int) -> float:
+        """The largest norm that is accepted of a site with so many iterations."""
+        usual = self.median
+        if usual is None:
+            zeros = {name: torch.zeros_like(tensor) for name, tensor in received.items()}
+            usual = max(update_norm(received, zeros), _SMALLEST)
+        return self.ratio * usual * max(1.0, iterations / self.iterations)
+
+    def check(self, tensors: Tensors, received: Tensors, *, site: str, iterations: int) -> float:
+        """The norm of a site's update; raises ReplyError where it is too large.
+
+        Both mappings have the same names.
+        """
+        norm = update_norm(tensors, received)
+        if not self.ratio:
+            return norm
+        limit = self.limit(received, iterations)
+        if not norm <= limit:
+            raise ReplyError(
+                f"the update has norm {norm:.3g}, more than {limit:.3g} "
+                f"({self.ratio:g} times what is usual)",
+                where=f"reply of site {site}",
+                mend="look into the site's training; if it is sound, raise "
+                "training.max_update_ratio (0 turns this check off)",
+            )
+        return norm
+
+
+def check_state(state: State) -> None:
+    """Raise FedNNUNetError for a state that no site can train from: it must not be saved."""
+    parts = [state.shared, state.extras, *state.for_site.values()]
+    for name, tensor in (item for part in parts for item in part.items()):
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise FedNNUNetError(
+                f"after merging, tensor {name} holds values that are not finite; the round is "
+                "not kept",
+                where=f"round {state.round}",
+                mend="leave out the site whose training diverges, or use a smaller step of the "
+                "method at the coordinator; the same command then goes on from the round before",
+            )
