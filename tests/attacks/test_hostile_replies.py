@@ -15,6 +15,7 @@ from fednnunet.federation.coordinator.history import load_last, load_records
 from fednnunet.federation.coordinator.update_bound import UpdateBound, check_state
 from fednnunet.federation.methods.merge import State
 from fednnunet.federation.training_spec import Training
+from fednnunet.federation.wire.extras import is_extra
 from fednnunet.federation.wire.messages import TrainInvite, TrainReply
 from tests.federation.fakes import PretendEngine, a_run, go
 
@@ -108,6 +109,21 @@ def test_the_refusal_names_the_site(tmp_path):
         go(a_run(tmp_path), Hostile(ATTACKS["50 on every weight"][0]))
     assert "site b" in caught.value.where
     assert "max_update_ratio" in caught.value.mend
+
+
+@pytest.mark.parametrize("only", [0, 2])
+def test_control_variates_of_1e8_do_not_stay_in_the_checkpoint(tmp_path, only):
+    def poison(reply: TrainReply) -> TrainReply:
+        tensors = {
+            name: torch.full_like(t, 1e8) if is_extra(name) else t
+            for name, t in reply.tensors.items()
+        }
+        return replace(reply, tensors=tensors)
+
+    state = go(a_run(tmp_path, "scaffold", quorum=2), Hostile(poison, only=only))
+    assert "auxiliary tensors" in load_records(tmp_path / "rounds")[only].refused["b"]
+    kept = [*state.extras.values(), *state.memory.values()]
+    assert all(t.abs().max() < 100 for t in kept if t.is_floating_point())
 
 
 def test_an_update_that_grows_tenfold_each_round_is_refused_as_the_median_stays(tmp_path):

@@ -48,7 +48,8 @@ class SiteRound:
     `dice` is on augmented training patches, `held_out` on the same few patches of held-out cases in
     every round: one value a target, none where nothing was to be found. `notes` are for the log.
     `update_norm` is the norm of what the site changed of the tensors that it trained with the
-    others, 0 where there are none. Raises InputError for a figure out of range.
+    others, `extras_norm` that of a method's auxiliary tensors, 0 where there are none. Raises
+    InputError for a figure out of range.
     """
 
     cases: Annotated[int, Within(0, MAX_CASES)]
@@ -61,6 +62,7 @@ class SiteRound:
     held_out: Dice = ()
     notes: Annotated[tuple[str, ...], AtMost(64)] = ()
     update_norm: Annotated[float, Within(0, 1e300)] = 0.0
+    extras_norm: Annotated[float, Within(0, 1e300)] = 0.0
 
     def __post_init__(self) -> None:
         check_ranges(self, InputError, mend=_MEND)

@@ -25,7 +25,7 @@ class ReplyChecks:
 
     `invites` are what the sites were asked, `members` what is known of them, `targets` the number
     of the task's targets. A reply must have the tensors `trained`, of the network, and `extras`, of
-    the method. `norms` fills with the norm of each update that was accepted.
+    the method. `norms` fills with the norms of each accepted reply: of its update, of its extras.
     """
 
     invites: Mapping[str, TrainInvite]
@@ -35,7 +35,7 @@ class ReplyChecks:
     extras: Tensors
     filters: tuple[Filter, ...]
     bound: UpdateBound
-    norms: dict[str, float] = field(default_factory=dict)
+    norms: dict[str, tuple[float, float]] = field(default_factory=dict)
 
     def accept(self, site: str, reply: TrainReply) -> TrainReply:
         """The reply with its tensors as training gave them; raises ReplyError to refuse it."""
@@ -46,10 +46,11 @@ class ReplyChecks:
         tensors = filter_at_coordinator(self.filters, reply.tensors, context)
         check_like(tensors, join(self.trained, self.extras), site=site)
         check_terms(site, tensors)
-        weights, _ = split(tensors)
+        weights, extras = split(tensors)
         received = {name: invite.tensors[name] for name in self.trained}
-        self.norms[site] = self.bound.check(
-            weights, received, site=site, iterations=invite.iterations
+        self.norms[site] = (
+            self.bound.check(weights, received, site=site, iterations=invite.iterations),
+            self.bound.check_extras(extras, site=site),
         )
         return replace(reply, tensors=tensors)
 

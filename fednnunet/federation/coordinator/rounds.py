@@ -215,7 +215,7 @@ def _as_method_sees(site: str, reply: TrainReply) -> Reply:
     )
 
 
-def _site_round(received: Received[TrainReply], norm: float) -> SiteRound:
+def _site_round(received: Received[TrainReply], norms: tuple[float, float]) -> SiteRound:
     reply = received.reply
     return SiteRound(
         cases=reply.cases,
@@ -227,5 +227,6 @@ def _site_round(received: Received[TrainReply], norm: float) -> SiteRound:
         bytes_from_site=received.bytes_from_site,
         held_out=tuple(dice_of(*counts) for counts in reply.held_out),
         notes=tuple(note.text for note in reply.notes),
-        update_norm=norm,
+        update_norm=norms[0],
+        extras_norm=norms[1],
     )

@@ -24,6 +24,7 @@ from fednnunet.federation.training_spec import Training
 from fednnunet.federation.wire.phases import Phase
 from fednnunet.federation.wire.tensors import update_norm
 
+FIRST_EXTRAS = 1e7  # norm; what a method exchanges is gradients, means, spectra of patches
 _SMALLEST = 1.0  # norm of received weights: a part of a network may begin at zero
 
 
@@ -39,29 +40,28 @@ class UpdateBound:
     ratio: float
     iterations: int
     median: float | None = None
+    extras_median: float | None = None
 
     @classmethod
     def of(cls, history: Iterable[RoundRecord], phase: Phase, training: Training) -> UpdateBound:
         """The bound of the round of `phase` that comes after a history."""
-        norms = [
-            site.update_norm
-            for record in history
-            if record.phase == phase
-            for site in record.sites.values()
-            if site.update_norm
+        earlier = [
+            site for record in history if record.phase == phase for site in record.sites.values()
         ]
+        norms = [site.update_norm for site in earlier if site.update_norm]
+        extras = [site.extras_norm for site in earlier if site.extras_norm]
         return cls(
             ratio=training.max_update_ratio,
             iterations=training.iterations_per_round,
             median=statistics.median(norms) if norms else None,
+            extras_median=statistics.median(extras) if extras else None,
         )
 
     def limit(self, received: Tensors, iterations: int) -> float:
         """The largest norm that is accepted of a site with so many iterations."""
         usual = self.median
         if usual is None:
-            zeros = {name: torch.zeros_like(tensor) for name, tensor in received.items()}
-            usual = max(update_norm(received, zeros), _SMALLEST)
+            usual = max(norm_of(received), _SMALLEST)
         return self.ratio * usual * max(1.0, iterations / self.iterations)
 
     def check(self, tensors: Tensors, received: Tensors, *, site: str, iterations: int) -> float:
@@ -70,18 +70,34 @@ class UpdateBound:
         Both mappings have the same names.
         """
         norm = update_norm(tensors, received)
-        if not self.ratio:
-            return norm
-        limit = self.limit(received, iterations)
-        if not norm <= limit:
-            raise ReplyError(
-                f"the update has norm {norm:.3g}, more than {limit:.3g} "
-                f"({self.ratio:g} times what is usual)",
-                where=f"reply of site {site}",
-                mend="look into the site's training; if it is sound, raise "
-                "training.max_update_ratio (0 turns this check off)",
-            )
+        if self.ratio:
+            _check(norm, self.limit(received, iterations), "the update has", site)
         return norm
+
+    def check_extras(self, extras: Tensors, *, site: str) -> float:
+        """The norm of a reply's auxiliary tensors; raises ReplyError where it is too large."""
+        norm = norm_of(extras)
+        if self.ratio:
+            usual = self.extras_median
+            limit = FIRST_EXTRAS if usual is None else self.ratio**2 * usual
+            _check(norm, limit, "the auxiliary tensors have", site)
+        return norm
+
+
+def norm_of(tensors: Tensors) -> float:
+    """Euclidean norm of the floating-point tensors together."""
+    zeros = {name: torch.zeros_like(tensor) for name, tensor in tensors.items()}
+    return update_norm(tensors, zeros)
+
+
+def _check(norm: float, limit: float, what: str, site: str) -> None:
+    if not norm <= limit:
+        raise ReplyError(
+            f"{what} norm {norm:.3g}, more than {limit:.3g}",
+            where=f"reply of site {site}",
+            mend="look into the site's training; if it is sound, raise "
+            "training.max_update_ratio (0 turns this check off)",
+        )
 
 
 def check_state(state: State) -> None:
