@@ -24,7 +24,13 @@ from fednnunet.federation.coordinator.rounds import Run
 from fednnunet.federation.site.report import REPORT as SITE_REPORT
 from fednnunet.federation.spec import Federation
 from fednnunet.federation.workflows.simulation import SITES, simulation_engine
-from fednnunet.federation.workflows.train import SCORES, Observer, TrainingScores, train_together
+from fednnunet.federation.workflows.train import (
+    SCORES,
+    Observer,
+    TrainingScores,
+    check_runs,
+    train_together,
+)
 from fednnunet.planning.plan import read_plan
 
 
@@ -46,6 +52,7 @@ def _train(options: Options) -> None:
     folder = options.run
     federation = records.read(Federation, folder / "federation.json")
     plan = read_plan(folder / "plan.json")
+    check_runs(federation, plan, folder)  # before the plan is approved for the sites
     console = PlainConsole(highlight=False)
     board = open_board(folder)
     observers: list[Observer] = [RoundLines(console), *([board] if board else [])]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from dataclasses import replace
 
 import pytest
 
@@ -103,6 +104,7 @@ def test_a_name_is_no_formula_in_a_table_and_is_read_as_it_was(tmp_path, name):
 def test_a_dollar_in_a_name_is_a_dollar_in_a_figure(tmp_path):
     fingerprint, shapes = made_up.exchanges(made_up.make_cases(6))
     plan = made_up.plan_of_cases(made_up.make_cases(6))
-    object.__setattr__(plan.task, "channels", ("$\\frac{", "$x$ <b>"))
+    task = replace(plan.task, channels=("$\\frac{", "$x$ <b>"))
+    plan = replace(plan, task=task)
     draw_figures(plan, fingerprint, shapes, tmp_path)
     assert "<b>" not in (tmp_path / "why_intensity.svg").read_text()

@@ -27,6 +27,7 @@ from fednnunet.federation.wire.messages import (
 from fednnunet.planning.plan import Plan
 from fednnunet.task import Task
 from fednnunet.training.initial import initial_tensors
+from tests.attacks.forging import forged
 from tests.end_to_end.tiny import LABELS, make_site
 from tests.training.fakes import small_plan
 
@@ -104,6 +105,13 @@ class Victim:
             for path in sorted(self.base.rglob("*"))
             if path.is_file() and path.parent != self.base
         }
+
+    def cannot_read(self, honest: Message, **fields: Any) -> None:
+        """A message of numbers that none of ours can hold, forged as bytes, changes nothing."""
+        before = self.files
+        reply = unpack(self.site.answer(forged(honest, lambda f: f | fields)), sender="north")
+        assert isinstance(reply, FaultReply) and reply.kind in ("message", "input"), reply
+        assert self.files == before
 
     def refuses(self, message: Message) -> str:
         """The advice of the refusal; nothing may be changed at the site by the message."""

@@ -16,7 +16,7 @@ from fednnunet.federation.methods.catalogue import METHODS
 from fednnunet.federation.site import evaluation as site_evaluation
 from fednnunet.federation.site.site import Site
 from fednnunet.federation.workflows.train import SCORES
-from tests.end_to_end.test_resume import Interruption
+from tests.end_to_end.interruption import Interruption
 
 METHOD = METHODS["fedbn_head"]
 SETTINGS = {"rounds": 3, "personal_rounds": 2, "public_rounds": 1, "baselines": ["pooled"]}

@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 from fednnunet.commands import train
 from fednnunet.federation.site import evaluation as site_evaluation
 from fednnunet.federation.site.site import Site
+from tests.end_to_end.interruption import Interruption
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = """
@@ -32,24 +33,6 @@ def _no_report(monkeypatch):
     """Pictures and report come after the weights; drawing them each time would take longest."""
     monkeypatch.setattr(site_evaluation, "draw_case", lambda *args: b"")
     monkeypatch.setattr(train, "report_run", lambda run: run / "report.html")
-
-
-class Interruption:
-    """Wraps a function to be interrupted at its `at`-th call, before or after its work."""
-
-    def __init__(self, function, at, *, after=False):
-        self.function, self.left, self.after = function, at, after
-        self.calls = 0
-
-    def __call__(self, *arguments, **settings):
-        self.calls += 1
-        self.left -= 1
-        if self.left == 0 and not self.after:
-            raise KeyboardInterrupt
-        result = self.function(*arguments, **settings)
-        if self.left == 0:
-            raise KeyboardInterrupt
-        return result
 
 
 def weights(run):

@@ -11,12 +11,24 @@ from fednnunet.federation.site.policy import SitePolicy
 from fednnunet.federation.site.prepared import PreparedSite
 from fednnunet.federation.site.trainer import SiteTrainer
 from fednnunet.federation.training_spec import Training
+from fednnunet.federation.wire.messages import TrainInvite
 from fednnunet.supervision import SiteSupervision
 from fednnunet.training.state import TrainingState
 from tests.training.fakes import blobs, small_plan
 
 CONFIGURATION = "3d_fullres"
 ROUNDS, ITERATIONS = 2, 2
+INVITE = TrainInvite(
+    run="",
+    method="fedbn_head",
+    round=0,
+    phase="joint",
+    resume_round=0,
+    iterations=2,
+    schedule_start=0,
+    schedule_length=4,
+)
+"""The first round of the tiny federation's method, without its tensors."""
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ import pytest
 from fednnunet.errors import InputError
 from fednnunet.network.roles import is_norm, role
 from fednnunet.network.unet import build_network
-from tests.network.test_unet import architecture
+from tests.network.small import architecture
 
 
 @pytest.mark.parametrize("norm", ["instance", "batch"])

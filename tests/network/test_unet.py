@@ -5,32 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from fednnunet.errors import PlanError
-from fednnunet.network.blocks import InstanceNorm
-from fednnunet.network.unet import build_network
-from fednnunet.planning.plan import Architecture, Stage
-
-
-def architecture(
-    features, *, kind="plain", axes=3, convs=None, decoder=2, strides=None, kernels=None
-):
-    count = len(features)
-    convs = convs or [2] * count
-    strides = strides or [(1,) * axes, *[(2,) * axes] * (count - 1)]
-    kernels = kernels or [(3,) * axes] * count
-    rows = zip(features, kernels, strides, convs, strict=True)
-    stages = tuple(
-        Stage(
-            features=f, kernel=k, stride=s, convs=c, decoder_convs=decoder if i < count - 1 else 0
-        )
-        for i, (f, k, s, c) in enumerate(rows)
-    )
-    return Architecture(kind=kind, stages=stages)
-
-
-def network(design, **changes):
-    return build_network(
-        design, **{"channels": 1, "heads": 3, "norm": "instance", "seed": 0, **changes}
-    )
+from tests.network.small import architecture, network
 
 
 @pytest.mark.parametrize(
@@ -106,25 +81,6 @@ def test_it_computes_what_its_parts_say(memory_format):
     for a, b in zip(got, want, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(net.eval()(x), got[0], rtol=1e-4, atol=1e-5)
-
-
-def test_instance_norm_is_torchs():
-    norm = InstanceNorm(3)
-    torch.nn.init.uniform_(norm.weight)
-    x = torch.randn(2, 3, 4, 5, requires_grad=True)
-    y = x.detach().clone().requires_grad_()
-    ours, theirs = norm(x), F.instance_norm(y, weight=norm.weight, bias=norm.bias)
-    torch.testing.assert_close(ours, theirs)
-    ours.square().sum().backward()
-    theirs.square().sum().backward()
-    torch.testing.assert_close(x.grad, y.grad)
-
-
-def test_residual_branches_start_at_zero():
-    net = network(architecture([4, 8], kind="residual"))
-    block = net.encoder[0].blocks[0]
-    x = torch.rand(1, 4, 4, 4, 4) + 0.1
-    torch.testing.assert_close(block(x), x)
 
 
 def test_batch_norm_has_running_statistics():

@@ -21,6 +21,11 @@ from fednnunet.planning.planner import make_plan
 from fednnunet.planning.shapes import ShapeSketch
 from fednnunet.planning.spacing import target_spacing
 
+SHIPPED = Path(__file__).resolve().parents[2] / "plans" / "examples"
+SHARED = Path(__file__).resolve().parents[3] / "shared" / "golden"
+FILES = sorted([*SHIPPED.glob("*.json"), *(SHARED.glob("*.json") if SHARED.is_dir() else [])])
+"""The plans that ship, and those of the shared folder where there is one."""
+
 NORMALISATION = {"CTNormalization": "ct", "ZScoreNormalization": "zscore"}
 
 

@@ -1,15 +1,13 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fednnunet.errors import DataError, FedNNUNetError, InputError, ReplyError
+from fednnunet.errors import DataError, FedNNUNetError, ReplyError
 from fednnunet.planning.fingerprint import (
     LABEL_KINDS,
     ORIENTATIONS,
@@ -17,9 +15,8 @@ from fednnunet.planning.fingerprint import (
     Fingerprint,
     largest_volume,
 )
-from fednnunet.planning.record import read_fingerprint, write_fingerprint
 from fednnunet.planning.shapes import ShapeSketch
-from fednnunet.planning.validate import validate, validate_shapes
+from fednnunet.planning.validate import validate_shapes
 from fednnunet.task import Task
 from tests.planning.cases import TASK, exchanges, make_case, make_cases
 
@@ -69,67 +66,6 @@ def test_the_largest_volume_bounds_all_cases_together() -> None:
     assert volumes <= largest_volume(WHOLE) <= 1.2 * volumes
     assert largest_volume(Fingerprint.of(TASK, CASES[:1])) == np.prod(CASES[0].shape_vox)
     assert largest_volume(Fingerprint.empty(TASK)) == 0
-
-
-def test_a_fingerprint_survives_its_file(tmp_path: Path) -> None:
-    write_fingerprint(WHOLE, tmp_path / "fingerprint.json")
-    assert (
-        read_fingerprint(tmp_path / "fingerprint.json").vector.tobytes() == WHOLE.vector.tobytes()
-    )
-
-
-def test_a_file_with_other_bins_or_parts_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "fingerprint.json"
-    write_fingerprint(WHOLE, path)
-    data = json.loads(path.read_text())
-    for change in ({"bins": "spacing 7"}, {"schema": 99}, {"schema": 1}):
-        path.write_text(json.dumps(data | change))
-        with pytest.raises(FedNNUNetError, match="bins") as caught:
-            read_fingerprint(path)
-        assert "measure again with preprocessing/fingerprint_site.py" in str(caught.value)
-    path.write_text(json.dumps(data | {"parts": {}}))
-    with pytest.raises(ReplyError, match="cases"):
-        read_fingerprint(path)
-    misplaced = data["parts"] | {"cases": {"places": [3], "values": [12.0]}}
-    path.write_text(json.dumps(data | {"parts": misplaced}))
-    with pytest.raises(ReplyError, match="outside"):
-        read_fingerprint(path)
-
-
-@pytest.mark.parametrize(
-    ("block", "place", "value", "message"),
-    [
-        ("cases", 0, -1, "number of cases"),
-        ("cases", 0, 11, "counts 12 cases, not 11"),
-        ("spacing_z", (0, 5), -1, "negative"),
-        ("shape_y", 50, 0.5, "not whole numbers"),
-        ("crop_ratio", (0, 3), 7, "crop ratio counts"),
-        ("foreground_0", (1, 400), 3, "channel T1"),
-        ("foreground_1", (1, 400), -3, "channel CT"),
-        ("cases_per_label", 1, 13, "of 12 cases, 12 have foreground"),
-        ("voxels_per_label", 1, 0, "voxels per label"),
-        ("foreground_1", (3, 9000), np.nan, "not finite"),
-        ("shape_x", 7, np.inf, "not finite"),
-    ],
-)
-def test_impossible_sums_are_refused_with_the_site(
-    block: str, place: object, value: float, message: str
-) -> None:
-    bad = Fingerprint.from_vector(TASK, WHOLE.to_vector())
-    bad.block(block)[place] = value  # type: ignore[index]
-    with pytest.raises(FedNNUNetError, match=message) as caught:
-        validate(bad, site="berlin")
-    assert "site berlin" in str(caught.value)
-    validate(WHOLE, site="berlin")
-
-
-def test_all_faults_of_a_reply_are_listed_at_once() -> None:
-    bad = Fingerprint.from_vector(TASK, WHOLE.to_vector())
-    bad.block("spacing_z")[0, 5] = -1
-    bad.block("shape_y")[7] = -2
-    with pytest.raises(InputError, match="spacing z") as caught:
-        validate(bad, site="berlin")
-    assert "shape y" in str(caught.value)
 
 
 def test_another_length_or_task_is_refused() -> None:

@@ -6,11 +6,14 @@ from pathlib import Path
 import pytest
 
 from fednnunet.interop.case_list import read_case_list
-from tests.planning.golden_files import as_expected, expectations, merged, plan_of
-
-SHIPPED = Path(__file__).resolve().parents[2] / "plans" / "examples"
-SHARED = Path(__file__).resolve().parents[3] / "shared" / "golden"
-FILES = sorted([*SHIPPED.glob("*.json"), *(SHARED.glob("*.json") if SHARED.is_dir() else [])])
+from tests.planning.golden_files import (
+    FILES,
+    SHIPPED,
+    as_expected,
+    expectations,
+    merged,
+    plan_of,
+)
 
 
 def leftovers(path: Path, golden: dict) -> set[str]:

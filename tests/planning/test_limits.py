@@ -9,8 +9,7 @@ from fednnunet.errors import PlanError
 from fednnunet.interop.case_list import read_case_list
 from fednnunet.planning.limits import check_limits
 from fednnunet.planning.plan import Architecture, Configuration, Plan, Stage
-from tests.planning.golden_files import plan_of
-from tests.planning.test_golden import FILES
+from tests.planning.golden_files import FILES, plan_of
 
 PLAN = plan_of(FILES[0], read_case_list(FILES[0]), sites=1, seed=1)
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fednnunet.errors import DataError, InputError, RefusalError
+from fednnunet.errors import DataError, RefusalError
 from fednnunet.federation.site.policy import SitePolicy
 from fednnunet.planning.fingerprint import AXES, CaseFingerprint, Fingerprint
 from fednnunet.planning.histogram import SPACING_MM
@@ -44,11 +44,6 @@ def test_a_site_with_few_cases_keeps_silent() -> None:
         released(CASES[:4], 5)
     with pytest.raises(RefusalError, match="4 cases are fewer"):
         release_shapes((1.0, 1.0, 1.0), PAIRS[:4], min_bin_count=5)
-
-
-def test_a_policy_below_one_is_refused() -> None:
-    with pytest.raises(InputError, match="min_cases is 0"):
-        SitePolicy(min_cases=0)
 
 
 def test_exact_mode_changes_no_bit() -> None:

@@ -1,20 +1,17 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from pathlib import Path
 
 import pytest
 
 from fednnunet import records
-from fednnunet.errors import FedNNUNetError, PlanError
+from fednnunet.errors import PlanError
 from fednnunet.planning.fingerprint import Fingerprint
-from fednnunet.planning.memory import estimate_elements, micro_batch, output_channels
+from fednnunet.planning.memory import estimate_elements
 from fednnunet.planning.plan import read_plan
 from fednnunet.planning.planner import PLANNERS, make_plan
 from fednnunet.planning.shapes import ShapeSketch
-from fednnunet.planning.topology import plan_topology
-from fednnunet.task import Task
 from tests.planning.cases import TASK, exchanges, make_case, make_cases, plan_of_cases
 
 LARGE = (220, 400, 380)
@@ -29,14 +26,6 @@ def test_the_reference_estimate_of_nnunet_is_met() -> None:
 
 
 HIPPOCAMPI = [dataclasses.replace(make_case(i), shape_vox=(36, 50, 35)) for i in range(8)]
-
-
-def test_a_thick_axis_is_pooled_later_and_keeps_a_flat_kernel() -> None:
-    topology = plan_topology((5.0, 0.7, 0.7), (24, 300, 300))
-    assert topology.kernels[0] == (1, 3, 3) and topology.strides[1] == (1, 2, 2)
-    assert topology.kernels[-1] == (3, 3, 3)
-    assert all(p % d == 0 for p, d in zip(topology.patch_vox, topology.divisor, strict=True))
-    assert "not z, which is 7.14 times as coarse" in topology.remarks[0]
 
 
 @pytest.mark.parametrize("name", PLANNERS)
@@ -56,26 +45,6 @@ def test_the_cpu_planner_is_small() -> None:
     large = plan_of_cases(make_cases(4, shape=LARGE), planner="cpu").configuration("3d_fullres")
     assert 2 <= large.batch <= 4
     assert estimate_elements(large.architecture, large.patch_vox, 3) <= 40e6
-
-
-def test_regions_and_an_ignore_label_count_as_outputs() -> None:
-    labels = ("background", "a", "b", "c")
-    regions = {"ab": (1, 2), "c": (3,)}
-    assert output_channels(Task(name="t", channels=("x",), labels=labels)) == 4
-    assert output_channels(Task(name="t", channels=("x",), labels=labels, regions=regions)) == 3
-    assert output_channels(Task(name="t", channels=("x",), labels=labels, ignore=9)) == 5
-
-
-def test_the_smallest_site_bounds_the_patch_and_gradients_fill_the_batch() -> None:
-    cases = make_cases(20, shape=LARGE)
-    small = plan_of_cases(cases, memory_gib=8.0).configuration("3d_fullres")
-    mixed = plan_of_cases(cases, memory_gib=(8.0, 24.0, 24.0)).configuration("3d_fullres")
-    assert mixed.patch_vox == small.patch_vox and mixed.batch > small.batch
-    assert micro_batch(mixed, TASK, 24.0) == mixed.batch
-    at_once = micro_batch(mixed, TASK, 8.0)
-    assert at_once < mixed.batch and mixed.batch % at_once == 0
-    with pytest.raises(PlanError, match="does not fit"):
-        micro_batch(mixed, TASK, 0.5)
 
 
 def test_the_order_of_sites_memories_does_not_matter() -> None:
@@ -128,27 +97,3 @@ def test_impossible_statistics_are_refused() -> None:
     tiny = [dataclasses.replace(case, shape_vox=(3, 4, 5)) for case in make_cases(3)]
     with pytest.raises(PlanError, match="too small for a U-Net"):
         plan_of_cases(tiny)
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (lambda c: c.update(patch_vox=[41, 56, 40]), "not divisible"),
-        (lambda c: c.update(batch=0), "batch"),
-        (lambda c: c.update(normalisation=["zscore"]), "normalisation"),
-        (lambda c: c["architecture"]["stages"][1].update(kernel=[2, 3, 3]), "odd"),
-        (lambda c: c.update(colour="red"), "unknown field"),
-        (lambda c: c.update(spacing_mm=[1.0, 1.0]), "spacing_mm"),
-    ],
-)
-def test_a_plan_edited_into_an_impossible_one_is_refused(
-    change: object, message: str, tmp_path: Path
-) -> None:
-    data = records.encode(plan_of_cases(HIPPOCAMPI))
-    data["configurations"] = [c for c in data["configurations"] if c["name"] == "3d_fullres"]
-    change(data["configurations"][0])  # type: ignore[operator]
-    path = tmp_path / "plan.json"
-    path.write_text(json.dumps(data))
-    with pytest.raises(FedNNUNetError, match=message) as caught:
-        read_plan(path)
-    assert "plan.json" in str(caught.value)

@@ -10,9 +10,11 @@ import numpy as np
 from fednnunet.device import Device
 from fednnunet.planning.plan import Architecture, Configuration, Intensity, Plan, Stage
 from fednnunet.task import Task
+from fednnunet.training.augment import make_augmenter
+from fednnunet.training.batches import BatchSource
 from fednnunet.training.device import Execution
 from fednnunet.training.local_job import LocalJob
-from fednnunet.training.recipe import RECIPES
+from fednnunet.training.recipe import RECIPES, Augmentation
 from fednnunet.training.state import TrainingState
 from fednnunet.training.summary import TrainSummary
 from fednnunet.training.trainer import train
@@ -154,6 +156,20 @@ def a_job(**changes: object) -> LocalJob:
         "schedule_length": 4,
     }
     return LocalJob(**{**values, **changes})
+
+
+def source(**changes: object) -> BatchSource:
+    """Batches of 3 patches of the three cases of `blobs`; `changes` replace fields."""
+    values: dict = {
+        "store": blobs(),
+        "names": ("case0", "case1", "case2"),
+        "task": small_task(),
+        "augmenter": make_augmenter((8, 8, 8), (False,), Augmentation()),
+        "size": 3,
+        "foreground": 0.33,
+        "seed": 1,
+    }
+    return BatchSource(**{**values, **changes})
 
 
 def names_of(state: TrainingState, chosen) -> frozenset[str]:

@@ -12,24 +12,10 @@ from fednnunet.errors import FedNNUNetError, InputError
 from fednnunet.preprocess.pipeline import prepare_volume
 from fednnunet.preprocess.store import Store
 from fednnunet.preprocess.stored_case import write_case
-from fednnunet.training.augment import make_augmenter
-from fednnunet.training.batches import BatchSource, batches
-from fednnunet.training.recipe import Augmentation
+from fednnunet.training.batches import batches
 from fednnunet.volume import Geometry, Volume
-from tests.training.fakes import MemoryStore, blobs, small_plan, small_task
-
-
-def source(**changes):
-    values = {
-        "store": blobs(),
-        "names": ("case0", "case1", "case2"),
-        "task": small_task(),
-        "augmenter": make_augmenter((8, 8, 8), (False,), Augmentation()),
-        "size": 3,
-        "foreground": 0.33,
-        "seed": 1,
-    }
-    return BatchSource(**{**values, **changes})
+from tests.training.fakes import MemoryStore, blobs, small_plan, source
+from tests.training.mixed import FULL, MIXED, PARTIAL, mixed_batch
 
 
 def same(a, b):
@@ -169,3 +155,19 @@ def test_a_prepared_file_that_is_cut_off_is_named(tmp_path, workers, cut):
 def test_no_cases_is_refused():
     with pytest.raises(InputError, match="no case"):
         source(names=())
+
+
+def test_samples_carry_the_supervision_of_their_case():
+    made = [source(supervision=MIXED, size=6)[step] for step in range(3)]
+    plain = [source(size=6)[step] for step in range(3)]
+    assert {kind for one in made for kind in one.supervision} == {FULL, PARTIAL}
+    assert all(torch.equal(a.image, b.image) for a, b in zip(made, plain, strict=True))
+    assert set(plain[0].supervision) == {FULL}
+
+
+def test_parts_and_copies_of_a_batch_keep_it():
+    whole = mixed_batch()
+    assert whole.part(1, 3).supervision == (PARTIAL, PARTIAL)
+    assert whole.to(torch.device("meta")).supervision == whole.supervision
+    assert [one.supervision for one in whole.samples()] == [(k,) for k in whole.supervision]
+    assert dict(whole.by_supervision()) == {FULL: (0, 3), PARTIAL: (1, 2)}

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch import nn
 
 from fednnunet.errors import InputError
-from fednnunet.training.features import capture_features
 from fednnunet.training.local_rule import LocalRule, RoundContext, TrainingPhase, phase_lengths
-from fednnunet.training.perturbation import gradients, norm, perturbed
+from fednnunet.training.perturbation import gradients, norm
 from fednnunet.training.recipe import RECIPES
 from fednnunet.training.state import load, new_state, save
 from tests.training.fakes import CPU, names_of, small_plan, train_on_cpu
@@ -136,44 +134,6 @@ def test_a_term_sees_what_the_finest_head_reads():
     )
     assert [len(found.image) for found in seen] == [2, 2]
     assert seen[0].features.shape[1] == head.in_channels
-
-
-def test_capturing_features_ends():
-    network = state().network
-    with capture_features(network) as features:
-        network(batch().image)
-    network(batch().image)
-    assert len(features) == 1
-
-
-@pytest.mark.parametrize("fails", [False, True])
-def test_perturbed_parameters_come_back_to_the_last_bit(fails):
-    network = nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3))
-    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    steps = {name: torch.rand_like(p) for name, p in network.named_parameters()}
-    try:
-        with perturbed(network, steps):
-            network(torch.rand(5, 3))
-            for name, parameter in network.named_parameters():
-                assert torch.equal(parameter, before[name] + steps[name])
-            if fails:
-                raise torch.OutOfMemoryError
-    except torch.OutOfMemoryError:
-        assert fails
-    for name, tensor in network.state_dict().items():
-        assert torch.equal(tensor, before[name]), name
-    network(torch.rand(5, 3))
-    assert network[1].num_batches_tracked == 1
-
-
-def test_gradients_are_in_the_losss_own_scale_and_none_where_float16_overflowed():
-    here = state()
-    here.scaler = torch.amp.GradScaler("cpu", enabled=True, init_scale=8.0)
-    parameters = list(here.network.parameters())
-    here.scaler.scale(parameters[0].sum()).backward()
-    assert all(bool((g == 1).all()) for g in gradients(here).values())
-    parameters[0].grad[0] = torch.inf
-    assert all(not bool(g.any()) for g in gradients(here).values())
 
 
 def test_memory_is_saved_and_loaded(tmp_path):

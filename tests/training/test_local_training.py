@@ -10,44 +10,11 @@ from fednnunet.device import Device
 from fednnunet.errors import FedNNUNetError
 from fednnunet.network.roles import role
 from fednnunet.supervision import SiteSupervision, Supervision
-from fednnunet.training.augment import plain_augmenter
-from fednnunet.training.batches import BatchSource
-from fednnunet.training.counts import DiceCounts, as_counts, count_dice
 from fednnunet.training.evaluate_patches import count_patches
 from fednnunet.training.recipe import RECIPES
-from fednnunet.training.state import new_state
 from fednnunet.training.step import samples_at_once
-from fednnunet.training.targets import make_targets
-from tests.training.fakes import CPU, a_job, blobs, names_of, small_plan, small_task, train_on_cpu
-
-
-def run(iterations=3, *, recipe="fast", store=None, seed=1, options=None, **changes):
-    plan, configuration = small_plan(**changes)
-    store = store or blobs(channels=len(plan.task.channels))
-    state = new_state(plan, configuration, RECIPES[recipe], CPU, seed=seed)
-    summary = train_on_cpu(
-        state,
-        store=store,
-        plan=plan,
-        configuration=configuration,
-        recipe=RECIPES[recipe],
-        iterations=iterations,
-        schedule_length=iterations,
-        **(options or {}),
-    )
-    return state, summary, plan, configuration, store
-
-
-def unaugmented(store, plan, configuration, seed=0):
-    return BatchSource(
-        store=store,
-        names=store.names,
-        task=plan.task,
-        augmenter=plain_augmenter(configuration.patch_vox),
-        size=configuration.batch,
-        foreground=0.33,
-        seed=seed,
-    )
+from tests.training.fakes import CPU, a_job, blobs, names_of, small_plan, small_task
+from tests.training.runs import run, unaugmented
 
 
 def test_it_learns_blobs():
@@ -128,30 +95,3 @@ def test_a_batch_with_an_ignore_label_is_trained_whole():
     _, split, *_ = run(1, batch=6)
     _, whole, *_ = run(1, batch=6, task=small_task(ignore=3))
     assert (split.micro_batch, whole.micro_batch) == (2, 6)
-
-
-def test_validation_is_repeatable_and_leaves_the_network_alone():
-    state, _, plan, configuration, store = run(1)
-    before = {k: v.clone() for k, v in state.network.state_dict().items()}
-
-    def count(seed=0):
-        patches = unaugmented(store, plan, configuration, seed)
-        singles = [sample for step in range(2) for sample in patches[step].samples()]
-        return count_patches(state.network, singles, plan.task, CPU)
-
-    assert count() == count() and count() != count(seed=1)
-    assert state.network.training
-    assert all(torch.equal(before[k], v) for k, v in state.network.state_dict().items())
-
-
-def test_counts_add_up_and_give_dice():
-    task = small_task(ignore=3)
-    labels = torch.tensor([[[0, 1, 1, 2, 3, -1]]])
-    found = torch.tensor([[[0, 1, 2, 2, 1, 0]]])
-    logits = torch.nn.functional.one_hot(found, 3).movedim(-1, 1).float()
-    counts = as_counts(count_dice(logits, labels, make_targets(task)), task.targets)
-    assert counts == DiceCounts(names=("outer", "inner"), tp=(1, 1), fp=(0, 1), fn=(1, 0))
-    assert counts.dice == pytest.approx({"outer": 2 / 3, "inner": 2 / 3})
-    assert counts + DiceCounts.empty(task.targets) == counts
-    assert (counts + counts).tp == (2, 2)
-    assert DiceCounts.empty(task.targets).mean is None

@@ -105,13 +105,6 @@ def test_regions_with_a_label_that_is_not_annotated_are_left_out():
         make_targets(task, partial(1))
 
 
-def test_what_a_site_annotates_must_be_of_the_task():
-    with pytest.raises(InputError, match="annotate the values"):
-        make_targets(small_task(), partial(0))
-    with pytest.raises(InputError, match="annotate the values"):
-        make_targets(small_task(), partial(7))
-
-
 def test_levels_are_weighted_and_the_lowest_is_left_out():
     assert level_weights(3, deep_supervision=True) == pytest.approx((2 / 3, 1 / 3))
     assert level_weights(3, deep_supervision=False) == (1.0,)

@@ -1,9 +1,8 @@
 """All messages that may cross a site's wall, in either direction. Nothing else crosses it.
 
 A message is a frozen dataclass: plain fields travel as JSON, the field `tensors` as safetensors,
-both in one byte string. There is no pickle and no code in it. The range of each field of a reply
-stands in its type and is checked when a message is made, so it holds for what was read as well. The
-numbers of an invite are compared by the site with its own agreement.
+both in one byte string. There is no pickle and no code in it. The range of each field stands in its
+type and is checked when a message is made, so it holds for what was read as well.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ SCHEMA = 1
 MAX_FIELDS = 2**22  # characters of a message's fields as JSON
 MAX_HEADER = 2**24  # bytes of fields, names and shapes of the tensors together
 MAX_ROUNDS = 10**6
-MAX_ITERATIONS = 10**9  # of one round
+MAX_ITERATIONS = 10**9  # of all rounds together
 
 _SAME_VERSION = "give coordinator and sites the same version of the program"
 
@@ -116,12 +115,12 @@ class TrainInvite(Message):
     words: ClassVar[str] = "the federation's shared weights"
     run: Name
     method: Name
-    round: int
+    round: Round
     phase: Phase
-    resume_round: int
-    iterations: int
-    schedule_start: int
-    schedule_length: int
+    resume_round: Round
+    iterations: Iterations
+    schedule_start: Iterations
+    schedule_length: Iterations
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,7 +159,7 @@ class ProbeInvite(Message):
     words: ClassVar[str] = "request: Dice loss of a model on your training cases"
     run: Name
     method: Name
-    round: int
+    round: Round
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,7 +183,7 @@ class EvaluateInvite(Message):
     words: ClassVar[str] = "request: scores on held-out cases"
     run: Name
     method: Name
-    round: int
+    round: Round
     personal: bool
     best: bool = False
     brief: bool = False
@@ -212,7 +211,7 @@ class ModelInvite(Message):
     words: ClassVar[str] = "request: your own model, for external hospitals"
     run: Name
     method: Name
-    round: int
+    round: Round
     best: bool = False
 
 

@@ -104,13 +104,8 @@ def train_together(
     """
     training = federation.training
     invite = PrepareInvite(plan=plan, configuration=training.configuration)
-    _check_configuration(plan, training.configuration)
-    runs = _runs(federation, plan, folder)
+    runs = check_runs(federation, plan, folder)  # before any site prepares its cases anew
     initial = initial_tensors(plan, training.configuration, seed=training.seed)
-    for run in runs:  # before any site prepares its cases anew
-        check_key(run.folder / "rounds", key=run.key)
-        if run.kind == "federated":
-            federation.check_rounds(run.phases(initial).total)
     ready = ask_all(
         engine,
         invite,
@@ -141,6 +136,23 @@ def train_together(
     )
     records.write(scores, folder / SCORES)
     return scores
+
+
+def check_runs(federation: Federation, plan: Plan, folder: Path) -> tuple[Run, ...]:
+    """The runs of a federation file in `folder`, if they can be begun or continued by the plan.
+
+    Writes nothing. Raises PlanError for a configuration that cannot be trained, and InputError
+    where the folder holds rounds of another training, or where a round has no site.
+    """
+    training = federation.training
+    _check_configuration(plan, training.configuration)
+    runs = _runs(federation, plan, folder)
+    initial = initial_tensors(plan, training.configuration, seed=training.seed)
+    for run in runs:
+        check_key(run.folder / "rounds", key=run.key)
+        if run.kind == "federated":
+            federation.check_rounds(run.phases(initial).total)
+    return runs
 
 
 def _check_configuration(plan: Plan, name: str) -> None:

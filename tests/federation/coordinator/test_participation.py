@@ -6,10 +6,9 @@ from collections import Counter
 
 import pytest
 
-from fednnunet.errors import InputError
 from fednnunet.federation.coordinator.history import RoundRecord, SiteRound
 from fednnunet.federation.coordinator.participation import choose
-from fednnunet.federation.membership import Member, present
+from fednnunet.federation.membership import Member
 
 NAMES = tuple("abcdefg")
 
@@ -81,23 +80,6 @@ def test_one_that_joins_late_takes_its_share_from_then_on():
     assert not any("late" in sites for sites in asked[:10])
     times = Counter(name for sites in asked[10:] for name in sites)
     assert 6 <= times["late"] <= 9  # 60 turns for eight sites
-
-
-def test_members_come_and_go():
-    members = {"a": Member(joins=2), "b": Member(leaves=3), "c": Member()}
-    assert [present(members, number) for number in range(4)] == [
-        ("b", "c"),
-        ("a", "b", "c"),
-        ("a", "b", "c"),
-        ("a", "c"),
-    ]
-    assert members["b"].has_left(3)
-    assert not members["b"].has_left(2)
-
-
-def test_a_round_without_sites_is_an_error():
-    with pytest.raises(InputError, match="no site takes part in round 1"):
-        present({"a": Member(joins=2)}, 0)
 
 
 def test_by_loss_all_are_heard_first_and_the_worst_then_most():

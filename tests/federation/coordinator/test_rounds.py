@@ -153,9 +153,9 @@ def test_the_coordinator_holds_at_most_the_last_reply(tmp_path, method):
     """When a reply is made, all but the one before it are gone."""
 
     class Watched(PretendEngine):
-        def ask(self, invites):
+        def ask(self, invites, deadline):
             held = []
-            for answer in super().ask(invites):
+            for answer in super().ask(invites, deadline):
                 assert sum(tensor() is not None for tensor in held) <= len(answer.reply.tensors)
                 held += [weakref.ref(t) for t in answer.reply.tensors.values()]
                 yield answer

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-from dataclasses import replace
 
 import pytest
 import torch
@@ -14,7 +13,6 @@ from fednnunet.federation.coordinator.engine import Answer
 from fednnunet.federation.coordinator.history import load_records
 from fednnunet.federation.coordinator.rounds import run_rounds
 from fednnunet.federation.coordinator.validation import Validation, mean_dice
-from fednnunet.federation.training_spec import Training
 from fednnunet.federation.wire.messages import EvaluateInvite, EvaluateReply
 from fednnunet.inference.best_bundle import FOLDER, best_bundle
 from fednnunet.inference.bundle import read_bundle
@@ -108,9 +106,3 @@ def test_only_chosen_rounds_are_judged_and_stand_in_the_history(tmp_path):
 def test_sites_without_a_score_do_not_count():
     assert mean_dice({"a": scores(0.5), "b": scores(float("nan"))}) == 0.5
     assert mean_dice({}) != mean_dice({})
-
-
-def test_the_best_needs_rounds_to_choose_from():
-    with pytest.raises(InputError, match="validate_every is 0"):
-        Training(keep="best")
-    assert replace(Training(), keep="best", validate_every=1).keep == "best"

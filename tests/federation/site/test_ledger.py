@@ -1,9 +1,13 @@
-"""Each line of the ledger says what a message answers: run, phase, round, iterations, digests."""
+"""The list of every message that left a site, and what each of them answers."""
 
 from __future__ import annotations
 
 import hashlib
+from datetime import UTC, datetime
 
+import pytest
+
+from fednnunet.federation.site import ledger
 from fednnunet.federation.site.ledger import read
 from fednnunet.federation.site.wall import LEDGER
 from fednnunet.federation.wire.messages import TrainReply, pack, unpack
@@ -42,3 +46,43 @@ def test_what_cannot_be_read_has_its_digest(tmp_path):
     (line,) = read(victim.base / LEDGER)
     assert line["asked_sha256"] == hashlib.sha256(b"junk").hexdigest()
     assert (line["message"], line["fault"], line["asked"]) == ("FaultReply", "message", "")
+
+
+def test_an_entry_says_what_left_and_how_much(tmp_path):
+    path = tmp_path / "north" / "ledger.jsonl"
+    about = ledger.About(detail="round 3", run="", round=0)
+    ledger.record(path, kind="TrainReply", words="weights", data=b"12345", about=about)
+    ledger.record(path, kind="FaultReply", words="a fault", data=b"")
+    one, two = ledger.read(path)
+    assert datetime.fromisoformat(str(one.pop("time"))).tzinfo == UTC
+    assert one == {
+        "message": "TrainReply",
+        "what": "weights",
+        "bytes": 5,
+        "sha256": hashlib.sha256(b"12345").hexdigest(),
+        "detail": "round 3",
+        "asked": "",
+        "asked_sha256": "",
+        "run": "",
+        "round": 0,
+    }
+    assert (two["message"], two["bytes"], two["detail"]) == ("FaultReply", 0, "")
+    assert "run" not in two and "fault" not in two
+
+
+def test_a_line_that_a_crash_cut_off_is_left_out(tmp_path):
+    path = tmp_path / "ledger.jsonl"
+    ledger.record(path, kind="A", words="a", data=b"")
+    with path.open("a") as stream:
+        stream.write('{"time": "2024')
+    assert [entry["message"] for entry in ledger.read(path)] == ["A"]
+
+
+def test_without_a_file_nothing_left(tmp_path):
+    assert ledger.read(tmp_path / "ledger.jsonl") == ()
+
+
+def test_what_cannot_be_written_is_an_error(tmp_path):
+    (tmp_path / "ledger.jsonl").mkdir()
+    with pytest.raises(OSError, match="directory"):
+        ledger.record(tmp_path / "ledger.jsonl", kind="A", words="a", data=b"")

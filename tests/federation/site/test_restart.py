@@ -32,7 +32,7 @@ from fednnunet.planning.plan import Plan, read_plan
 from fednnunet.training.initial import initial_tensors
 from fednnunet.volume import Volume
 from tests.end_to_end.tiny import POLICY, TOML, make_federation, make_planned
-from tests.federation.site.test_site import INVITE
+from tests.federation.site_fakes import INVITE
 
 SHAPES = ShapesInvite(spacing_mm=(1.0, 1.0, 1.0))
 

@@ -17,25 +17,13 @@ from fednnunet.federation.wire.messages import (
     ModelInvite,
     PrepareInvite,
     ProbeInvite,
-    TrainInvite,
     pack,
     unpack,
 )
 from fednnunet.planning.plan import Plan, read_plan
 from fednnunet.training.initial import initial_tensors
 from tests.end_to_end.tiny import TOML, make_federation, make_planned
-
-INVITE = TrainInvite(
-    run="",
-    method="fedbn_head",
-    round=0,
-    phase="joint",
-    resume_round=0,
-    iterations=2,
-    schedule_start=0,
-    schedule_length=4,
-)
-
+from tests.federation.site_fakes import INVITE
 
 BASELINES = 'baselines = ["fedbn", {name = "fedprox", mu = 0.5}]\ndevice'
 

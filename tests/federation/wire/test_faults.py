@@ -17,7 +17,7 @@ from fednnunet.errors import (
 )
 from fednnunet.federation.wire.faults import ADVICE, KINDS, Advice, FaultKind, as_error, describe
 from fednnunet.federation.wire.messages import FaultReply, pack, unpack
-from fednnunet.federation.wire.notes import SENTENCES, Note, NoteCode
+from fednnunet.federation.wire.notes import SENTENCES, NoteCode
 
 
 def test_every_code_has_words():
@@ -62,10 +62,3 @@ def test_codes_that_are_not_in_the_lists_are_refused(old, new):
     assert data.count(old.encode()) == 1
     with pytest.raises(FedNNUNetError, match=r"advice cannot be|faults is 0"):
         unpack(data.replace(old.encode(), new.encode()), sender="site north")
-
-
-def test_a_note_has_the_numbers_of_its_sentence():
-    note = Note(code="out_of_memory", numbers=(4, 2))
-    assert "with 4 samples at once: went on with 2" in note.text
-    with pytest.raises(FedNNUNetError, match="has 1 numbers, not 2"):
-        Note(code="out_of_memory", numbers=(4,))

@@ -1,0 +1,23 @@
+"""Losses as fair methods weight them."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from fednnunet.errors import ReplyError
+from fednnunet.federation.methods.fair_losses import shifted_loss
+from tests.federation.methods.replies import a_reply
+
+
+@pytest.mark.parametrize(("loss", "shifted"), [(0.25, 1.25), (-1.0, 0.0), (-0.75, 0.25), (-3, 0)])
+def test_a_loss_is_shifted_and_never_negative(loss, shifted):
+    assert shifted_loss(a_reply("a", (0.0, 0.0), loss=loss)) == shifted
+
+
+@pytest.mark.parametrize("loss", [math.nan, math.inf, -math.inf])
+def test_a_loss_that_is_not_finite_is_refused_with_its_site(loss):
+    with pytest.raises(ReplyError, match="weights sites by it") as caught:
+        shifted_loss(a_reply("berlin", (0.0, 0.0), loss=loss))
+    assert caught.value.where == "reply of site berlin"

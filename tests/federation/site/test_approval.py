@@ -1,0 +1,44 @@
+"""The one plan that a person at the site has approved."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from fednnunet import records
+from fednnunet.errors import RefusalError
+from fednnunet.federation.site.approval import FILE, approve, check_approved, plan_digest
+from fednnunet.planning.plan import read_plan
+from tests.training.fakes import small_plan
+
+PLAN, _ = small_plan()
+OTHER, _ = small_plan(features=(4, 16))
+
+
+def test_only_the_plan_that_was_approved_last_is_accepted(tmp_path):
+    with pytest.raises(RefusalError, match="nobody at the site has approved") as caught:
+        check_approved(tmp_path, PLAN)
+    assert caught.value.advice == "approve_plan"
+    approve(tmp_path, PLAN)
+    check_approved(tmp_path, PLAN)
+    with pytest.raises(RefusalError):
+        check_approved(tmp_path, OTHER)
+    approve(tmp_path, OTHER)
+    check_approved(tmp_path, OTHER)
+    with pytest.raises(RefusalError):
+        check_approved(tmp_path, PLAN)
+
+
+def test_a_plan_has_the_same_digest_after_its_file(tmp_path):
+    whole = replace(PLAN, intensity=tuple(replace(each, mean=1) for each in PLAN.intensity))
+    records.write(whole, tmp_path / "plan.json")
+    assert plan_digest(read_plan(tmp_path / "plan.json")) == plan_digest(whole)
+    assert plan_digest(whole) != plan_digest(PLAN)
+
+
+def test_approving_twice_leaves_the_file_alone(tmp_path):
+    approve(tmp_path, PLAN)
+    before = (tmp_path / FILE).stat()
+    approve(tmp_path, PLAN)
+    assert (tmp_path / FILE).stat().st_mtime_ns == before.st_mtime_ns

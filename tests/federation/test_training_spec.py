@@ -1,0 +1,103 @@
+"""The table `[training]` of the federation file."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from fednnunet import records
+from fednnunet.errors import FedNNUNetError, InputError
+from fednnunet.federation.methods.catalogue import METHODS, PRESETS
+from fednnunet.federation.methods.fedprox import FedProx
+from fednnunet.federation.training_spec import FOLDS, MAX_ITERATIONS, MAX_ROUNDS, Training
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_settings_survive_a_file(name):
+    training = Training(method=PRESETS[name])
+    data = json.loads(json.dumps(records.encode(training)))
+    assert records.decode(Training, data) == training
+    assert records.decode(Training, {"method": name}) == training
+    assert Training(method=name) == training
+
+
+@pytest.mark.parametrize(
+    ("method", "place", "words"),
+    [
+        ({"name": "fedprox", "mue": 1.0}, "$.method.mue", "known fields: mu, private"),
+        ({"name": "fedprox", "mu": "x"}, "$.method.mu", "must be a number"),
+        ({"name": "fedprox", "private": ["nose"]}, "$.method.private[0]", "choose one of: norm"),
+        ({"name": "magic"}, "$.method.name", "choose one of: fedavg"),
+        ({"mu": 1.0}, "$.method", "a table with a name"),
+        (3, "$.method", "must be a name"),
+        ("magic", "$.method", "fedprox_bn_head"),
+        ({"name": "fedprox", "mu": -1}, "$", "mu is -1.0"),
+    ],
+)
+def test_what_is_wrong_with_a_method_is_said_with_its_place(method, place, words):
+    with pytest.raises(FedNNUNetError) as caught:
+        records.decode(Training, {"method": method}, source="f.toml")
+    assert f"f.toml, {place}\n" in str(caught.value)
+    assert words in str(caught.value)
+
+
+def test_baselines_are_names_or_tables_and_differ_from_the_method():
+    data = {"method": "fedprox", "baselines": ["local", {"name": "fedprox", "mu": 1}]}
+    training = records.decode(Training, data)
+    assert training.runs == {
+        "": FedProx(),
+        "baselines/local": PRESETS["local"],
+        "baselines/fedprox_mu=1.0": FedProx(mu=1.0),
+    }
+    with pytest.raises(InputError, match="'fedprox' is named twice"):
+        Training(method="fedprox", baselines=(FedProx(mu=0.01),))
+
+
+def test_an_invites_label_names_a_method_with_its_settings():
+    training = Training(method=FedProx(mu=0.5))
+    assert training.method_labelled("fedprox_mu=0.5") == FedProx(mu=0.5).build()
+    assert training.method_labelled("fedprox") == METHODS["fedprox"]
+
+
+def test_the_best_needs_rounds_to_choose_from():
+    with pytest.raises(InputError, match="validate_every is 0"):
+        Training(keep="best")
+    assert replace(Training(), keep="best", validate_every=1).keep == "best"
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"rounds": 0}, "at least 1"),
+        ({"rounds": MAX_ROUNDS + 1}, "too many rounds"),
+        ({"iterations_per_round": MAX_ITERATIONS + 1}, "iterations_per_round is too large"),
+        ({"personal_rounds": -1}, "is negative"),
+        ({"seed": -1}, "seed or split_seed is negative"),
+        ({"split_seed": -1}, "seed or split_seed is negative"),
+        ({"quorum": -1}, "sites_per_round or quorum is negative"),
+        ({"deadline_s": -1.0}, "deadline_s is -1.0"),
+        ({"grace_s": 5.0}, "without a quorum"),
+        ({"max_cases": -1}, "max_cases is -1"),
+        ({"held_out": 1.0}, "held_out is 1.0"),
+        ({"fold": FOLDS}, "there is no fold 5"),
+        ({"validate_every": -1}, "validate_every is -1"),
+        ({"recipe": "magic"}, "no recipe"),
+        ({"filters": ("magic",)}, "magic"),
+    ],
+)
+def test_settings_out_of_range_are_refused(settings, words):
+    with pytest.raises(FedNNUNetError) as caught:
+        Training(**settings)
+    assert words in str(caught.value)
+
+
+def test_bounds_themselves_are_allowed():
+    training = Training(held_out=0.0, fold=FOLDS - 1, grace_s=1.0, quorum=1, rounds=MAX_ROUNDS)
+    assert training.fold == 4
+
+
+def test_a_method_that_nobody_knows_is_refused():
+    with pytest.raises(FedNNUNetError, match="choose one of"):
+        Training().method_labelled("magic")

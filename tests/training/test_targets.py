@@ -1,0 +1,47 @@
+"""A supervision as groups of labels."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from fednnunet.errors import InputError
+from fednnunet.supervision import Supervision
+from fednnunet.training.targets import make_targets
+from tests.training.fakes import small_task
+
+
+def partial(*annotated):
+    return Supervision(kind="partial", annotated=annotated)
+
+
+def test_what_a_site_annotates_must_be_of_the_task():
+    with pytest.raises(InputError, match="annotate the values"):
+        make_targets(small_task(), partial(0))
+    with pytest.raises(InputError, match="annotate the values"):
+        make_targets(small_task(), partial(7))
+
+
+def test_what_is_not_annotated_is_in_the_backgrounds_group():
+    targets = make_targets(small_task(), partial(2))
+    assert targets.groups == targets.outputs == ((0, 1), (2,))
+    assert (targets.scored, targets.names, targets.regions) == ((1,), ("outer", "inner"), False)
+    full = make_targets(small_task())
+    assert (full.groups, full.scored) == (((0,), (1,), (2,)), (0, 1))
+
+
+def test_regions_of_which_a_part_is_not_annotated_are_left_out():
+    task = small_task(regions={"whole": (1, 2), "core": (2,)})
+    targets = make_targets(task, partial(2))
+    assert (targets.groups, targets.outputs, targets.scored) == (((2,),), ((1,),), (1,))
+    assert targets.names == ("whole", "core")
+
+
+def test_labels_by_hand():
+    labels = torch.tensor([[-1, 0, 1, 2, 3]])
+    targets = make_targets(small_task(ignore=3), partial(2))
+    assert targets.classes(labels).tolist() == [[0, 0, 0, 1, 0]]
+    assert targets.indicators(labels).int().tolist() == [[[0, 1, 1, 0, 0], [0, 0, 0, 1, 0]]]
+    valid = targets.valid(labels)
+    assert valid is not None and valid.tolist() == [[True, True, True, True, False]]
+    assert make_targets(small_task()).valid(labels) is None
