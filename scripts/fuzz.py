@@ -28,14 +28,14 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import torch
 from fuzz_files import FILE_TARGETS
 from fuzz_images import IMAGE_TARGETS
 from fuzz_targets import MESSAGE_TARGETS, Target
 
-from fednnunet.commands.cli import Opt, parse, run_command
+from fednnunet.commands.cli import parse, run_command
 from fednnunet.errors import FedNNUNetError, InputError
 
 LIMIT_S = 10.0  # of processor time for one input
@@ -48,12 +48,18 @@ TARGETS: dict[str, Target] = MESSAGE_TARGETS | FILE_TARGETS | IMAGE_TARGETS
 class Options:
     """How many inputs, and which."""
 
-    inputs: Annotated[int, Opt("number of inputs over all targets")] = 20_000
-    seed: Annotated[int, Opt("seed of all inputs")] = 1
-    workers: Annotated[int, Opt("processes")] = 2
-    only: Annotated[tuple[str, ...], Opt("targets, e.g. messages,nifti; all, if not given")] = ()
-    case: Annotated[int | None, Opt("run this one input here, and show its traceback")] = None
-    report: Annotated[Path | None, Opt("also write the figures here, as JSON")] = None
+    inputs: int = 20_000
+    """number of inputs over all targets"""
+    seed: int = 1
+    """seed of all inputs"""
+    workers: int = 2
+    """processes"""
+    only: tuple[str, ...] = ()
+    """targets, e.g. messages,nifti; all, if not given"""
+    case: int | None = None
+    """run this one input here, and show its traceback"""
+    report: Path | None = None
+    """also write the figures here, as JSON"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)

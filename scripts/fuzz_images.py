@@ -19,7 +19,7 @@ from fuzz_mutate import mutate_bytes, mutate_text_header
 from fednnunet import io
 from fednnunet.dataset import Case
 from fednnunet.errors import FedNNUNetError, InputError
-from fednnunet.preprocess.check_case import examine
+from fednnunet.preprocess.check_case import check_case
 from fednnunet.preprocess.dicom import Channel, convert_dicom
 from fednnunet.task import Task
 from fednnunet.volume import Geometry, Volume
@@ -72,7 +72,7 @@ def _use(path: Path, folder: Path) -> None:
         except FedNNUNetError as fault:
             faults.append(fault)
     label = folder / f"label{io.ending(path)}"
-    examine(Case(name="a", images=(path,), label=path, group="a"), TASK)
+    check_case(Case(name="a", images=(path,), label=path, group="a"), TASK)
     volume = io.read_volume([path])
     io.write_mask(np.ones(volume.shape_vox, np.uint8), volume.geometry, label, like=path)
     mask = io.read_label(label)

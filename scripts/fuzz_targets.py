@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import json
 import random
 import shutil
+import typing
 import zlib
 from collections.abc import Callable
 from hashlib import sha256
@@ -32,6 +34,7 @@ from fednnunet.evaluation.report import summarise
 from fednnunet.evaluation.scores import SiteScores
 from fednnunet.federation.coordinator.history import load_last, write_history
 from fednnunet.federation.wire import messages
+from fednnunet.federation.wire.notes import Note
 from fednnunet.inference.bundle import read_bundle, write_bundle
 from fednnunet.network.unet import build_network
 from fednnunet.planning.explain import why
@@ -134,21 +137,21 @@ def sample_messages() -> tuple[bytes, ...]:
         "phase": "joint",
         "spacing_mm": (1.0, 1.0, 1.0),
         "configuration": "3d_fullres",
-        "notes": ("a note",),
+        "tensors": {"sums": torch.ones(3, dtype=torch.float64)},
+        "notes": (Note(code="micro_batch", numbers=(2,)),),
+        "kind": "data",
+        "advice": "read_log",
         "overlap": ((1, 2, 3), (4, 5, 6)),
         "held_out": ((1, 2, 3), (4, 5, 6)),
     }
-    plain = {"str": "fedavg", "int": 1, "float": 0.5, "bool": True}
+    plain = {str: "fedavg", int: 1, float: 0.5, bool: True}
     packed = []
     for kind in messages.KINDS.values():
-        fields = {}
-        for name, field in kind.__dataclass_fields__.items():
-            if name == "tensors":
-                fields[name] = {"sums": torch.ones(3, dtype=torch.float64)}
-            elif name in known:
-                fields[name] = known[name]
-            elif str(field.type) in plain:
-                fields[name] = plain[str(field.type)]
+        hints = typing.get_type_hints(kind)  # without the ranges
+        fields = {
+            field.name: known[field.name] if field.name in known else plain[hints[field.name]]
+            for field in dataclasses.fields(kind)
+        }
         packed.append(messages.pack(kind(**fields)))
     return tuple(packed)
 

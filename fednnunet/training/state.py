@@ -207,6 +207,8 @@ def _restore(
         parameter = state.parameters[name]
         if tensor.shape == parameter.shape:  # the fused optimisers need the parameter's layout
             tensor = torch.empty_like(parameter.detach()).copy_(tensor)
+        elif tensor.numel() != 1:  # a number of steps
+            raise _damaged(path, f"the moments of {name} have another shape")
         moments.setdefault(numbers[name], {})[kind] = tensor
     if len({frozenset(kinds) for kinds in moments.values()}) > 1:
         raise _damaged(path, "moments of some parameters are missing")

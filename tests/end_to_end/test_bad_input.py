@@ -256,7 +256,7 @@ def edit(**changes: object) -> Callable[[Path], None]:
 IMPOSSIBLE = {
     "patch": (edit(patch_vox=[8, 9, 8]), "not divisible by its strides", "a multiple of [2, 2, 2]"),
     "axes": (edit(patch_vox=[8, 8]), "needs 2 values", "one value per axis"),
-    "batch": (edit(batch=0), "batch of 3d_fullres is 0", "at least 1"),
+    "batch": (edit(batch=0), "batch of 3d_fullres is 0", "a batch of 1 to"),
     "unknown": (edit(pitch=3), "unknown field 'pitch'", "known fields"),
     "type": (edit(batch="two"), "must be a whole number", "write a whole number"),
     "name": (edit(name="4d"), "no configuration '3d_fullres'", "choose one of: 4d"),
