@@ -139,13 +139,10 @@ def sample_messages() -> tuple[bytes, ...]:
         "configuration": "3d_fullres",
         "tensors": {"sums": torch.ones(3, dtype=torch.float64)},
         "notes": (Note(code="micro_batch", numbers=(2,)),),
-        "kind": "data",
-        "advice": "read_log",
-        "overlap": ((1, 2, 3), (4, 5, 6)),
-        "held_out": ((1, 2, 3), (4, 5, 6)),
+        **{"kind": "data", "advice": "read_log"},
+        **dict.fromkeys(("overlap", "held_out"), ((1, 2, 3), (4, 5, 6))),
     }
-    plain = {str: "fedavg", int: 1, float: 0.5, bool: True}
-    packed = []
+    plain, packed = {str: "fedavg", int: 1, float: 0.5, bool: True}, []
     for kind in messages.KINDS.values():
         hints = typing.get_type_hints(kind)  # without the ranges
         fields = {
