@@ -139,7 +139,8 @@ def sample_messages() -> tuple[bytes, ...]:
         "configuration": "3d_fullres",
         "tensors": {"sums": torch.ones(3, dtype=torch.float64)},
         "notes": (Note(code="micro_batch", numbers=(2,)),),
-        **{"kind": "data", "advice": "read_log"},
+        "kind": "data",
+        "advice": "read_log",
         **dict.fromkeys(("overlap", "held_out"), ((1, 2, 3), (4, 5, 6))),
     }
     plain, packed = {str: "fedavg", int: 1, float: 0.5, bool: True}, []
