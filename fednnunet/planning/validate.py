@@ -36,21 +36,6 @@ def shares(fingerprints: Mapping[str, Fingerprint]) -> dict[str, float]:
     return {name: f.cases / max(total, 1) for name, f in sorted(fingerprints.items())}
 
 
-def check_prepared(stated: int, prepared: int, *, site: str, most: int | None = None) -> None:
-    """Raise ReplyError if a site prepared fewer cases than it stated for the plan.
-
-    `stated` is the number of cases in the site's fingerprint, `prepared` that of all cases that it
-    prepared, for training and held out. `most` is the federation's `max_cases`, which bounds the
-    training cases that a site prepares.
-    """
-    if prepared < min(stated, stated if most is None else most):
-        raise ReplyError(
-            f"{stated} cases decided about the plan, but only {prepared} were prepared",
-            where=f"site {site}",
-            mend="find out why cases are missing at the site, or plan again without this site",
-        )
-
-
 def _raise(faults: Iterator[str], site: str) -> None:
     mend = "update the site's program, or go on without this site"
     raise_all(

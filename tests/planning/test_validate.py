@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fednnunet.errors import FedNNUNetError, InputError, ReplyError
+from fednnunet.errors import FedNNUNetError, InputError
 from fednnunet.planning.fingerprint import (
     Fingerprint,
 )
 from fednnunet.planning.shapes import ShapeSketch
-from fednnunet.planning.validate import check_prepared, shares, validate, validate_shapes
+from fednnunet.planning.validate import shares, validate, validate_shapes
 from tests.planning.cases import TASK, exchanges, make_cases
 
 CASES = make_cases(12)
@@ -60,18 +60,6 @@ def test_a_share_is_of_all_cases() -> None:
     assert shares(parts) == {"a": 0.75, "b": 0.25}
     assert list(shares(parts)) == ["a", "b"]
     assert shares({"a": Fingerprint.empty(TASK)}) == {"a": 0.0}
-
-
-@pytest.mark.parametrize(("prepared", "most"), [(10, None), (12, None), (4, 4), (10, 99)])
-def test_as_many_cases_as_stated_or_asked_for_are_enough(prepared: int, most: int | None) -> None:
-    check_prepared(10, prepared, site="berlin", most=most)
-
-
-@pytest.mark.parametrize(("prepared", "most"), [(9, None), (3, 4), (9, 99)])
-def test_fewer_prepared_cases_are_refused(prepared: int, most: int | None) -> None:
-    with pytest.raises(ReplyError, match=f"only {prepared} were prepared") as caught:
-        check_prepared(10, prepared, site="berlin", most=most)
-    assert caught.value.where == "site berlin"
 
 
 def test_shapes_that_no_cases_have_are_refused() -> None:
