@@ -228,6 +228,7 @@ def _intensity(augmentation: Augmentation, flat: bool) -> list[Any]:
 
 def _last(axes: int, use_mask: Sequence[bool], augmentation: Augmentation) -> list[Any]:
     from batchgeneratorsv2.transforms.spatial.mirroring import MirrorTransform
+
     steps: list[Any] = [MirrorTransform(tuple(range(axes)))] if augmentation.mirror else []
     if any(use_mask):
         masked = [channel for channel, used in enumerate(use_mask) if used]
