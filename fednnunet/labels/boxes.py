@@ -83,8 +83,8 @@ class ShareBounds:
 class BoxLoss:
     """The sum of the terms at every resolution, weighted; labels are bits of boxes.
 
-    `annotated` has the groups of outputs whose boxes are known (see `Targets`), `targets` says that no
-    voxel's class is.
+    `annotated` has the groups of outputs whose boxes are known (see `Targets`); `targets` says that
+    no voxel's class is.
     """
 
     targets: Targets
