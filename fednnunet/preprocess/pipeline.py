@@ -82,8 +82,8 @@ def prepare_volume(
         del ready
     seg = None
     if label is not None:
-        drawn = crop(label.transpose(axes), box)
-        seg = _prepared_labels(drawn, inside, placement, configuration, kind)
+        cropped = crop(label.transpose(axes), box)
+        seg = _prepared_labels(cropped, inside, placement, configuration, kind)
     return Prepared(data=data, seg=seg, placement=placement)
 
 
