@@ -3,7 +3,6 @@ import json
 import pytest
 
 from fednnunet.dataset import Case, folds, list_images, read_dataset, scan_dataset, split_cases
-from fednnunet.dataset_header import task_of
 from fednnunet.errors import DataError, InputError, ManyFaults
 from fednnunet.task import Task
 
