@@ -49,7 +49,7 @@ def test_the_median_is_that_of_accepted_updates_of_the_same_phase():
 def test_an_update_may_be_as_long_as_the_limit_and_no_longer():
     bound = UpdateBound(ratio=3.0, iterations=25, median=1.0)
     assert bound.check(moved(3.0), RECEIVED, site="a", iterations=25) == pytest.approx(3.0)
-    with pytest.raises(ReplyError, match="norm 3.1, more than 3") as caught:
+    with pytest.raises(ReplyError, match=r"norm 3.1, more than 3") as caught:
         bound.check(moved(3.1), RECEIVED, site="a", iterations=25)
     assert "site a" in caught.value.where
 
