@@ -12,8 +12,8 @@ from fednnunet.federation.membership import Member
 from fednnunet.federation.wire.extras import join
 from fednnunet.federation.wire.messages import TrainInvite, TrainReply
 
-RECEIVED = {"w": torch.ones(4), "head": torch.zeros(2)}
-TRAINED = {"w": RECEIVED["w"]}  # the head stays at the site
+RECEIVED = {"w": torch.ones(4), "steps": torch.tensor(4), "head": torch.zeros(2)}
+TRAINED = {"w": RECEIVED["w"], "steps": RECEIVED["steps"]}  # the head stays at the site
 EXTRAS = {"control/w": torch.zeros(4)}
 INVITE = TrainInvite(
     tensors=RECEIVED,
@@ -40,8 +40,12 @@ def checks(filters=()) -> ReplyChecks:
     )
 
 
+def sent(control: float = 0.5, **changes: torch.Tensor) -> dict[str, torch.Tensor]:
+    return join(TRAINED | changes, {"control/w": torch.full((4,), control)})
+
+
 def a_reply(**changes) -> TrainReply:
-    tensors = join({"w": torch.full((4,), 1.5)}, {"control/w": torch.full((4,), 0.5)})
+    tensors = sent(w=torch.full((4,), 1.5))
     honest = TrainReply(
         tensors=tensors,
         run="",
@@ -73,11 +77,13 @@ def test_an_honest_reply_is_accepted_and_its_norms_are_kept():
         ({"iterations": 6}, "6 iterations, not of 5"),
         ({"overlap": ((1, 0, 0),)}, "overlap is of 1 targets"),
         ({"held_out": ((1, 0, 0),) * 3}, "held_out is of 3 targets"),
-        ({"tensors": {"w": torch.ones(4)}}, "1 tensors are missing"),
+        ({"tensors": TRAINED}, "1 tensors are missing"),
         ({"tensors": join(RECEIVED, EXTRAS)}, "1 were not asked for"),
-        ({"tensors": join({"w": torch.ones(3)}, EXTRAS)}, r"tensor w is \[3\]"),
-        ({"tensors": join({"w": torch.full((4,), 100.0)}, EXTRAS)}, "the update has norm"),
-        ({"tensors": join(TRAINED, {"control/w": torch.full((4,), 1e9)})}, "auxiliary tensors"),
+        ({"tensors": sent(w=torch.ones(3))}, r"tensor w is \[3\]"),
+        ({"tensors": sent(w=torch.full((4,), 100.0))}, "the update has norm"),
+        ({"tensors": sent(control=1e9)}, "auxiliary tensors"),
+        ({"tensors": sent(steps=torch.tensor(2**50))}, "steps holds a count"),
+        ({"tensors": sent(steps=torch.tensor(-(2**63)))}, "steps holds a count"),
     ],
 )
 def test_each_deviation_is_refused_and_leaves_no_norm(changes, words):
@@ -98,10 +104,10 @@ class Halved:
     words = "half"
 
     def site(self, payload, context):
-        return {name: tensor / 2 for name, tensor in payload.items()}
+        return payload | {"w": payload["w"] / 2}
 
     def coordinator(self, payload, context):
-        return {name: tensor * 2 for name, tensor in payload.items()}
+        return payload | {"w": payload["w"] * 2}
 
 
 def test_filters_are_undone_before_the_tensors_are_checked():

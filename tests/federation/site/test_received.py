@@ -5,13 +5,8 @@ import torch
 
 from fednnunet.errors import RefusalError
 from fednnunet.federation.methods.catalogue import METHODS
-from fednnunet.federation.site.received import (
-    MAX_COUNT,
-    MAX_EXTRA,
-    MAX_VALUE,
-    check_tensors,
-    extras_of,
-)
+from fednnunet.federation.site.received import check_tensors, extras_of
+from fednnunet.federation.wire.tensors import MAX_COUNT, MAX_EXTRA, MAX_VALUE
 
 WANTED = {"w": torch.zeros(2, 3), "steps": torch.tensor(0), "none": torch.zeros(0)}
 
