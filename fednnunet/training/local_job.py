@@ -78,9 +78,8 @@ class LocalJob:
     def ignores(self) -> bool:
         """Whether some voxels may count in no loss."""
         task = self.plan.task
-        return self.completion is not None or any(
-            kind.ignored(task) is not None for kind in self.supervisions
-        )
+        completed = self.completion is not None
+        return completed or any(kind.leaves_out(task) for kind in self.supervisions)
 
     def losses(self) -> dict[Supervision, Loss]:
         """The loss of each supervision."""
