@@ -1,9 +1,10 @@
 """What completes the labels of a batch where a class is unknown: the seam for pseudo-labels.
 
-A `LocalJob.completion` is asked four times. The source of batches asks which samples need a second
+A `LocalJob.completion` is asked at five times. The source of batches asks which samples need a second
 view; at the beginning of a job it may look at the network as it was received; before every
-iteration it completes the batch; and after the optimiser's step it may follow the network. The loss
-that it makes is added to the supervised one. Without a completion nothing of this happens.
+iteration it completes the batch; and after the optimiser's step it may follow the network. What it
+keeps in the state's memory it may drop at the end of the job. The loss that it makes is added to
+the supervised one. Without a completion nothing of this happens.
 """
 
 from __future__ import annotations
@@ -69,4 +70,8 @@ class Completion(Protocol):
 
     def follow(self, state: TrainingState, /) -> None:
         """After the optimiser's step."""
+        ...
+
+    def end(self, state: TrainingState, /) -> None:
+        """At the end of a job, before the state is saved."""
         ...

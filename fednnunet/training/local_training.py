@@ -50,7 +50,10 @@ def train_in_process(
     if job.completion is not None:
         job.completion.begin(state)
     with execution.device.tuned(), fused_kernels(execution.fused_norm):
-        return _LocalTraining(state, job, execution).run(source, stepper)
+        summary = _LocalTraining(state, job, execution).run(source, stepper)
+    if job.completion is not None:
+        job.completion.end(state)
+    return summary
 
 
 class _LocalTraining:

@@ -94,6 +94,7 @@ class SiteTrainer:
             schedule_start=invite.schedule_start,
             context=context,
             supervision=site.supervision,
+            completion=site.completion,
             frozen=context.shared if freeze else frozenset(),
             progress=progress,
         )
