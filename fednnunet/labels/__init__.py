@@ -1,1 +1,1 @@
-"""Kinds of labels in training: their losses, and pseudo-labels where a class is unknown."""
+"""What weak labels teach, each kind by its loss, and pseudo-labels where a class is unknown."""

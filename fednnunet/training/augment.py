@@ -78,32 +78,40 @@ class Augmenter:
     spatial: SpatialAugmentation | None = None
     last: tuple[Step, ...] = ()
 
-    def __call__(self, read: Reader, seed: int) -> tuple[Tensor, Tensor]:
+    def __call__(self, read: Reader, seed: int, *, upright: bool = False) -> tuple[Tensor, Tensor]:
         """An augmented patch of `size.final_vox` (c, z, y, x) and its labels (z, y, x).
+
+        An `upright` patch is neither rotated nor scaled, and all else about it is as of the seed.
 
         It is the middle of the box of `size.read_vox`, which is read whole only for spatial
         augmentation. In 2D the first axis (of one voxel) is dropped. Labels are int16, -1 outside.
         """
-        image, labels, _ = self._augment(read, seed)
+        image, labels, _ = self._augment(read, seed, upright=upright)
         return image, labels
 
     def views(
-        self, read: Reader, seed: int, strong: Sequence[Step] = ()
+        self, read: Reader, seed: int, strong: Sequence[Step] = (), *, upright: bool = False
     ) -> tuple[Tensor, Tensor, Tensor]:
         """The patch and labels of a call, and the patch without changes of intensity.
 
         All three have the same geometry. The steps `strong` come last, to the first view alone.
         """
-        image, labels, weak = self._augment(read, seed, weakly=True, strong=strong)
+        image, labels, weak = self._augment(read, seed, upright=upright, weakly=True, strong=strong)
         return image, labels, image if weak is None else weak
 
     def _augment(
-        self, read: Reader, seed: int, *, weakly: bool = False, strong: Sequence[Step] = ()
+        self,
+        read: Reader,
+        seed: int,
+        *,
+        upright: bool,
+        weakly: bool = False,
+        strong: Sequence[Step] = (),
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         """Image, labels and, if `weakly`, the weak view; the steps see the same chance."""
         weak: Tensor | None = None
         with torch.no_grad(), seeded(seed):
-            values = self._patch(read)
+            values = self._patch(read, upright)
             if weakly:
                 weak = values["image"].clone()
             for step in self.steps:
@@ -119,10 +127,10 @@ class Augmenter:
         image, labels = values["image"].contiguous(), values["segmentation"][0].contiguous()
         return image, labels, None if weak is None else weak.contiguous()
 
-    def _patch(self, read: Reader) -> dict[str, Any]:
+    def _patch(self, read: Reader, upright: bool) -> dict[str, Any]:
         """The patch and its labels (1, ...) after the spatial augmentation."""
         points = self.spatial.draw() if self.spatial else None
-        if self.spatial is None or points is None:
+        if self.spatial is None or points is None or upright:
             box = read(self.size.inset_vox, self.size.final_vox).padded()
             image, labels = box.image, box.labels
         else:
@@ -135,18 +143,23 @@ class Augmenter:
         }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MaskOutside:
-    """A step: image 0 outside the patient, in the channels that `use_mask`, of each view."""
+@dataclass(frozen=True, slots=True)
+class OutsideIsZero:
+    """Sets image channels to 0 outside the patient, again after the changes of intensity.
+
+    `use_mask` says which channels; several views of a patch may come one after another.
+    batchgeneratorsv2's own does so wherever labels are negative, which would erase the image where
+    only its labels are unknown.
+    """
 
     use_mask: tuple[bool, ...]
 
-    def __call__(self, **values: Any) -> dict[str, Any]:
-        """The values with `image` (v * c, *patch) changed in place, for v views."""
-        image, outside = values["image"], values["segmentation"][0] == OUTSIDE
-        for channel in range(len(image)):
+    def __call__(self, **values: Tensor) -> dict[str, Tensor]:
+        """The same `image` (v * c, z, y, x) and `segmentation` (1, z, y, x), the image changed."""
+        outside = values["segmentation"][0] == OUTSIDE
+        for channel in range(len(values["image"])):
             if self.use_mask[channel % len(self.use_mask)]:
-                image[channel, outside] = 0
+                values["image"][channel, outside] = 0
         return values
 
 
@@ -270,5 +283,5 @@ def _last(axes: int, use_mask: Sequence[bool], augmentation: Augmentation) -> li
 
     steps: list[Any] = [MirrorTransform(tuple(range(axes)))] if augmentation.mirror else []
     if any(use_mask):
-        steps.append(MaskOutside(use_mask=tuple(use_mask)))
+        steps.append(OutsideIsZero(tuple(use_mask)))
     return steps

@@ -171,10 +171,12 @@ class BatchSource:
             return read_box(case, [c + i for c, i in zip(corner, inset, strict=True)], edges)
 
         seed, supervision = int(rng.integers(2**63)), self.supervision.of(name)
-        if self.second_view is None or not self.second_view.wanted(supervision):
-            image, labels = self.augmenter(read, seed)
+        upright = supervision.kind == "box"  # what boxes teach asks for sides along the axes
+        view = self.second_view
+        if view is None or not view.wanted(supervision):
+            image, labels = self.augmenter(read, seed, upright=upright)
             return image, labels, supervision, None
-        image, labels, weak = self.augmenter.views(read, seed, self.second_view.strong)
+        image, labels, weak = self.augmenter.views(read, seed, view.strong, upright=upright)
         return image, labels, supervision, weak
 
 

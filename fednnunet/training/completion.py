@@ -1,10 +1,10 @@
 """What completes the labels of a batch where a class is unknown: the seam for pseudo-labels.
 
-A `LocalJob.completion` is asked at five times. The source of batches asks which samples need a second
-view; at the beginning of a job it may look at the network as it was received; before every
-iteration it completes the batch; and after the optimiser's step it may follow the network. What it
-keeps in the state's memory it may drop at the end of the job. The loss that it makes is added to
-the supervised one. Without a completion nothing of this happens.
+A `LocalJob.completion` is asked at five times. The source of batches asks which samples need a
+second view; at the beginning of a job it may look at the network as it was received; before every
+iteration it completes the batch; after the optimiser's step it may follow the network; and at the
+end it may drop what it has kept in the state's memory. The loss that it makes is added to the
+supervised one. Without a completion nothing of this happens.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from fednnunet.progress import Progress
 from fednnunet.supervision import SiteSupervision, Supervision
 from fednnunet.training.completion import CompletedLoss, Completion
 from fednnunet.training.local_rule import LocalRule, RoundContext
-from fednnunet.training.losses import Loss, make_loss
+from fednnunet.training.losses import LossMaker, SupervisedLoss, make_loss
 from fednnunet.training.patches import PatchStore
 from fednnunet.training.recipe import Recipe
 
@@ -53,6 +53,9 @@ class LocalJob:
     supervision: SiteSupervision = field(default_factory=SiteSupervision)
     """What each case's labels teach."""
 
+    make_loss: LossMaker = make_loss
+    """What makes the loss of cases with a supervision (default: that of label maps)."""
+
     completion: Completion | None = None
     """What completes labels where a class is unknown (pseudo-labels)."""
 
@@ -81,10 +84,12 @@ class LocalJob:
         completed = self.completion is not None
         return completed or any(kind.leaves_out(task) for kind in self.supervisions)
 
-    def losses(self) -> dict[Supervision, Loss]:
+    def losses(self) -> dict[Supervision, SupervisedLoss]:
         """The loss of each supervision."""
         task, configuration, recipe = self.plan.task, self.configuration, self.recipe
-        return {kind: make_loss(task, kind, configuration, recipe) for kind in self.supervisions}
+        return {
+            kind: self.make_loss(task, kind, configuration, recipe) for kind in self.supervisions
+        }
 
     def completed_loss(self) -> CompletedLoss | None:
         """The loss on what the completion adds, if there is one."""
