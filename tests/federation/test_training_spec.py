@@ -114,7 +114,7 @@ def test_pseudo_labels_are_off_unless_there_is_a_table():
 @pytest.mark.parametrize(
     ("table", "words"),
     [
-        ({"confident": 0.8}, "known fields: weight, start"),
+        ({"confident": 0.8}, "known fields: carry, components"),
         ({"confidence": 2.0}, "confidence is 2"),
         ({"uncertainty": "guess"}, "dropout"),
     ],
