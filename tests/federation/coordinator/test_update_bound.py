@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from fednnunet.errors import FedNNUNetError, ReplyError
+from fednnunet.federation.coordinator.history import RoundRecord, SiteRound
 from fednnunet.federation.coordinator.update_bound import (
     FIRST_EXTRAS,
     UpdateBound,
@@ -24,7 +25,7 @@ def moved(norm: float) -> dict[str, torch.Tensor]:
 
 def a_round(phase: str, *norms: float, extras: float = 0.0) -> SimpleNamespace:
     sites = {
-        str(place): SimpleNamespace(update_norm=norm, extras_norm=extras)
+        str(place): SimpleNamespace(update_norm=norm, extras_norm=extras, cases=4, unlabelled=0)
         for place, norm in enumerate(norms)
     }
     return SimpleNamespace(phase=phase, sites=sites)
@@ -95,3 +96,37 @@ def test_a_state_is_kept_only_if_it_is_finite():
     bad = State(round=2, shared=state.shared, for_site={"a": {"w": torch.tensor([float("nan")])}})
     with pytest.raises(FedNNUNetError, match="tensor w holds values that are not finite"):
         check_state(bad)
+
+
+def site(norm, *, unlabelled=0):
+    return SiteRound(
+        cases=4,
+        unlabelled=unlabelled,
+        loss=0.1,
+        dice=(),
+        seconds=1.0,
+        wait_share=0.0,
+        bytes_to_site=1,
+        bytes_from_site=1,
+        update_norm=norm,
+    )
+
+
+def bound_of(**sites):
+    record = RoundRecord(key="k", round=1, phase="joint", shift=1.0, sites=sites, refused={})
+    return UpdateBound.of((record,), "joint", Training())
+
+
+def test_sites_without_labels_do_not_lower_the_bound():
+    found = bound_of(a=site(2.0), b=site(0.01, unlabelled=4), c=site(0.02, unlabelled=4))
+    assert found.median == 2.0
+    received = {"weight": torch.zeros(2)}
+    assert found.limit(received, Training().iterations_per_round) == 20.0
+
+
+def test_a_site_of_which_some_cases_have_labels_counts():
+    assert bound_of(a=site(2.0), b=site(1.0, unlabelled=3)).median == pytest.approx(1.5)
+
+
+def test_where_no_site_has_labels_all_count():
+    assert bound_of(a=site(1.0, unlabelled=4), b=site(3.0, unlabelled=4)).median == 2.0
