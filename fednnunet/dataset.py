@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from fednnunet.dataset_header import read_header
 from fednnunet.errors import DataError, FedNNUNetError, InputError, raise_all
 from fednnunet.io import ENDINGS, ending, name_fault
+from fednnunet.label_names import ValueMap
 from fednnunet.task import Task
 
 _CHANNEL = re.compile(r"^(?P<case>.+)_(?P<channel>\d{4})$")
@@ -28,6 +29,8 @@ class Case:
     images: tuple[Path, ...]
     label: Path | None
     group: str
+    values: ValueMap = field(default_factory=ValueMap)
+    """How the label map's values are read as those of the task."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,21 +43,33 @@ class Dataset:
 
 
 def read_dataset(
-    folder: Path, task: Task, *, site: str = "", require_labels: bool = True
+    folder: Path,
+    task: Task,
+    *,
+    site: str = "",
+    require_labels: bool = True,
+    label_names: Mapping[str, str] | None = None,
 ) -> Dataset:
     """List a site's cases and check them against the task; reads no image.
 
-    Raises DataError, or ManyFaults with all faults of the layout: a missing folder, an image
-    without a label map or the reverse, wrong channel numbers, channels or labels that differ from
-    the task's.
+    `label_names` says which of the site's labels, by name or value, is which of the task's. Raises
+    DataError, or ManyFaults with all faults of the layout: a missing folder, an image without a
+    label map or the reverse, wrong channel numbers, channels or labels that differ from the task's.
     """
-    dataset, faults = scan_dataset(folder, task, site=site, require_labels=require_labels)
+    dataset, faults = scan_dataset(
+        folder, task, site=site, require_labels=require_labels, label_names=label_names
+    )
     raise_all(f"the folder of site {site or folder.name} cannot be used", faults)
     return dataset
 
 
 def scan_dataset(
-    folder: Path, task: Task, *, site: str = "", require_labels: bool = True
+    folder: Path,
+    task: Task,
+    *,
+    site: str = "",
+    require_labels: bool = True,
+    label_names: Mapping[str, str] | None = None,
 ) -> tuple[Dataset, tuple[FedNNUNetError, ...]]:
     """The complete cases, and all faults of the folder's layout, without raising them."""
     faults: list[FedNNUNetError] = []
@@ -63,9 +78,9 @@ def scan_dataset(
         mend = "give a folder in nnU-Net raw layout: imagesTr, labelsTr, dataset.json"
         faults.append(_fault(site, f"the folder {images} is missing", images, mend))
         return Dataset(folder=folder, channels=task.channels, cases=()), tuple(faults)
-    header, header_faults = read_header(folder, task, site)
-    faults += header_faults
-    groups = _groups(header, folder, site, faults)
+    header = read_header(folder, task, site, label_names)
+    faults += header.faults
+    groups = _groups(header.fields, folder, site, faults)
     labels = _labels(folder / "labelsTr", site, faults)
     found = _by_case(images, len(task.channels), site, faults)
     cases = []
@@ -82,7 +97,9 @@ def scan_dataset(
             )
         label, group = labels.pop(name, None), str(groups.get(name, name))
         if len(files) == len(task.channels):
-            cases.append(Case(name=name, images=files, label=label, group=group))
+            cases.append(
+                Case(name=name, images=files, label=label, group=group, values=header.values)
+            )
     faults += [
         _fault(
             site,

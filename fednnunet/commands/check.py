@@ -16,6 +16,7 @@ from fednnunet.commands.progress import bars
 from fednnunet.dataset_header import task_of
 from fednnunet.preprocess.check import SiteReport, check_site
 from fednnunet.preprocess.fix import Fixed, fix_site
+from fednnunet.task import Task
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +27,9 @@ class Options:
     """a site's folder in nnU-Net raw layout"""
     site: str = ""
     """name of the site in messages; by default the name of the folder"""
+    federation: Path | None = None
+    """federation file (TOML) whose task the folder must fit; with the label_names of --site, if it
+    names that site"""
     output: Annotated[Path | None, Opt(short="-o")] = None
     """also write the report to this file, as JSON"""
     fix: Path | None = None
@@ -62,14 +66,27 @@ def _run(options: Options) -> None:
 
 def _check(options: Options, folder: Path, console: Console) -> SiteReport:
     site = options.site or folder.resolve().name
+    task, label_names = _wanted(options.federation, site)
     with bars(console) as progress:
         return check_site(
             folder,
+            task,
             site=site,
+            label_names=label_names,
             workers=options.workers,
             memory_gib=options.memory_gib,
             progress=lambda done, total, what: progress(site, done, total, what),
         )
+
+
+def _wanted(federation: Path | None, site: str) -> tuple[Task | None, dict[str, str]]:
+    """The federation's task, and how it reads the labels of that site."""
+    if federation is None:
+        return None, {}
+    from fednnunet.federation.spec import read_federation
+
+    read = read_federation(federation, missing=True)
+    return read.task, read.sites[site].label_names if site in read.sites else {}
 
 
 def _show(report: SiteReport, console: Console) -> None:

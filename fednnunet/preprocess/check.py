@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -65,11 +65,13 @@ def check_site(
     site: str = "",
     workers: int = 1,
     memory_gib: float | None = None,
+    label_names: Mapping[str, str] | None = None,
     progress: Progress | None = None,
 ) -> SiteReport:
     """Read all images and label maps of a site once and report every fault and every outlier.
 
-    The default `task` is the one in the folder's `dataset.json`. Bad data raise nothing: a missing
+    The default `task` is the one in the folder's `dataset.json`; `label_names` says which of the
+    site's labels stands for which of another task's. Bad data raise nothing: a missing
     folder or an unreadable file is a fault in the report.
     """
     site = site or folder.name
@@ -77,7 +79,7 @@ def check_site(
         task = task or task_of(folder)
     except FedNNUNetError as fault:
         return _report(site, folder, [], None, [_layout(fault)], [])
-    dataset, layout = scan_dataset(folder, task, site=site)
+    dataset, layout = scan_dataset(folder, task, site=site, label_names=label_names)
     faults = [_layout(fault) for fault in layout]
     warnings: list[Finding] = []
     jobs = {case.name: (case, task) for case in dataset.cases}
@@ -91,8 +93,7 @@ def check_site(
             faults += [Finding(kind=k, what=w, where=p, mend=m) for k, w, p, m in problems]
             seen += [properties] if properties else []
     faults += _duplicates(seen)
-    header, _ = read_header(folder, task, site)
-    reviewed = header.get(REVIEWED, ())
+    reviewed = read_header(folder, task, site).fields.get(REVIEWED, ())
     unusual = outliers([one for one in seen if one.case not in reviewed], task)
     faults += [_outlier(one, dataset.cases) for one in unusual if one.is_other_task]
     warnings += [_outlier(one, dataset.cases) for one in unusual if not one.is_other_task]

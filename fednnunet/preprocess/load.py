@@ -41,6 +41,7 @@ def try_case(
     try:
         label = io.read_label(case.label)
         faults += label_faults(label, case, task)
+        label = _mapped(label, case)
     except FedNNUNetError as fault:
         faults.append(fault)
     if volume and label and (difference := io.grid_difference(volume, label)):
@@ -72,19 +73,31 @@ def image_faults(volume: Volume, case: Case) -> list[FedNNUNetError]:
 
 
 def label_faults(label: Volume, case: Case, task: Task) -> list[FedNNUNetError]:
-    """Label values that are not in the task, with their numbers of voxels."""
+    """Label values that stand for none of the task's, with their numbers of voxels."""
     counts = label_counts(label.array[0])
-    path = case.label
+    path, known = case.label, case.values.values(task)
+    whose = "site's" if case.values.pairs else "task's"
     return [
         DataError(
-            f"label {value} in {path.name if path else case.name} is not one of the task's labels "
-            + ", ".join(map(str, task.values)),
+            f"label {value} in {path.name if path else case.name} is not one of the {whose} labels "
+            + ", ".join(map(str, known)),
             where=f"{path}, {count:,} voxels",
             mend="correct the label map, or add the label to dataset.json and to the task",
         )
         for value, count in sorted(counts.items())
-        if value not in task.values
+        if value not in known
     ]
+
+
+def read_mapped_label(case: Case) -> Volume:
+    """The label map of a case that has one, (1, z, y, x) int16 in the task's values."""
+    if case.label is None:
+        raise DataError(f"case {case.name} has no label map", mend="add it to labelsTr")
+    return _mapped(io.read_label(case.label), case)
+
+
+def _mapped(label: Volume, case: Case) -> Volume:
+    return Volume(array=case.values.apply(label.array), geometry=label.geometry)
 
 
 def label_counts(label: np.ndarray) -> dict[int, int]:

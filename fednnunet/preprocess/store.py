@@ -146,6 +146,8 @@ def case_key(case: Case, plan: Plan, configuration_name: str) -> str:
         "intensity": plan.intensity if "ct" in configuration.normalisation else (),
         "values": plan.task.values,
     }
+    if case.values.pairs:
+        parts["label values"] = case.values.pairs
     digest = hashlib.sha256(json.dumps(records.encode(parts), sort_keys=True).encode())
     for path in (*case.images, *(() if case.label is None else (case.label,))):
         if not path.is_file():

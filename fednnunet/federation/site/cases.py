@@ -12,6 +12,7 @@ from fednnunet.errors import DataError, raise_all
 from fednnunet.federation.spec import SiteSpec
 from fednnunet.federation.training_spec import FOLDS, Training
 from fednnunet.io import ending
+from fednnunet.label_names import ValueMap
 from fednnunet.planning.fingerprint import CaseFingerprint
 from fednnunet.supervision import SiteSupervision
 from fednnunet.task import Task
@@ -27,7 +28,7 @@ class SiteCases:
 
 def training_folder(spec: SiteSpec, task: Task, *, site: str) -> tuple[Case, ...]:
     """All labelled cases of `imagesTr`, with patients as the site's `patient` pattern says."""
-    cases = read_dataset(spec.folder, task, site=site).cases
+    cases = read_dataset(spec.folder, task, site=site, label_names=spec.label_names).cases
     return tuple(_with_patient(case, spec.patient, site) for case in cases)
 
 
@@ -52,7 +53,9 @@ def _split(spec: SiteSpec, task: Task, training: Training, site: str) -> SiteCas
         return SiteCases(training=train, held_out=held_out)
     test = _test_set(spec, task, site)
     if test:
-        return SiteCases(training=cases, held_out=test)
+        values = cases[0].values if cases else ValueMap()
+        held_out = tuple(dataclasses.replace(case, values=values) for case in test)
+        return SiteCases(training=cases, held_out=held_out)
     if training.held_out == 0:
         return SiteCases(training=cases, held_out=())
     seed = training.seed if training.split_seed is None else training.split_seed

@@ -181,7 +181,9 @@ class Site:
 
     def _check_layout(self, task: Task) -> None:
         """Raise what is wrong with the folder, together with what is wrong with its whole cases."""
-        dataset, faults = scan_dataset(self.spec.folder, task, site=self.name)
+        dataset, faults = scan_dataset(
+            self.spec.folder, task, site=self.name, label_names=self.spec.label_names
+        )
         if not faults:
             return
         found: list[FedNNUNetError] = list(faults)
