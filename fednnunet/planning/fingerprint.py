@@ -8,7 +8,6 @@ into); what a site releases is made by `minimum_counts.release_fingerprint`.
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ import numpy as np
 
 from fednnunet.errors import DataError, ReplyError
 from fednnunet.planning.histogram import COLUMNS, CROP_RATIO, SHAPE_BINS, SPACING_MM
+from fednnunet.planning.orientation import ORIENTATIONS, orientation_place
 from fednnunet.planning.sketch import FOREGROUND_COLUMNS, INTENSITY_BINS, ForegroundSketch
 from fednnunet.task import Task
 
@@ -31,26 +31,17 @@ DESCRIPTION = (  # for the person who decides whether a fingerprint may leave th
 LABEL_KINDS = ("full", "partial", "scribble", "point", "box", "image", "none", "pseudo")
 
 
-def _orientations() -> tuple[str, ...]:
-    codes = []
-    for order in itertools.permutations(("LR", "PA", "IS")):
-        codes += ["".join(letters) for letters in itertools.product(*order)]
-    return tuple(sorted(codes))
-
-
-ORIENTATIONS = _orientations()  # the 48 axis codes of nibabel, for the voxel axes (x, y, z)
-UNKNOWN_ORIENTATION = len(ORIENTATIONS)  # the last place of the block `orientation`
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CaseFingerprint:
     """Statistics of one case after cropping to its nonzero box. It stays at the site.
 
     `shape_vox` (z, y, x) is the shape after the crop and `crop_ratio` the cropped share of the
-    volume. `foreground` holds one sketch per channel, `voxels_per_label` one count per label of the
-    task, background first (all zero for a case without a label map). `orientation` is the axis code
-    of the stored volume (one of `ORIENTATIONS`, e.g. "RAS"), empty if unknown; `kind` says what the
-    label map is (one of `LABEL_KINDS`).
+    volume. Spacing and shape are along the patient's axes (z is inferior to superior, as in
+    "RAS"), however the volume is stored; without a known orientation, as stored. `foreground`
+    holds one sketch per channel, `voxels_per_label` one count per label of the task, background
+    first (all zero for a case without a label map). `orientation` is the axis code of the stored
+    volume (one of `ORIENTATIONS`, e.g. "RAS"), empty if unknown; `kind` says what the label map is
+    (one of `LABEL_KINDS`).
     """
 
     spacing_mm: tuple[float, float, float]
@@ -130,6 +121,14 @@ class Fingerprint:
         """
         shape, place = Layout.of(self.task).blocks[name]
         return self.vector[place : place + math.prod(shape)].reshape(shape)
+
+    def in_order(self, axes: tuple[int, int, int]) -> Fingerprint:
+        """A copy whose axes (z, y, x) are the `axes` of this one."""
+        turned = Fingerprint(task=self.task, vector=self.vector.copy())
+        for name, axis in zip(AXES, axes, strict=True):
+            for block in ("spacing", "shape"):
+                turned.block(f"{block}_{name}")[:] = self.block(f"{block}_{AXES[axis]}")
+        return turned
 
     @property
     def cases(self) -> int:
@@ -215,11 +214,6 @@ def check_case(task: Task, case: CaseFingerprint) -> None:
             f"a case has labels of kind {case.kind!r} and orientation {case.orientation!r}",
             mend=f"kinds are {', '.join(LABEL_KINDS)}; orientations are axis codes such as RAS",
         )
-
-
-def orientation_place(code: str) -> int:
-    """Place of an axis code in the block `orientation`; an empty code is unknown."""
-    return ORIENTATIONS.index(code) if code else UNKNOWN_ORIENTATION
 
 
 def _add_case(blocks: dict[str, np.ndarray], task: Task, case: CaseFingerprint) -> None:

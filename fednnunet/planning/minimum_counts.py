@@ -35,14 +35,13 @@ from fednnunet.errors import RefusalError
 from fednnunet.planning.fingerprint import (
     AXES,
     LABEL_KINDS,
-    UNKNOWN_ORIENTATION,
     CaseFingerprint,
     Fingerprint,
     check_case,
     largest_volume,
-    orientation_place,
 )
 from fednnunet.planning.histogram import CROP_RATIO, SPACING_MM
+from fednnunet.planning.orientation import UNKNOWN_ORIENTATION, orientation_place
 from fednnunet.planning.shapes import ShapeSketch, Spacing, resampled_shapes
 from fednnunet.planning.sketch import INTENSITY_BINS, INTENSITY_EDGES, ForegroundSketch
 from fednnunet.task import Task

@@ -15,7 +15,7 @@ from fednnunet.planning.memory import output_channels
 from fednnunet.planning.plan import Configuration, Intensity, Normalisation, Plan, Reason
 from fednnunet.planning.presets import PLANNERS, Planner, find_planner
 from fednnunet.planning.shapes import ShapeSketch
-from fednnunet.planning.spacing import axis_order, explain_spacing
+from fednnunet.planning.spacing import axis_order, explain_orientation, explain_spacing, plan_axes
 
 __all__ = ["PLANNERS", "make_plan"]
 
@@ -51,7 +51,10 @@ def make_plan(
     `site_labels` names the labels that each site annotates. Raises PlanError.
     """
     task, chosen = fingerprint.task, find_planner(planner)
-    target, spacing_why = explain_spacing(fingerprint)
+    orientation, orientation_why = explain_orientation(fingerprint)
+    axes = plan_axes(fingerprint)
+    turned, shapes = fingerprint.in_order(axes), shapes.in_order(axes)
+    target, spacing_why = explain_spacing(turned)
     _check_exchanges(fingerprint, shapes, target)
     order = axis_order(target)
     budget, memory_why = _memory_budget(chosen, memory_gib, output_channels(task))
@@ -70,6 +73,7 @@ def make_plan(
         for name, sized, median, batch_dice, previous in found
     )
     common = (
+        orientation_why,
         spacing_why,
         Reason(decision="axes", because=_order_why(order, target)),
         Reason(decision="median shape", because=_shape_why(median, fingerprint.cases)),
@@ -82,6 +86,7 @@ def make_plan(
         configurations=configurations,
         intensity=intensity or merged_intensity(fingerprint),
         transpose=order,
+        orientation=orientation,
         cases=fingerprint.cases,
         label_cases=fingerprint.label_cases(),
         site_labels=site_labels or {},

@@ -173,7 +173,7 @@ def _empty_labels(seen: Sequence[CaseProperties], cases: Sequence[Case]) -> list
 
 
 def _orientations(seen: Sequence[CaseProperties], cases: Sequence[Case]) -> list[Finding]:
-    """Cases with an unusual orientation; volumes are not reoriented, so training would see both."""
+    """Cases with an unusual orientation: they are turned on reading, if their headers are right."""
     if not seen:
         return []
     usual, count = Counter(t.orientation for t in seen).most_common(1)[0]
@@ -182,7 +182,8 @@ def _orientations(seen: Sequence[CaseProperties], cases: Sequence[Case]) -> list
             kind="orientation",
             what=f"{t.case} is stored as {t.orientation}, {count} other cases as {usual}",
             where=_place(t, cases),
-            mend="reorient the cases so that all have the same orientation",
+            mend="nothing if its header is right, as volumes are turned on reading; look at the "
+            "image, and correct the header if left and right or up and down are confused",
         )
         for t in seen
         if t.orientation != usual

@@ -12,6 +12,7 @@ from pathlib import Path
 from fednnunet import records
 from fednnunet.dataset import Case
 from fednnunet.errors import DataError, InputError
+from fednnunet.planning.orientation import AS_STORED
 from fednnunet.planning.plan import Configuration, Plan
 from fednnunet.preprocess.load import load_case
 from fednnunet.preprocess.locations import class_locations, no_locations
@@ -146,6 +147,8 @@ def case_key(case: Case, plan: Plan, configuration_name: str) -> str:
         "intensity": plan.intensity if "ct" in configuration.normalisation else (),
         "values": plan.task.values,
     }
+    if plan.orientation != AS_STORED:
+        parts["orientation"] = plan.orientation
     if case.values.pairs:
         parts["label values"] = case.values.pairs
     digest = hashlib.sha256(json.dumps(records.encode(parts), sort_keys=True).encode())

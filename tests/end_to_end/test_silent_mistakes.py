@@ -10,6 +10,7 @@ import pytest
 from fednnunet import io
 from fednnunet.commands import check, plan
 from fednnunet.planning.plan import read_plan
+from tests.preprocess.turned import stored_as
 
 
 def rename(site, **labels):
@@ -86,3 +87,20 @@ def test_a_value_that_the_mapping_displaced_is_refused(federation, copy_of, caps
     assert "label 1 in case_0.nii.gz is not one of the site's labels 0, 2, 5" in (
         capsys.readouterr().err
     )
+
+
+def test_a_site_that_stores_its_volumes_otherwise_changes_no_plan(federation, planned, copy_of):
+    root = copy_of(federation.parent)
+    for path in sorted((root / "south").glob("*Tr/*.nii.gz")):
+        volume = io.read_raw(path)
+        io.write_volume(stored_as(volume, "PIR"), path)
+    assert plan.main([str(root / "federation.toml"), "-o", str(root / "run")]) == 0
+    whole, made = read_plan(planned / "plan.json"), read_plan(root / "run" / "plan.json")
+    assert made.orientation == whole.orientation == "LPS"
+    assert "PIR in 5, LPS in 10" in next(
+        reason.because for reason in made.reasons if reason.decision == "orientation"
+    )
+    small = whole.configurations[0]  # the one that `make_planned` made smaller
+    assert made.configuration("3d_fullres").spacing_mm == small.spacing_mm
+    assert made.configuration("3d_fullres").median_shape_vox == small.median_shape_vox
+    assert (made.intensity, made.transpose) == (whole.intensity, whole.transpose)
