@@ -31,11 +31,15 @@ class ValueMap:
 
     pairs: tuple[tuple[int, int], ...] = ()
 
-    def values(self, task: Task) -> tuple[int, ...]:
+    def known(self, task: Task) -> tuple[int, ...]:
         """The values that the site's label maps may hold, sorted."""
         taken = {new for _, new in self.pairs}
         own = {value for value in task.values if value not in taken}
         return tuple(sorted(own | {old for old, _ in self.pairs}))
+
+    def of(self, value: int) -> int:
+        """The task's value that a site's value stands for."""
+        return dict(self.pairs).get(value, value)
 
     def apply(self, label: np.ndarray) -> np.ndarray:
         """A label map (any shape, int16) in the task's values; the same array without pairs."""

@@ -75,7 +75,7 @@ def test_a_mapping_by_value_needs_no_dataset_json():
     values, faults = compare_labels({}, TASK, {"5": "anterior"})
     assert not faults
     assert values.apply(np.array([0, 5, 2], np.int16)).tolist() == [0, 1, 2]
-    assert values.values(TASK) == (0, 2, 5)  # a 1 would be another structure: a fault
+    assert values.known(TASK) == (0, 2, 5)  # a 1 would be another structure: a fault
 
 
 def test_two_structures_of_a_site_may_be_one_of_the_task():
@@ -85,7 +85,7 @@ def test_two_structures_of_a_site_may_be_one_of_the_task():
     assert values.apply(np.array([1, 4], np.int16)).tolist() == [1, 1]
     values, faults = compare_labels(SAME, TASK, {"5": "anterior"})
     assert not faults
-    assert values.values(TASK) == (0, 1, 2, 5)
+    assert values.known(TASK) == (0, 1, 2, 5)
 
 
 def test_a_mapping_that_means_nothing_or_two_things_is_a_fault():

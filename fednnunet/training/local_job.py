@@ -67,7 +67,7 @@ class LocalJob:
     def ignores(self) -> bool:
         """Whether some voxels may count in no loss."""
         task = self.plan.task
-        return any(kind.ignored(task) is not None for kind in self.supervisions)
+        return any(kind.leaves_out(task) for kind in self.supervisions)
 
     def losses(self) -> dict[Supervision, Loss]:
         """The loss of each supervision."""

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from fednnunet.errors import InputError
-from fednnunet.supervision import Supervision
+from fednnunet.supervision import UNKNOWN, Supervision
 from fednnunet.training.targets import make_targets
 from tests.training.fakes import small_task
 
@@ -45,3 +45,21 @@ def test_labels_by_hand():
     valid = targets.valid(labels)
     assert valid is not None and valid.tolist() == [[True, True, True, True, False]]
     assert make_targets(small_task()).valid(labels) is None
+
+
+def test_unknown_voxels_of_scribbles_and_ignored_ones_do_not_count():
+    labels = torch.tensor([[UNKNOWN, -1, 0, 2, 3]])
+    valid = make_targets(small_task(ignore=3), Supervision(kind="scribble")).valid(labels)
+    assert valid is not None and valid.tolist() == [[False, True, True, True, False]]
+    valid = make_targets(small_task(), Supervision(kind="point")).valid(labels)
+    assert valid is not None and valid.tolist() == [[False, True, True, True, True]]
+
+
+@pytest.mark.parametrize("regions", [{}, {"whole": (1, 2)}])
+@pytest.mark.parametrize("kind", ["box", "none"])
+def test_of_cases_without_drawn_classes_no_voxel_counts(kind, regions):
+    labels = torch.tensor([[UNKNOWN, -1, 0, 3]])
+    targets = make_targets(small_task(regions=regions), Supervision(kind=kind))
+    valid = targets.valid(labels)
+    assert valid is not None and not valid.any()
+    assert targets.scored == () and targets.indicators(labels).shape[1] == len(targets.groups)
