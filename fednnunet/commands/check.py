@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
@@ -14,7 +14,9 @@ from fednnunet import records
 from fednnunet.commands.cli import Opt, PlainConsole, parse, run_command
 from fednnunet.commands.progress import bars
 from fednnunet.dataset_header import task_of
-from fednnunet.preprocess.check import SiteReport, check_site
+from fednnunet.federation.site.policy import read_policy
+from fednnunet.federation.spec import read_federation
+from fednnunet.preprocess.check import SiteReport, check_site, require_cases
 from fednnunet.preprocess.fix import Fixed, fix_site
 from fednnunet.task import Task
 
@@ -66,27 +68,38 @@ def _run(options: Options) -> None:
 
 def _check(options: Options, folder: Path, console: Console) -> SiteReport:
     site = options.site or folder.resolve().name
-    task, label_names = _wanted(options.federation, site)
+    wanted = _wanted(options.federation, site)
+    policy = read_policy(wanted.policy, options.folder)
     with bars(console) as progress:
-        return check_site(
+        report = check_site(
             folder,
-            task,
+            wanted.task,
             site=site,
-            label_names=label_names,
+            label_names=wanted.label_names,
             workers=options.workers,
             memory_gib=options.memory_gib,
             progress=lambda done, total, what: progress(site, done, total, what),
         )
+    return require_cases(report, policy.required_cases)
 
 
-def _wanted(federation: Path | None, site: str) -> tuple[Task | None, dict[str, str]]:
-    """The federation's task, and how it reads the labels of that site."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Wanted:
+    """What a federation file says of the site."""
+
+    task: Task | None = None
+    label_names: dict[str, str] = field(default_factory=dict)
+    policy: Path | None = None
+
+
+def _wanted(federation: Path | None, site: str) -> _Wanted:
     if federation is None:
-        return None, {}
-    from fednnunet.federation.spec import read_federation
-
+        return _Wanted()
     read = read_federation(federation, missing=True)
-    return read.task, read.sites[site].label_names if site in read.sites else {}
+    if site not in read.sites:
+        return _Wanted(task=read.task)
+    own = read.sites[site]
+    return _Wanted(task=read.task, label_names=own.label_names, policy=own.policy)
 
 
 def _show(report: SiteReport, console: Console) -> None:

@@ -162,6 +162,13 @@ class Federation:
                     where=f"sites.{name}.joins",
                     mend="let the site join earlier, or set trains = false",
                 )
+        if training.sites_per_round > len(members):
+            raise InputError(
+                f"sites_per_round is {training.sites_per_round}, but only {len(members)} sites "
+                "train",
+                where="training.sites_per_round",
+                mend=f"set it to at most {len(members)}, or to 0 for all sites",
+            )
         invited = min(training.sites_per_round or len(members), len(members))
         if training.quorum > invited:
             raise InputError(

@@ -128,6 +128,7 @@ def _memory_budget(
     if planner.fixed or not given:
         smallest = typical = default
         why = f"{default:g} GiB, the target of this planner"
+        why += "; memory_gib does not change its network" if given else ""
     else:
         smallest, typical = min(given), median_low(given)
         why = (

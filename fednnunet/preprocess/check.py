@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -103,6 +103,19 @@ def check_site(
     if kinds and kinds.keys() <= {"none"}:
         warnings.append(_no_labels(folder))
     return _report(site, folder, seen, task, faults, warnings, dict(sorted(kinds.items())))
+
+
+def require_cases(report: SiteReport, required: int) -> SiteReport:
+    """The report with a fault if the site has fewer cases than its own policy requires."""
+    if report.cases >= required:
+        return report
+    fault = Finding(
+        kind="too few cases",
+        what=f"{report.cases} cases are fewer than the {required} that this site requires",
+        where=report.folder,
+        mend="add cases, or let the site lower min_cases or min_bin_count in its own policy",
+    )
+    return replace(report, verdict="not fit", faults=(*report.faults, fault))
 
 
 def _check_case(job: tuple[Case, Task]) -> Checked:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pytest
 
 from fednnunet import io
 from fednnunet.commands import check, plan
+from fednnunet.federation.site import site
 from fednnunet.planning.plan import read_plan
 from tests.preprocess.turned import stored_as
 
@@ -104,3 +106,82 @@ def test_a_site_that_stores_its_volumes_otherwise_changes_no_plan(federation, pl
     assert made.configuration("3d_fullres").spacing_mm == small.spacing_mm
     assert made.configuration("3d_fullres").median_shape_vox == small.median_shape_vox
     assert (made.intensity, made.transpose) == (whole.intensity, whole.transpose)
+
+
+def share(one, other, count):
+    """Give a site images of another, under other names."""
+    for number in range(count):
+        name = f"case_{number}_0000.nii.gz"
+        shutil.copy(one / "imagesTr" / name, other / "imagesTr" / name)
+
+
+MISTAKES = {
+    "the same folder": (
+        lambda root: write_toml(root, 'folder = "south"', 'folder = "north/../north"'),
+        ("sites north and south have the same folder", "sites.south.folder"),
+    ),
+    "the same images": (
+        lambda root: share(root / "west", root / "south", 2),
+        ("sites south and west have 2 images in common", "case_0_0000.nii.gz"),
+    ),
+    "too few cases": (
+        lambda root: (root / "south" / "site.toml").write_text("min_cases = 9\n"),
+        ("5 cases are fewer than the 9", "site south"),
+    ),
+    "an unknown device": (
+        lambda root: write_toml(root, 'device = "cpu"', 'device = "gpu"'),
+        ("no device 'gpu' (did you mean cuda?)",),
+    ),
+    "a misspelt configuration": (
+        lambda root: write_toml(root, "rounds = 2", 'rounds = 2\nconfiguration = "3d_fulres"'),
+        ("'3d_fulres' (did you mean '3d_fullres'?)", "training.configuration"),
+    ),
+    "a cascade": (
+        lambda root: write_toml(
+            root, "rounds = 2", 'rounds = 2\nconfiguration = "3d_cascade_fullres"'
+        ),
+        ("cannot be trained yet",),
+    ),
+    "more sites a round than train": (
+        lambda root: write_toml(root, "rounds = 2", "rounds = 2\nsites_per_round = 9"),
+        ("sites_per_round is 9, but only 2 sites train", "at most 2"),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_what_cannot_go_well_is_found_before_any_case_is_measured(
+    name, federation, copy_of, capsys, monkeypatch
+):
+    root = copy_of(federation.parent)
+    spoil, words = MISTAKES[name]
+    spoil(root)
+    monkeypatch.setattr(site, "measure_cases", None)
+    assert plan.main([str(root / "federation.toml"), "-o", str(root / "run")]) == 2
+    said = capsys.readouterr().err
+    assert said.count("error:") == 1
+    assert all(word in said for word in words)
+    assert not (root / "run").exists()
+
+
+def test_a_configuration_that_the_plan_lacks_is_found_by_planning(federation, copy_of, capsys):
+    root = copy_of(federation.parent)
+    file = write_toml(root, "rounds = 2", 'rounds = 2\nconfiguration = "3d_lowres"')
+    assert plan.main([file, "-o", str(root / "run")]) == 2
+    said = capsys.readouterr().err
+    assert "no configuration '3d_lowres'" in said
+    assert "choose one of: 2d, 3d_fullres" in said
+
+
+def test_a_memory_that_the_planner_ignores_is_told(federation, copy_of, capsys):
+    root = copy_of(federation.parent)
+    file = write_toml(root, 'planner = "cpu"', 'planner = "cpu"\nmemory_gib = 24')
+    assert plan.main([file, "-o", str(root / "run")]) == 0
+    assert "memory_gib does not change it" in " ".join(capsys.readouterr().out.split())
+
+
+def test_a_site_with_too_few_cases_is_not_fit(federation, copy_of, capsys):
+    root = copy_of(federation.parent)
+    (root / "south" / "site.toml").write_text("min_cases = 9\n")
+    assert check.main([str(root / "south")]) == 2
+    assert "5 cases are fewer than the 9" in capsys.readouterr().err
