@@ -17,6 +17,12 @@ import numpy as np
 
 from fednnunet.errors import DataError, ReplyError
 from fednnunet.planning.histogram import COLUMNS, CROP_RATIO, SHAPE_BINS, SPACING_MM
+from fednnunet.planning.label_volume import (
+    COMPLETE,
+    VOLUME_BINS,
+    volume_place,
+    volumes_ml,
+)
 from fednnunet.planning.orientation import ORIENTATIONS, orientation_place
 from fednnunet.planning.sketch import FOREGROUND_COLUMNS, INTENSITY_BINS, ForegroundSketch
 from fednnunet.task import Task
@@ -24,9 +30,9 @@ from fednnunet.task import Task
 AXES = ("z", "y", "x")
 DESCRIPTION = (  # for the person who decides whether a fingerprint may leave the site
     "sums over all cases: histograms of spacing, shape, crop ratio, orientation and foreground "
-    "intensity, numbers of cases, label kinds and voxels per label. From min_bin_count 2 on, each "
-    "histogram entry stands for at least that many cases, at a common rounded value; in exact mode "
-    "(min_bin_count 1) an entry can be the value of a single case"
+    "intensity, numbers of cases, label kinds, voxels and volumes per label. From min_bin_count 2 "
+    "on, each histogram entry stands for at least that many cases, at a common rounded value; in "
+    "exact mode (min_bin_count 1) an entry can be the value of a single case"
 )
 LABEL_KINDS = ("full", "partial", "scribble", "point", "box", "image", "none", "pseudo")
 
@@ -79,6 +85,7 @@ def _layout(labels: int, channels: int) -> Layout:
         "cases_with_foreground": (1,),
         "cases_per_label": (labels,),
         "voxels_per_label": (labels,),
+        "volume_per_label": (labels, VOLUME_BINS),
         "label_kinds": (len(LABEL_KINDS), labels),
         "orientation": (len(ORIENTATIONS) + 1,),
         "crop_ratio": (COLUMNS, CROP_RATIO.bins),
@@ -236,6 +243,9 @@ def _add_case(blocks: dict[str, np.ndarray], task: Task, case: CaseFingerprint) 
         blocks[f"shape_{axis}"][size] += 1
     CROP_RATIO.add(blocks["crop_ratio"], case.crop_ratio)
     voxels = np.asarray(case.voxels_per_label, np.float64)
+    for value, volume in enumerate(volumes_ml(case.spacing_mm, case.voxels_per_label)):
+        if value and volume and case.kind in COMPLETE:
+            blocks["volume_per_label"][value, volume_place(volume)] += 1
     blocks["cases"] += 1
     blocks["voxels_per_label"] += voxels
     blocks["cases_per_label"] += voxels > 0

@@ -14,6 +14,7 @@ from typing import Literal
 from fednnunet import records
 from fednnunet.errors import PlanError
 from fednnunet.planning.orientation import AS_STORED, ORIENTATIONS
+from fednnunet.planning.seen import Seen
 from fednnunet.task import Task
 
 SCHEMA = 1
@@ -236,6 +237,8 @@ class Plan:
     """Number of cases in which each label occurs, over all sites."""
     site_labels: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """The labels that each site annotates, as the federation file says."""
+    seen: Seen | None = None
+    """What the cases were like; null for plans that were not made from cases here."""
     reasons: tuple[Reason, ...] = ()
     """The reason for each decision."""
 

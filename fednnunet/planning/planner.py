@@ -19,6 +19,7 @@ from fednnunet.planning.intensity import (
 from fednnunet.planning.memory import output_channels
 from fednnunet.planning.plan import Configuration, Intensity, Normalisation, Plan, Reason
 from fednnunet.planning.presets import PLANNERS, Planner, find_planner
+from fednnunet.planning.seen import seen_ranges
 from fednnunet.planning.shapes import ShapeSketch
 from fednnunet.planning.spacing import axis_order, explain_orientation, explain_spacing, plan_axes
 
@@ -50,16 +51,15 @@ def make_plan(
 ) -> Plan:
     """Plan for all cases in `fingerprint` and `shapes` (first and second exchange).
 
-    `memory_gib` is one number or one per site. The patch fits the smallest site, the batch fits at
-    least half of the sites; the others accumulate gradients. None means the planner's own target.
-    `intensity` replaces the merged foreground intensities (for planning without images).
-    `site_labels` names the labels that each site annotates. Raises PlanError.
+    `memory_gib` is one number or one per site (default: the planner's own target). The patch fits
+    the smallest site, the batch at least half of them; the others accumulate gradients. `intensity`
+    replaces the merged one (without images); `site_labels` is what each site annotates. PlanError.
     """
     task, chosen = fingerprint.task, find_planner(planner)
     orientation, orientation_why = explain_orientation(fingerprint)
     axes = plan_axes(fingerprint)
-    shapes = shapes.in_order(axes)
-    target, spacing_why = explain_spacing(fingerprint.in_order(axes))
+    turned, shapes = fingerprint.in_order(axes), shapes.in_order(axes)
+    target, spacing_why = explain_spacing(turned)
     _check_exchanges(fingerprint, shapes, target)
     order = axis_order(target)
     budget, memory_why = _memory_budget(chosen, memory_gib, output_channels(task))
@@ -97,6 +97,7 @@ def make_plan(
         cases=fingerprint.cases,
         label_cases=fingerprint.label_cases(),
         site_labels=site_labels or {},
+        seen=seen_ranges(turned, shapes),
         reasons=(*common, *reasons, *filter(None, (intensity_why, label_reason(fingerprint)))),
     )
 

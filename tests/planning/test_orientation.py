@@ -31,7 +31,9 @@ def measured(case: CaseFingerprint, code: str) -> CaseFingerprint:
 def same_but_for_orientation(plan: Plan, other: Plan) -> bool:
     reasons = [reason for reason in plan.reasons if reason.decision != "orientation"]
     others = [reason for reason in other.reasons if reason.decision != "orientation"]
-    same = dataclasses.replace(other, orientation=plan.orientation, reasons=plan.reasons)
+    assert plan.seen and other.seen
+    seen = dataclasses.replace(other.seen, orientations=plan.seen.orientations)
+    same = dataclasses.replace(other, orientation=plan.orientation, reasons=plan.reasons, seen=seen)
     return same == plan and reasons == others
 
 
