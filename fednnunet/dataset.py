@@ -287,8 +287,13 @@ def _labels(folder: Path, site: str, faults: list[FedNNUNetError]) -> dict[str, 
 
 def _images_in(folder: Path, site: str, faults: list[FedNNUNetError]) -> list[Path]:
     """Image files sorted by name; those whose names no image library takes are faults."""
-    paths = (path for path in folder.iterdir() if not path.name.startswith("."))
-    found = []
+    found: list[Path] = []
+    try:
+        paths = [path for path in folder.iterdir() if not path.name.startswith(".")]
+    except OSError as error:
+        what = f"the folder {folder.name} cannot be read: {error.strerror}"
+        faults.append(_fault(site, what, folder, "give yourself the right to read it"))
+        return found
     for path in sorted(path for path in paths if ending(path) is not None):
         if fault := name_fault(path):
             faults.append(_fault(site, fault.what, Path(fault.where), fault.mend))

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from fednnunet import records
-from fednnunet.commands.cli import Opt, PlainConsole, parse, run_command
+from fednnunet.commands.cli import Opt, PlainConsole, check_output_file, parse, run_command
 from fednnunet.commands.progress import bars
 from fednnunet.dataset_header import task_of
 from fednnunet.federation.site.policy import read_policy
@@ -50,6 +50,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(options: Options) -> None:
     console = PlainConsole(highlight=False, soft_wrap=True)
+    if options.output:
+        check_output_file(options.output)
     report = _check(options, options.folder, console)
     if options.output:
         records.write(report, options.output)

@@ -127,9 +127,10 @@ def _same_images(folders: dict[str, Path]) -> list[FedNNUNetError]:
 def _image_files(folder: Path) -> Iterator[Path]:
     for part in ("imagesTr", "imagesTs"):
         place = folder / part
-        for path in sorted(place.iterdir()) if place.is_dir() else ():
-            if ending(path) and path.is_file():
-                yield path
+        with suppress(OSError):  # the site says that the folder cannot be read
+            for path in sorted(place.iterdir()) if place.is_dir() else ():
+                if ending(path) and path.is_file():
+                    yield path
 
 
 def _glance(path: Path) -> tuple[int, bytes]:
