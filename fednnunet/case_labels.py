@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from fednnunet.label_names import ValueMap
 from fednnunet.supervision import WITHOUT_MAP, Supervision
 
 Corner = tuple[float, float, float]
@@ -47,6 +48,9 @@ class CaseLabels:
 
     source: str = ""
     """Where the labels of a "pseudo" case come from."""
+
+    values: ValueMap = field(default_factory=ValueMap)
+    """How the values in the label map are read as those of the task."""
 
     @property
     def needs_map(self) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -52,16 +52,23 @@ def read_dataset(
     site: str = "",
     require_labels: bool = True,
     agreed: Supervision | None = None,
+    label_names: Mapping[str, str] | None = None,
 ) -> Dataset:
     """List a site's cases and check them against the task; reads no image.
 
     `agreed` is what the federation file says of the site's labels (default: all are full), for what
-    `dataset.json` does not say. Raises DataError, or ManyFaults with all faults of the layout: a
-    missing folder, an image without the label map that its kind of labels needs or the reverse,
-    wrong channel numbers, channels or labels that differ from the task's.
+    `dataset.json` does not say; `label_names` which of the site's labels is which of the task's.
+    Raises DataError, or ManyFaults with all faults of the layout: a missing folder, an image
+    without the label map that its kind of labels needs or the reverse, wrong channel numbers,
+    channels or labels that differ from the task's.
     """
     dataset, faults = scan_dataset(
-        folder, task, site=site, require_labels=require_labels, agreed=agreed
+        folder,
+        task,
+        site=site,
+        require_labels=require_labels,
+        agreed=agreed,
+        label_names=label_names,
     )
     raise_all(f"the folder of site {site or folder.name} cannot be used", faults)
     return dataset
@@ -74,6 +81,7 @@ def scan_dataset(
     site: str = "",
     require_labels: bool = True,
     agreed: Supervision | None = None,
+    label_names: Mapping[str, str] | None = None,
 ) -> tuple[Dataset, tuple[FedNNUNetError, ...]]:
     """The complete cases, and all faults of the folder's layout, without raising them."""
     faults: list[FedNNUNetError] = []
@@ -82,18 +90,19 @@ def scan_dataset(
         mend = "give a folder in nnU-Net raw layout: imagesTr, labelsTr, dataset.json"
         faults.append(_fault(site, f"the folder {images} is missing", images, mend))
         return Dataset(folder=folder, channels=task.channels, cases=()), tuple(faults)
-    header, header_faults = read_header(folder, task, site)
-    faults += header_faults
-    groups = _groups(header, folder, site, faults)
+    header = read_header(folder, task, site, label_names)
+    faults += header.faults
+    groups = _groups(header.fields, folder, site, faults)
     maps = _labels(folder / "labelsTr", site, faults)
     found = _by_case(images, len(task.channels), site, faults)
     test = _case_names(folder / "imagesTs")
     known, label_faults = read_site_labels(
-        header,
+        header.fields,
         folder,
         task,
         site=site,
         agreed=agreed or Supervision(),
+        values=header.values,
         training=found,
         test=test,
     )
@@ -278,8 +287,13 @@ def _labels(folder: Path, site: str, faults: list[FedNNUNetError]) -> dict[str, 
 
 def _images_in(folder: Path, site: str, faults: list[FedNNUNetError]) -> list[Path]:
     """Image files sorted by name; those whose names no image library takes are faults."""
-    paths = (path for path in folder.iterdir() if not path.name.startswith("."))
-    found = []
+    found: list[Path] = []
+    try:
+        paths = [path for path in folder.iterdir() if not path.name.startswith(".")]
+    except OSError as error:
+        what = f"the folder {folder.name} cannot be read: {error.strerror}"
+        faults.append(_fault(site, what, folder, "give yourself the right to read it"))
+        return found
     for path in sorted(path for path in paths if ending(path) is not None):
         if fault := name_fault(path):
             faults.append(_fault(site, fault.what, Path(fault.where), fault.mend))

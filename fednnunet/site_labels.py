@@ -20,7 +20,7 @@ those of the federation file, unless they are named.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
@@ -28,6 +28,7 @@ from fednnunet import records
 from fednnunet.case_labels import CaseLabels, LabelBox
 from fednnunet.dataset_header import FILE, label_values
 from fednnunet.errors import DataError, FedNNUNetError, InputError, single_faults
+from fednnunet.label_names import ValueMap
 from fednnunet.label_tables import Presence, add_presence, read_boxes
 from fednnunet.supervision import (
     MAX_BOX_CLASSES,
@@ -95,14 +96,16 @@ def read_site_labels(
     agreed: Supervision,
     training: Collection[str],
     test: Collection[str],
+    values: ValueMap,
 ) -> tuple[dict[str, CaseLabels], list[FedNNUNetError]]:
     """The labels of every case of `imagesTr` (`training`) and `imagesTs` (`test`), and all faults.
 
     `header` is the contents of `dataset.json`, `agreed` what the federation file says of the
-    site's labels. A case of which something is wrong has the labels that are agreed.
+    site's labels, `values` how its label values are read as the task's. A case of which something
+    is wrong has the labels that are agreed.
     """
     reader = _Reader(folder=folder, task=task, site=site, agreed=agreed)
-    own = label_values(header).items()
+    own = [(name, values.of(value)) for name, value in label_values(header).items()]
     reader.values |= {name: value for name, value in own if 0 < value < len(task.labels)}
     entries = reader.entries(header)
     default = entries.pop(_DEFAULT, None)
@@ -114,7 +117,7 @@ def read_site_labels(
     for name, entry in sorted(of_case.items()):
         if entry is None:
             entry = LabelEntry(kind=agreed.kind, annotated=reader.names(agreed.annotated))
-        found[name] = reader.labels(name, entry)
+        found[name] = replace(reader.labels(name, entry), values=values)
     return found, reader.faults
 
 

@@ -58,7 +58,7 @@ def test_all_faults_of_a_folder_come_at_once(tmp_path):
     with pytest.raises(ManyFaults) as faults:
         read_dataset(tmp_path, TASK, site="oslo")
     text = str(faults.value)
-    for word in ("shifted", "unlabelled", "nonumber", "p1_0000.nrrd", "orphan", "['CT'", "[7]"):
+    for word in ("shifted", "unlabelled", "nonumber", "p1_0000.nrrd", "orphan", "['CT'", "value 7"):
         assert word in text
     assert len(faults.value.faults) == 7
     dataset, found = scan_dataset(tmp_path, TASK)

@@ -17,6 +17,11 @@ from fednnunet.federation.site.policy import SitePolicy, read_policy
 from fednnunet.federation.site.wall import LEDGER
 from fednnunet.federation.spec import Federation, read_federation
 from fednnunet.federation.workflows.plan import Planned, plan_together
+from fednnunet.federation.workflows.plan_checks import (
+    check_configuration,
+    check_simulation,
+    planning_notes,
+)
 from fednnunet.federation.workflows.simulation import SITES, simulation_engine
 from fednnunet.planning.plan import read_plan
 
@@ -36,6 +41,9 @@ def plan_federation(
     were left out.
     """
     federation = _with_options(read_federation(path, without=without), planner, memory_gib)
+    check_simulation(federation, without=without)
+    for note in planning_notes(federation):
+        console.print(f"note: {note}", markup=False, highlight=False)
     with bars(console) as progress:
         engine = simulation_engine(
             federation, out, without=without, progress=progress, on_fault=show_fault
@@ -43,6 +51,7 @@ def plan_federation(
         kept = {name: site for name, site in federation.sites.items() if name not in without}
         federation = dataclasses.replace(federation, sites=kept)
         planned = plan_together(engine, federation)
+    check_configuration(planned.plan, federation.training.configuration)
     _refuse_to_change_a_trained_plan(out, planned)
     return federation, planned
 

@@ -14,6 +14,7 @@ from fednnunet import records
 from fednnunet.errors import FedNNUNetError, InputError, raise_all
 from fednnunet.federation.membership import Member, present
 from fednnunet.federation.training_spec import Training
+from fednnunet.label_names import check_targets
 from fednnunet.planning.presets import PLANNERS
 from fednnunet.schema import Names
 from fednnunet.supervision import Supervision, partial_supervision
@@ -34,6 +35,10 @@ class SiteSpec:
     what it does not say."""
     annotated: tuple[str, ...] = ()
     """The labels that a "partial" site annotates."""
+    label_names: dict[str, str] = field(default_factory=dict)
+    """The site's own labels, by their name in its dataset.json or their value in its label maps,
+    and which of the task's labels each stands for, e.g. {GTV = "tumour"} or {5 = "tumour"}. Its
+    label maps are read through it; the files stay as they are."""
     trains: bool = True
     """Whether the site trains. An external site (false) takes part in planning and evaluates the
     global model on all of its cases."""
@@ -136,6 +141,7 @@ class Federation:
                     where=f"sites.{name}",
                     mend="use letters, digits, - and _, beginning with a letter or digit",
                 )
+            check_targets(site.label_names, self.task, site=name)
             unknown = set(site.annotated) - set(self.task.labels[1:])
             if unknown:
                 raise InputError(
@@ -156,6 +162,13 @@ class Federation:
                     where=f"sites.{name}.joins",
                     mend="let the site join earlier, or set trains = false",
                 )
+        if training.sites_per_round > len(members):
+            raise InputError(
+                f"sites_per_round is {training.sites_per_round}, but only {len(members)} sites "
+                "train",
+                where="training.sites_per_round",
+                mend=f"set it to at most {len(members)}, or to 0 for all sites",
+            )
         invited = min(training.sites_per_round or len(members), len(members))
         if training.quorum > invited:
             raise InputError(
@@ -183,10 +196,12 @@ class Federation:
         return self.sites[site].agreed_labels(self.task)
 
 
-def read_federation(path: Path, *, without: Collection[str] = ()) -> Federation:
+def read_federation(
+    path: Path, *, without: Collection[str] = (), missing: bool = False
+) -> Federation:
     """Read a federation file; folders in it are relative to the file.
 
-    The folders must exist, except those of the sites in `without`.
+    The folders must exist, except those of the sites in `without`, or with `missing` all of them.
     """
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -203,7 +218,8 @@ def read_federation(path: Path, *, without: Collection[str] = ()) -> Federation:
             mend="correct the line that the message names",
         ) from None
     federation = records.decode(Federation, data, source=str(path))
-    return _with_absolute_paths(federation, path.resolve().parent, without)
+    unseen = federation.sites if missing else without
+    return _with_absolute_paths(federation, path.resolve().parent, unseen)
 
 
 def _with_absolute_paths(

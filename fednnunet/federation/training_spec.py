@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Literal
 
+from fednnunet.device import check_name
 from fednnunet.errors import InputError
 from fednnunet.federation.filters.catalogue import filter_from
 from fednnunet.federation.filters.filter import Filter
@@ -183,6 +184,7 @@ class Training:
         object.__setattr__(self, "method", chosen[0])
         object.__setattr__(self, "baselines", tuple(chosen[1:]))
         recipe_named(self.recipe)
+        check_name(self.device)
         _ = self.filter_chain  # an unknown filter is an error
         self._check_lengths()
         if min(self.seed, self.split_seed or 0) < 0:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
@@ -13,21 +14,20 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from fednnunet import io, records
+from fednnunet import io
 from fednnunet.dataset import Case
-from fednnunet.errors import FedNNUNetError, InputError, StorageError
+from fednnunet.errors import DataError, FedNNUNetError, InputError, StorageError
 from fednnunet.inference.bundle import Bundle
 from fednnunet.inference.compute import Compute, no_room
 from fednnunet.inference.export import labels_of_logits
+from fednnunet.inference.predicted import PredictedFolder
 from fednnunet.inference.routing import Experts, route
 from fednnunet.inference.sliding import predict_logits
+from fednnunet.inference.trust import image_doubts, mask_doubts
 from fednnunet.planning.plan import Configuration, Plan
 from fednnunet.preprocess.pipeline import Prepared, prepare_volume
 from fednnunet.progress import Progress
 from fednnunet.volume import Geometry, Volume
-
-RECORD = "predictions.json"
-ROUTES = "routing.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +37,8 @@ class Outcome:
     written: tuple[str, ...]
     kept: tuple[str, ...]
     faults: tuple[FedNNUNetError, ...]
+    warnings: dict[str, str] = field(default_factory=dict)
+    """Of the cases with a mask that should not be trusted: why."""
 
 
 def predict_volume(
@@ -65,6 +67,7 @@ def predict_cases(
     compute: Compute,
     mirror: bool = False,
     overwrite: bool = False,
+    strict: bool = False,
     progress: Progress | None = None,
 ) -> Outcome:
     """Write a mask per case to `folder`, in the format of its first image.
@@ -72,64 +75,71 @@ def predict_cases(
     While one case is predicted, the next is read and preprocessed in a thread. A mask is kept,
     unless `overwrite`, if images, bundles and options are the same as when it was written. A case
     that cannot be predicted gives a fault; the others are predicted. A bundle of experts is mixed
-    for each case, with the shares in `routing.json`.
+    for each case, with the shares in `routing.json`. A case that is unlike those of the plan gets a
+    warning, which `predictions.json` keeps, or with `strict` a fault and no mask.
     """
     members = (bundles,) if isinstance(bundles, Bundle) else tuple(bundles)
     _check_bundles(members, mirror)
     folder.mkdir(parents=True, exist_ok=True)
-    job = _Job(bundles=members, folder=folder, compute=compute, mirror=mirror, keep=not overwrite)
-    settings = members[0].settings
+    job = _Job(
+        bundles=members,
+        folder=folder,
+        compute=compute,
+        mirror=mirror,
+        keep=not overwrite,
+        strict=strict,
+    )
     models = [_Model(bundle, compute) for bundle in members]
-    done, routes = _read_record(folder), _read_routes(folder)
+    found = PredictedFolder(folder)
     written, kept = [], []
     faults: list[FedNNUNetError] = []
-    for count, (case, pending) in enumerate(_ahead(cases, job, done)):
+    for count, (case, pending) in enumerate(_ahead(cases, job, found.digests)):
         if progress:
             progress(count, len(cases), case.name)
         try:
             ready = pending.result()
             if ready.prepared is None:
+                _refuse(found.warnings.get(case.name, ""), job, case)
                 kept.append(case.name)
                 continue
-            plan = members[0].plan
-            shares = [model.route(ready.prepared.data) for model in models]
-            networks = [model.network for model in models]
-            mask = _predict_prepared(networks, plan, settings, ready.prepared, compute, mirror)
-            geometry = ready.prepared.placement.geometry
-            _write(mask, geometry, case, folder)
+            shares, doubts = _predict_case(models, ready.prepared, ready.doubts, job, case)
         except StorageError:  # no other case would fare better
             raise
         except FedNNUNetError as fault:
             faults.append(_named(fault, case))
             continue
-        if any(shares):
-            routes[case.name] = {name: s for part in shares for name, s in part.items()}
-            records.write(_Routes(cases=dict(sorted(routes.items()))), folder / ROUTES)
-        done[case.name] = ready.digest
-        records.write(_Record(cases=dict(sorted(done.items()))), folder / RECORD)
+        found.add(case.name, ready.digest, doubts, shares)
         written.append(case.name)
     if progress:
         progress(len(cases), len(cases), "done")
-    return Outcome(written=tuple(written), kept=tuple(kept), faults=tuple(faults))
+    there = sorted({*written, *kept} & found.warnings.keys())
+    return Outcome(
+        written=tuple(written),
+        kept=tuple(kept),
+        faults=tuple(faults),
+        warnings={name: found.warnings[name] for name in there},
+    )
+
+
+def _predict_case(
+    models: Sequence[_Model], prepared: Prepared, doubts: tuple[str, ...], job: _Job, case: Case
+) -> tuple[list[dict[str, float]], str]:
+    """Write the mask of a case; returns the shares of experts, and why not to trust the mask."""
+    plan, settings = job.bundles[0].plan, job.bundles[0].settings
+    shares = [model.route(prepared.data) for model in models]
+    networks = [model.network for model in models]
+    mask = _predict_prepared(networks, plan, settings, prepared, job.compute, job.mirror)
+    geometry = prepared.placement.geometry
+    of_mask = mask_doubts(mask, math.prod(geometry.spacing_mm) / 1000, plan)
+    warning = "; ".join((*doubts, *of_mask))
+    _refuse(warning, job, case)
+    _write(mask, geometry, case, job.folder)
+    return shares, warning
 
 
 def mask_path(folder: Path, case: Case) -> Path:
     """The path of a case's mask: its name with the ending of its first image."""
     return folder / f"{case.name}{io.ending(case.images[0])}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Record:
-    """For each mask in the folder, a digest of its inputs."""
-
-    cases: dict[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Routes:
-    """For each case predicted with mixed experts, the share of each expert."""
-
-    cases: dict[str, dict[str, float]] = field(default_factory=dict)
 
 
 class _Model:
@@ -164,14 +174,16 @@ class _Job:
     compute: Compute
     mirror: bool
     keep: bool
+    strict: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Ready:
-    """A case's digest, and its preprocessed volume unless it has a mask already."""
+    """A case's digest, its preprocessed volume unless it has a mask, and doubts about its image."""
 
     digest: str
     prepared: Prepared | None
+    doubts: tuple[str, ...] = ()
 
 
 def _ahead(
@@ -199,7 +211,20 @@ def _prepare(case: Case, job: _Job, earlier: str | None) -> _Ready:
             where=str(case.images[0]),
             mend="export the image again, or replace these voxels",
         )
-    return _Ready(digest=digest, prepared=prepare_volume(volume, bundle.plan, bundle.settings))
+    doubts = image_doubts(volume, bundle.plan)
+    _refuse("; ".join(doubts), job, case)
+    prepared = prepare_volume(volume, bundle.plan, bundle.settings)
+    return _Ready(digest=digest, prepared=prepared, doubts=doubts)
+
+
+def _refuse(doubts: str, job: _Job, case: Case) -> None:
+    """Raise DataError for a case that is not to be trusted, where that was asked for."""
+    if doubts and job.strict:
+        raise DataError(
+            f"the prediction should not be trusted: {doubts}",
+            where=str(case.images[0]),
+            mend="look at the image and its header; without --strict its mask is written",
+        )
 
 
 def _predict_prepared(
@@ -252,21 +277,6 @@ def _digest(case: Case, job: _Job) -> str:
                 mend="check that the file exists and may be read",
             ) from None
     return sums.hexdigest()
-
-
-def _read_record(folder: Path) -> dict[str, str]:
-    """The digests of an earlier prediction; empty without one, or if the record is damaged."""
-    try:
-        return dict(records.read(_Record, folder / RECORD).cases)
-    except InputError:
-        return {}
-
-
-def _read_routes(folder: Path) -> dict[str, dict[str, float]]:
-    try:
-        return dict(records.read(_Routes, folder / ROUTES).cases)
-    except InputError:
-        return {}
 
 
 def _check_bundles(bundles: Sequence[Bundle], mirror: bool) -> None:

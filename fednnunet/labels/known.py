@@ -40,13 +40,13 @@ def possible_labels(labels: Tensor, supervision: Supervision, task: Task) -> Ten
         marked = (labels >= 0) & (labels != (UNKNOWN if task.ignore is None else task.ignore))
         certain = {c: labels == c for c in annotated}
     free = labels == UNKNOWN
-    drawn = nowhere if supervision.kind == "box" else _any(list(certain.values()), nowhere)
-    planes = [(labels == OUTSIDE) | free | (marked & ~drawn)]
+    labelled = nowhere if supervision.kind == "box" else _any(list(certain.values()), nowhere)
+    planes = [(labels == OUTSIDE) | free | (marked & ~labelled)]
     for c in classes:
         if c in annotated:
             planes.append(free | certain[c])
         else:
-            planes.append(nowhere if c in supervision.absent else free | (marked & ~drawn))
+            planes.append(nowhere if c in supervision.absent else free | (marked & ~labelled))
     return torch.stack(planes, 1)
 
 

@@ -30,7 +30,7 @@ from fednnunet.supervision import UNKNOWN
 from fednnunet.task import Task
 
 DROPOUT, SAMPLES = 0.3, 4
-_LEAST_SHARE = 0.5
+_MIN_SHARE = 0.5
 
 
 def label_probabilities(logits: Tensor, task: Task) -> Tensor:
@@ -90,7 +90,7 @@ def reliable_labels(
     among = own * possible
     share = among.sum(1)
     best, label = among.max(1)
-    there = share >= _LEAST_SHARE
+    there = share >= _MIN_SHARE
     bound: Tensor | float = confidence
     if by_class:
         bound = confidence * _mean_by_class(

@@ -14,6 +14,8 @@ from typing import Literal
 from fednnunet import records
 from fednnunet.errors import PlanError
 from fednnunet.planning.bounds import READABLE
+from fednnunet.planning.orientation import AS_STORED, ORIENTATIONS
+from fednnunet.planning.seen import Seen
 from fednnunet.task import Task
 
 SCHEMA = 1
@@ -228,6 +230,9 @@ class Plan:
     """Foreground intensities of each channel; used for CT normalisation."""
     transpose: tuple[int, int, int] = (0, 1, 2)
     """Axes of a volume (0 is z) in the order of the plan."""
+    orientation: str = AS_STORED
+    """Orientation (axis code of nibabel, e.g. "RAS") into which volumes are turned on reading,
+    before `transpose`; masks are turned back. "as stored" turns nothing, as nnU-Net does."""
     norm: Literal["instance", "batch"] = "instance"
     """Normalisation layers of the network."""
     cases: int
@@ -236,6 +241,8 @@ class Plan:
     """Number of cases in which each label occurs, over all sites."""
     site_labels: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """The labels that each site annotates, as the federation file says."""
+    seen: Seen | None = None
+    """What the cases were like; null for plans that were not made from cases here."""
     reasons: tuple[Reason, ...] = ()
     """The reason for each decision."""
 
@@ -249,6 +256,11 @@ class Plan:
             raise PlanError(
                 f"transpose {list(self.transpose)} is no order of the axes 0, 1, 2",
                 mend="list each of the axes 0, 1 and 2 once",
+            )
+        if self.orientation not in (AS_STORED, *ORIENTATIONS):
+            raise PlanError(
+                f"{self.orientation!r} is no orientation",
+                mend=f"give an axis code such as RAS or LPS, or {AS_STORED!r}",
             )
         channels = len(self.task.channels)
         if len(self.intensity) != channels:

@@ -16,8 +16,9 @@ from fednnunet.errors import FedNNUNetError
 from fednnunet.preprocess.boxes import voxels_of
 from fednnunet.preprocess.case_label_map import unmarked_value
 from fednnunet.preprocess.load import label_counts, try_case
+from fednnunet.preprocess.orient import orientation_code
 from fednnunet.task import Task
-from fednnunet.volume import Geometry, Volume
+from fednnunet.volume import Volume
 
 _AIR_HU = -200  # intensities below are air; only CT has many of them
 
@@ -69,7 +70,7 @@ def _properties(case: Case, volume: Volume, voxels: dict[str, int]) -> CasePrope
         case=case.name,
         shape_vox=volume.shape_vox,
         spacing_mm=volume.spacing_mm,
-        orientation=orientation(volume.geometry),
+        orientation=orientation_code(volume.geometry),
         files=tuple(path.name for path in case.images),
         digests=tuple(digest(channel) for channel in volume.array),
         range=tuple(float(np.subtract(*np.quantile(s, [0.99, 0.01]))) for s in samples),
@@ -101,14 +102,6 @@ def digest(channel: np.ndarray) -> str:
     return hashlib.blake2b(
         np.ascontiguousarray(channel).data, digest_size=16, key=shape
     ).hexdigest()
-
-
-def orientation(geometry: Geometry) -> str:
-    """Directions of the axes x, y, z of a volume, e.g. LPS: left, posterior, superior."""
-    matrix = np.reshape(geometry.direction, (3, 3))
-    letters = ("LR", "PA", "SI")
-    axes = [int(np.abs(column).argmax()) for column in matrix.T]
-    return "".join(letters[a][0 if matrix[a, i] > 0 else 1] for i, a in enumerate(axes))
 
 
 _KINDS = {

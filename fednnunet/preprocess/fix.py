@@ -73,9 +73,16 @@ def fix_site(folder: Path, out: Path, task: Task) -> tuple[Fixed, ...]:
         )
     maps = {_stem(path): path for path in _images(folder / "labelsTr")}
     cases = _cases(folder / "imagesTr")
-    header, _ = read_header(folder, task)
+    header = read_header(folder, task)
     kinds, _ = read_site_labels(
-        header, folder, task, site="", agreed=Supervision(), training=cases, test=()
+        header.fields,
+        folder,
+        task,
+        site="",
+        agreed=Supervision(),
+        values=header.values,
+        training=cases,
+        test=(),
     )
     seen: dict[str, str] = {}
     fixed = []

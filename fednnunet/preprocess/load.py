@@ -7,6 +7,7 @@ import numpy as np
 from fednnunet import io
 from fednnunet.dataset import Case
 from fednnunet.errors import DataError, FedNNUNetError, ManyFaults, raise_all
+from fednnunet.label_names import ValueMap
 from fednnunet.preprocess.case_label_map import box_faults, label_map, map_faults, unmarked_value
 from fednnunet.task import Task
 from fednnunet.volume import Volume
@@ -46,6 +47,7 @@ def try_case(
     try:
         label = io.read_label(case.label)
         faults += label_faults(label, case, task)
+        label = _mapped(label, case)
     except FedNNUNetError as fault:
         faults.append(fault)
     if volume and label and (difference := io.grid_difference(volume, label)):
@@ -77,20 +79,41 @@ def image_faults(volume: Volume, case: Case) -> list[FedNNUNetError]:
 
 
 def label_faults(label: Volume, case: Case, task: Task) -> list[FedNNUNetError]:
-    """Label values that are not in the task, and what contradicts the kind of the labels."""
+    """Label values that stand for none of the task's, and what contradicts the labels' kind."""
     counts = label_counts(label.array[0])
-    path, unmarked = case.label, unmarked_value(case.labels, task)
+    values, unmarked = case.labels.values, unmarked_value(case.labels, task)
+    path, known = case.label, values.known(task)
+    whose = "site's" if values.pairs else "task's"
     faults: list[FedNNUNetError] = [
         DataError(
-            f"label {value} in {path.name if path else case.name} is not one of the task's labels "
-            + ", ".join(map(str, task.values)),
+            f"label {value} in {path.name if path else case.name} is not one of the {whose} labels "
+            + ", ".join(map(str, known)),
             where=f"{path}, {count:,} voxels",
             mend="correct the label map, or add the label to dataset.json and to the task",
         )
         for value, count in sorted(counts.items())
-        if value not in task.values and value != unmarked
+        if value not in known and value != unmarked
     ]
-    return faults + list(map_faults(case, task, counts))
+    return faults + list(map_faults(case, task, _translated(counts, values)))
+
+
+def read_mapped_label(case: Case) -> Volume:
+    """The label map of a case that has one, (1, z, y, x) int16 in the task's values."""
+    if case.label is None:
+        raise DataError(f"case {case.name} has no label map", mend="add it to labelsTr")
+    return _mapped(io.read_label(case.label), case)
+
+
+def _mapped(label: Volume, case: Case) -> Volume:
+    return Volume(array=case.labels.values.apply(label.array), geometry=label.geometry)
+
+
+def _translated(counts: dict[int, int], values: ValueMap) -> dict[int, int]:
+    """Numbers of voxels by the task's values."""
+    result: dict[int, int] = {}
+    for value, count in counts.items():
+        result[values.of(value)] = result.get(values.of(value), 0) + count
+    return result
 
 
 def label_counts(label: np.ndarray) -> dict[int, int]:

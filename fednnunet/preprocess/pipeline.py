@@ -1,9 +1,9 @@
-"""Preprocess a volume by the plan (transpose, crop, normalise, resample), and the inverse."""
+"""Preprocess a volume by the plan (turn, transpose, crop, normalise, resample), and the inverse."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from fednnunet.errors import DataError
 from fednnunet.planning.plan import Configuration, Plan
 from fednnunet.preprocess.crop import Box, crop, inside_mask, mark_outside, nonzero_box
 from fednnunet.preprocess.normalise import normalise
+from fednnunet.preprocess.orient import Turn
 from fednnunet.preprocess.resample import new_shape, resample_image, resample_labels
 from fednnunet.preprocess.resample_sparse import resample_bits, resample_marks
 from fednnunet.supervision import UNKNOWN, WITHOUT_MAP, SupervisionKind
@@ -21,7 +22,8 @@ from fednnunet.volume import Geometry, Volume
 class Placement:
     """The position of a prepared volume in its image, for mapping predictions back.
 
-    `box` and the two spacings are in the plan's axis order, `native_shape` in the image's own.
+    `box` and the two spacings are in the plan's axis order, `native_shape` is that of the turned
+    image, and `turn` what turned it from its stored orientation into the plan's.
     """
 
     transpose: tuple[int, int, int]
@@ -31,6 +33,7 @@ class Placement:
     target_mm: tuple[float, float, float]
     prepared_shape: tuple[int, int, int]
     geometry: Geometry
+    turn: Turn = field(default_factory=Turn)
 
     @property
     def cropped_shape(self) -> tuple[int, int, int]:
@@ -68,9 +71,10 @@ def prepare_volume(
     """
     _check(volume, plan, label)
     axes = plan.transpose
-    array = volume.array.transpose(0, *(axis + 1 for axis in axes))
+    turn = Turn.of(volume.geometry, plan.orientation)
+    array = turn.apply(volume.array).transpose(0, *(axis + 1 for axis in axes))
     box = nonzero_box(array)
-    placement = _place(volume, plan, configuration, box)
+    placement = _place(volume, plan, configuration, box, turn)
     array = crop(array, box)
     inside = inside_mask(array)
     data = np.empty((len(array), *placement.prepared_shape), np.float32)
@@ -82,7 +86,7 @@ def prepare_volume(
         del ready
     seg = None
     if label is not None:
-        cropped = crop(label.transpose(axes), box)
+        cropped = crop(turn.apply(label).transpose(axes), box)
         seg = _prepared_labels(cropped, inside, placement, configuration, kind)
     return Prepared(data=data, seg=seg, placement=placement)
 
@@ -113,7 +117,7 @@ def _prepared_labels(
 
 
 def to_native(labels: np.ndarray, placement: Placement) -> np.ndarray:
-    """Insert `labels` of the crop (z, y, x; plan's axis order) into the whole image, in its axes.
+    """Insert `labels` of the crop (z, y, x; plan's axis order) into the whole image as stored.
 
     The result (z, y, x) is uint8, or uint16 if a value exceeds 255; it is 0 outside the crop.
     """
@@ -126,7 +130,8 @@ def to_native(labels: np.ndarray, placement: Placement) -> np.ndarray:
     dtype = np.uint8 if int(labels.max(initial=0)) <= 255 else np.uint16
     full = np.zeros([placement.native_shape[axis] for axis in placement.transpose], dtype)
     crop(full, placement.box)[...] = labels
-    return np.ascontiguousarray(full.transpose(np.argsort(placement.transpose)))
+    turned = full.transpose(np.argsort(placement.transpose))
+    return np.ascontiguousarray(placement.turn.undo(turned))
 
 
 def _resampled(array: np.ndarray, placement: Placement, configuration: Configuration) -> np.ndarray:
@@ -139,19 +144,23 @@ def _resampled(array: np.ndarray, placement: Placement, configuration: Configura
     )
 
 
-def _place(volume: Volume, plan: Plan, configuration: Configuration, box: Box) -> Placement:
-    spacing = _ordered(volume.spacing_mm, plan.transpose)
+def _place(
+    volume: Volume, plan: Plan, configuration: Configuration, box: Box, turn: Turn
+) -> Placement:
+    spacing = _ordered(turn.order(volume.spacing_mm), plan.transpose)
+    z, y, x = turn.apply(volume.array[0]).shape
     target = configuration.spacing_mm
     full = (spacing[0], *target) if configuration.is_2d else target
     cropped = [stop - start for start, stop in box]
     return Placement(
         transpose=plan.transpose,
-        native_shape=volume.shape_vox,
+        native_shape=(z, y, x),
         box=box,
         spacing_mm=spacing,
         target_mm=(full[0], full[1], full[2]),
         prepared_shape=new_shape(cropped, spacing, full),
         geometry=volume.geometry,
+        turn=turn,
     )
 
 

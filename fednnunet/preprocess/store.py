@@ -13,6 +13,7 @@ from typing import Any
 from fednnunet import records
 from fednnunet.dataset import Case
 from fednnunet.errors import DataError, InputError
+from fednnunet.planning.orientation import AS_STORED
 from fednnunet.planning.plan import Configuration, Plan
 from fednnunet.preprocess.load import load_case
 from fednnunet.preprocess.locations import class_locations, no_locations
@@ -151,7 +152,11 @@ def case_key(case: Case, plan: Plan, configuration_name: str) -> str:
         "intensity": plan.intensity if "ct" in configuration.normalisation else (),
         "values": plan.task.values,
     }
+    if plan.orientation != AS_STORED:
+        parts["orientation"] = plan.orientation
     labels = case.labels
+    if labels.values.pairs:
+        parts["label values"] = labels.values.pairs
     if labels.supervision.kind not in ("full", "partial"):
         parts["labels"] = (labels.supervision.kind, labels.unmarked, labels.boxes)
     digest = hashlib.sha256(json.dumps(records.encode(parts), sort_keys=True).encode())

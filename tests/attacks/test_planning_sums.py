@@ -44,6 +44,7 @@ def counts_of(total: Fingerprint) -> np.ndarray:
     found = [total.block(f"spacing_{a}")[0] for a in AXES] + [total.block("crop_ratio")[0]]
     found += [total.block(f"shape_{a}") for a in AXES] + [total.block("orientation")]
     found += [total.block("foreground_0")[0], total.block("label_kinds").ravel()]
+    found.append(total.block("volume_per_label").ravel())
     return np.concatenate(found)
 
 
@@ -166,6 +167,7 @@ def test_claiming_millions_of_cases_to_set_the_plan() -> None:
         ("foreground_0", 3, 50.0, "outside of their bins|negative variance"),
         ("voxels_per_label", None, 1e15, "more than volumes"),
         ("label_kinds", None, 99.0, "kinds of labels"),
+        ("volume_per_label", None, 3.0, "volumes of labels"),
         ("orientation", None, 3.0, "orientation counts"),
         ("cases_with_foreground", None, 3.0, "only 3 cases have foreground"),
     ],

@@ -10,11 +10,10 @@ from hypothesis import strategies as st
 from fednnunet.errors import DataError, FedNNUNetError, ReplyError
 from fednnunet.planning.fingerprint import (
     LABEL_KINDS,
-    ORIENTATIONS,
-    UNKNOWN_ORIENTATION,
     Fingerprint,
     largest_volume,
 )
+from fednnunet.planning.orientation import ORIENTATIONS, UNKNOWN_ORIENTATION
 from fednnunet.planning.shapes import ShapeSketch
 from fednnunet.planning.validate import validate_shapes
 from fednnunet.task import Task

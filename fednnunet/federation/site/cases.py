@@ -49,7 +49,8 @@ def training_folder(spec: SiteSpec, task: Task, *, site: str) -> tuple[Case, ...
 
 
 def _dataset(spec: SiteSpec, task: Task, site: str) -> Dataset:
-    return read_dataset(spec.folder, task, site=site, agreed=spec.agreed_labels(task))
+    agreed, names = spec.agreed_labels(task), spec.label_names
+    return read_dataset(spec.folder, task, site=site, agreed=agreed, label_names=names)
 
 
 def _with_patients(dataset: Dataset, spec: SiteSpec, site: str) -> tuple[Case, ...]:

@@ -22,6 +22,7 @@ from fednnunet.inference.bundle import Bundle
 from fednnunet.inference.compute import choose_compute
 from fednnunet.inference.predict import mask_path, predict_cases
 from fednnunet.io import read_label, read_volume
+from fednnunet.preprocess.load import read_mapped_label
 from fednnunet.progress import Progress
 from fednnunet.supervision import Supervision
 from fednnunet.task import Task
@@ -119,7 +120,7 @@ def _masks(case: Case, folder: Path) -> tuple[Volume, Volume]:
             f"case {case.name} has no label map, so it cannot be scored",
             mend="add its label map to the site's folder, or take out the case",
         )
-    return read_label(mask_path(folder, case)), read_label(case.label)
+    return read_label(mask_path(folder, case)), read_mapped_label(case)
 
 
 def _draw(scores: Sequence[CaseScores], cases: dict[str, Case], folder: Path, task: Task) -> None:

@@ -179,8 +179,10 @@ class Site:
 
     def _check_layout(self, task: Task) -> None:
         """Raise what is wrong with the folder, together with what is wrong with its whole cases."""
-        agreed = self.spec.agreed_labels(task)
-        dataset, faults = scan_dataset(self.spec.folder, task, site=self.name, agreed=agreed)
+        agreed, names = self.spec.agreed_labels(task), self.spec.label_names
+        dataset, faults = scan_dataset(
+            self.spec.folder, task, site=self.name, agreed=agreed, label_names=names
+        )
         if not faults:
             return
         found: list[FedNNUNetError] = list(faults)
