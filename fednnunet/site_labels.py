@@ -213,7 +213,7 @@ class _Reader:
             self._fault(what, 'name a table: "presence": "presence.csv", with rows of the case')
         if entry.kind == "partial" and not entry.annotated:
             what = f'case {name} is of kind "partial" and annotates nothing'
-            self._fault(what, 'list the classes that are drawn, or use the kind "none"')
+            self._fault(what, 'list the classes that are annotated, or use the kind "none"')
         self._check_unmarked(name, entry)
 
     def _check_unmarked(self, name: str, entry: LabelEntry) -> None:

@@ -75,7 +75,7 @@ class Supervision:
             )
 
     @property
-    def is_drawn(self) -> bool:
+    def has_map(self) -> bool:
         """Whether the loaded map holds label values: not bits of boxes, and not only `UNKNOWN`."""
         return self.kind != "box" and self.kind not in WITHOUT_MAP
 

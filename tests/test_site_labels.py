@@ -9,7 +9,7 @@ import pytest
 from fednnunet.dataset import read_dataset, scan_dataset
 from fednnunet.supervision import Supervision
 from fednnunet.task import Task
-from tests.label_kinds import BOXES, ENTRIES, TASK, write_header, write_site
+from tests.label_kinds import ENTRIES, TASK, write_header, write_site
 
 AGREED = Supervision(kind="partial", annotated=(1,))
 
@@ -118,58 +118,6 @@ def test_all_contradictions_come_at_once(tmp_path):
     for said in ("cannot be 'doodle'", "nobody", "boxes of case box", 'in "annotated" and in'):
         assert said in found
     assert found.count("mend:") == found.count("where:") >= 4
-
-
-BAD_BOXES = {
-    "negative size": ({"label": "a", "low": [5, 5, 5], "high": [5, 6, 6]}, "holds nothing"),
-    "an unknown label": ({"label": "c", "low": [0, 0, 0], "high": [1, 1, 1]}, "label 'c'"),
-    "half voxels": ({"label": "a", "low": [0.5, 0, 0], "high": [1, 1, 1]}, "between voxels"),
-    "two axes": ({"label": "a", "low": [0, 0], "high": [1, 1]}, "not written as one"),
-    "no number": ({"label": "a", "low": [0, 0, float("nan")], "high": [1, 1, 1]}, "not written"),
-    "no label": ({"low": [0, 0, 0], "high": [1, 1, 1]}, "not written as one"),
-}
-
-
-@pytest.mark.parametrize(("box", "said"), BAD_BOXES.values(), ids=BAD_BOXES)
-def test_a_box_that_cannot_be_is_named(tmp_path, box, said):
-    write_site(tmp_path)
-    boxes = {**BOXES, "cases": {"box": [box, *BOXES["cases"]["box"]]}}
-    (tmp_path / "boxes.json").write_text(json.dumps(boxes))
-    found = words(tmp_path)
-    assert said in found and "a box of case box" in found and "$.cases.box[0]" in found
-
-
-BAD_TABLES = {
-    "an unknown class": ("image,c,1\n", "says '1' of 'c' in case image"),
-    "a case twice": ("image,a,0\n", "has case image with the label a for a second time"),
-    "no truth": ("image,b,perhaps\n", "says 'perhaps' of 'b'"),
-    "a case without an image": ("nobody,a,1\n", "what labels case nobody has"),
-    "a row too short": ("image,a\n", "has not three cells"),
-}
-
-
-@pytest.mark.parametrize(("row", "said"), BAD_TABLES.values(), ids=BAD_TABLES)
-def test_a_table_that_contradicts_itself_is_named(tmp_path, row, said):
-    write_site(tmp_path)
-    (tmp_path / "presence.csv").write_text("case,label,present\nimage,a,1\n" + row)
-    assert said in words(tmp_path)
-
-
-def test_a_table_may_be_json_in_which_no_case_stands_twice(tmp_path):
-    entry = {"kind": "image", "presence": "p.json"}
-    write_site(tmp_path, supervision=entries(image=entry))
-    (tmp_path / "p.json").write_text('{"image": {"a": true, "b": 0}}')
-    said = labels_of(tmp_path)["image"].supervision
-    assert said == Supervision(kind="image", present=(1,), absent=(2,))
-    (tmp_path / "p.json").write_text('{"image": {"a": true}, "image": {"b": 0}}')
-    assert "has 'image' twice" in words(tmp_path)
-
-
-@pytest.mark.parametrize("text", ["", "[]", "{", '{"unit": "inch", "cases": {}}', "[" * 9000])
-def test_a_file_of_boxes_that_is_none_is_one_fault(tmp_path, text):
-    write_site(tmp_path)
-    (tmp_path / "boxes.json").write_text(text)
-    assert "boxes.json" in words(tmp_path)
 
 
 def test_boxes_need_a_bit_for_their_class(tmp_path):

@@ -34,8 +34,8 @@ def test_what_is_looked_for_by_kind():
         assert Supervision(kind=kind, annotated=(2,)).classes(task) == {2}
     assert Supervision(kind="none").classes(task) == frozenset()
     assert Supervision(kind="image", present=(1,)).classes(task) == frozenset()
-    drawn = {kind: Supervision(kind=kind).is_drawn for kind in ("full", "scribble", "box", "none")}
-    assert drawn == {"full": True, "scribble": True, "box": False, "none": False}
+    maps = {kind: Supervision(kind=kind).has_map for kind in ("full", "scribble", "box", "none")}
+    assert maps == {"full": True, "scribble": True, "box": False, "none": False}
 
 
 def test_annotating_every_class_is_full_supervision():

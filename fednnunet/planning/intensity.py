@@ -18,7 +18,7 @@ _BY_NAME: dict[str, Normalisation] = {
     "rgb_to_0_1": "rgb_to_0_1",
 }
 _MASK_BELOW = 0.75
-_DRAWN = ("full", "partial", "scribble", "point", "pseudo")
+_KINDS_WITH_MAP = ("full", "partial", "scribble", "point", "pseudo")
 _WINDOW_HU = (-1000.0, 1000.0)  # from air to compact bone
 _CT = Intensity(
     mean=0.0,
@@ -63,16 +63,16 @@ def plan_intensity(
     """Foreground intensities per channel; with the reason, where no voxel of any class is known.
 
     Then, as with boxes or image labels alone, CT has a fixed window; no other normalisation uses
-    intensities. Raises PlanError where maps are drawn, and none of them has foreground.
+    intensities. Raises PlanError where there are label maps, and none of them has foreground.
     """
-    mapped = [LABEL_KINDS.index(kind) for kind in _DRAWN]
+    mapped = [LABEL_KINDS.index(kind) for kind in _KINDS_WITH_MAP]
     if fingerprint.block("label_kinds")[mapped].any():
         return merged_intensity(fingerprint), None
     if fingerprint.block("cases_with_foreground")[0] >= 1:
         return merged_intensity(fingerprint), None
     because = (
-        "the sites state no drawn voxel of any class (boxes and image labels tell none, and too "
-        f"few cases are not stated). CT is clipped to {_WINDOW_HU[0]:g} to {_WINDOW_HU[1]:g} HU "
+        "the sites state no annotated voxel of any class (boxes and image labels tell none, and "
+        f"too few cases are not stated). CT is clipped to {_WINDOW_HU[0]:g} to {_WINDOW_HU[1]:g} HU "
         "and divided by the standard deviation of even values in it; other normalisations use each "
         "image's own intensities"
     )

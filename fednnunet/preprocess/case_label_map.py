@@ -85,21 +85,22 @@ def _words(box: LabelBox) -> str:
 
 
 def _presence_faults(case: Case, task: Task, found: set[int]) -> Iterator[DataError]:
-    """Classes that a table says are there, or not, against those that are drawn or boxed."""
+    """Classes that a table says are there, or not, against those that are annotated or boxed."""
     labels = case.labels
     annotated = labels.supervision.classes(task) if labels.supervision.kind in _COMPLETE else ()
     for value in labels.present:
         if value in annotated and value not in found:
             yield DataError(
                 f"case {case.name} has {task.labels[value]}, as a table says, but nothing of it is "
-                "drawn",
+                "annotated",
                 where=str(case.label or case.images[0]),
-                mend="draw it, correct the table, or take it out of what the case annotates",
+                mend="annotate it, correct the table, or take it out of what the case annotates",
             )
     for value in labels.absent:
         if value in found:
             yield DataError(
-                f"case {case.name} has no {task.labels[value]}, as a table says, but it is drawn",
+                f"case {case.name} has no {task.labels[value]}, as a table says, but it is "
+                "annotated",
                 where=str(case.label or case.images[0]),
                 mend="correct the map, the boxes or the table",
             )

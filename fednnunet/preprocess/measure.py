@@ -46,11 +46,11 @@ def measure_case(
     z, y, x = turn.apply(cropped).shape
     known = supervision or Supervision()
     foreground = cropped > 0
-    if not known.is_drawn:
+    if not known.has_map:
         foreground[:] = False
     elif known.kind in SPARSE and task.ignore is not None:
         foreground &= cropped != task.ignore
-    counts = label_counts(cropped) if known.is_drawn else {}
+    counts = label_counts(cropped) if known.has_map else {}
     return CaseFingerprint(
         spacing_mm=turn.order(volume.spacing_mm),
         shape_vox=(z, y, x),

@@ -100,7 +100,7 @@ def make_loss(
 
     Raises InputError where there is no label map.
     """
-    if not supervision.is_drawn:
+    if not supervision.has_map:
         raise InputError(
             f"labels of kind {supervision.kind!r} are no label map",
             mend="choose the loss by kind: labels.loss.make_loss",

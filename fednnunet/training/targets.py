@@ -93,7 +93,7 @@ def make_targets(task: Task, supervision: Supervision | None = None) -> Targets:
     """
     supervision = supervision or Supervision()
     every = set(range(1, len(task.labels)))
-    if not supervision.is_drawn:
+    if not supervision.has_map:
         return _no_targets(task)
     annotated = supervision.classes(task)
     if not annotated <= every or not annotated:

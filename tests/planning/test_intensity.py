@@ -82,7 +82,7 @@ def test_one_case_with_marks_gives_the_intensities_of_all() -> None:
     assert plan_intensity(found, ("zscore", "ct")) == (merged_intensity(found), None)
 
 
-def test_drawn_maps_without_any_foreground_are_still_refused() -> None:
+def test_label_maps_without_any_foreground_are_still_refused() -> None:
     with pytest.raises(PlanError, match="no case has any foreground"):
         plan_intensity(Fingerprint.of(TASK, [unlabelled("full")]), ("zscore", "ct"))
 

@@ -1,23 +1,18 @@
-"""Loaded label maps by the kind of labels, boxes as voxels, and contradictions of the files."""
+"""Loaded label maps by the kind of labels, and contradictions of the files."""
 
 from __future__ import annotations
 
 import json
 
-import nibabel
 import numpy as np
 import pytest
 
-from fednnunet import io
-from fednnunet.case_labels import LabelBox
 from fednnunet.dataset import read_dataset
-from fednnunet.preprocess.boxes import box_map, voxels_of
 from fednnunet.preprocess.check import check_site
 from fednnunet.preprocess.fix import fix_site
 from fednnunet.preprocess.load import load_case
 from fednnunet.preprocess.measure_site import measure_cases
 from fednnunet.supervision import UNKNOWN
-from fednnunet.volume import Geometry, Volume
 from tests.label_kinds import BOXES, ENTRIES, SHAPE, TASK, organs, scribbles, write_map, write_site
 
 
@@ -57,36 +52,6 @@ def test_a_filled_map_says_the_same(tmp_path):
     assert np.array_equal(label, organs(1, 2).astype(np.int16))  # the bits of 1 and 2 are 1 and 2
 
 
-@pytest.mark.parametrize("code", ["RAS", "LPS", "PIR"])
-@pytest.mark.parametrize("edges", [0.0, -0.5])
-def test_places_in_mm_are_those_of_the_nifti_affine(tmp_path, code, edges):
-    """Corners at the centres of the voxels, or half a voxel lower, at their edges."""
-    ornt = nibabel.orientations.axcodes2ornt(code)
-    affine = np.linalg.inv(nibabel.orientations.inv_ornt_aff(ornt, (9, 9, 9)))
-    affine = affine @ np.diag([2.0, 1.5, 0.5, 1.0])
-    affine[:3, 3] += (30, -20, 7)
-    path = tmp_path / "x.nii.gz"
-    nibabel.save(nibabel.Nifti1Image(np.zeros((9, 8, 7), np.float32), affine), path)
-    volume = io.read_volume([path])
-    corners = np.array([[1, 2, 3], [4, 4, 7]]) + edges
-    places = nibabel.affines.apply_affine(affine, corners)
-    low, high = places.min(0), places.max(0)
-    box = LabelBox(label=1, low=tuple(low), high=tuple(high), unit="mm")
-    found = voxels_of(box, volume)
-    if edges == 0.0:  # half open along the patient's axes: those that point back keep the far end
-        assert all(b - a == n for (a, b), n in zip(found, (4, 2, 3), strict=True))
-    else:
-        assert found == ((3, 7), (2, 4), (1, 4))
-
-
-def test_a_box_in_mm_between_voxel_centres_is_the_voxel_that_it_lies_in():
-    volume = Volume(
-        array=np.zeros((1, 5, 5, 5), np.float32), geometry=Geometry(spacing_mm=(2,) * 3)
-    )
-    box = LabelBox(label=2, low=(-4.6, -4.6, 3.5), high=(-4.4, -4.4, 3.7), unit="mm")
-    assert np.argwhere(box_map([box], volume)).tolist() == [[2, 2, 2]]
-
-
 def test_a_site_of_every_kind_is_fit(tmp_path):
     report = check_site(write_site(tmp_path, full=4), TASK)
     assert report.faults == ()
@@ -118,8 +83,8 @@ def test_every_contradiction_of_files_is_listed_at_once(tmp_path):
     found = words(tmp_path)
     for said in (
         "case partial has label 2 (b), which its labels do not annotate",
-        "case full_0 has a, as a table says, but nothing of it is drawn",
-        "case full_1 has no b, as a table says, but it is drawn",
+        "case full_0 has a, as a table says, but nothing of it is annotated",
+        "case full_1 has no b, as a table says, but it is annotated",
         "a box of case box (a) is outside of the volume",
     ):
         assert said in found

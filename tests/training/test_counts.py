@@ -94,7 +94,7 @@ def test_counts_add_up_and_give_dice():
 
 
 @pytest.mark.parametrize("kind", ["box", "none"])
-def test_cases_without_drawn_classes_count_nothing(kind):
+def test_cases_without_a_label_map_count_nothing(kind):
     labels = torch.ones(1, 2, 2, 2, dtype=torch.int16)
     targets = make_targets(small_task(), Supervision(kind=kind))
     assert count_dice(torch.randn(1, 3, 2, 2, 2), labels, targets).tolist() == [[0, 0]] * 3

@@ -57,7 +57,7 @@ def test_unknown_voxels_of_scribbles_and_ignored_ones_do_not_count():
 
 @pytest.mark.parametrize("regions", [{}, {"whole": (1, 2)}])
 @pytest.mark.parametrize("kind", ["box", "none"])
-def test_of_cases_without_drawn_classes_no_voxel_counts(kind, regions):
+def test_of_cases_without_a_label_map_no_voxel_counts(kind, regions):
     labels = torch.tensor([[UNKNOWN, -1, 0, 3]])
     targets = make_targets(small_task(regions=regions), Supervision(kind=kind))
     valid = targets.valid(labels)

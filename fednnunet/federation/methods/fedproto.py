@@ -16,7 +16,7 @@ What leaves a site: for each class one vector, the mean over all voxels of the c
 of each of its training cases (of the first 32 of them, to bound the time), and whether there were
 enough: a class found in fewer cases than the site's `min_cases` is not sent. There is one row an
 output of the network: a label, or a region. A site that does not annotate all labels sends no
-background. Voxels whose label is not known are left out, and so are cases without drawn labels
+background. Voxels whose label is not known are left out, and so are cases without a label map
 (boxes, image labels, none), which do not count among the 32.
 """
 
@@ -133,9 +133,7 @@ class ClassMeans:
             sums, voxels = class_sums(prediction.features, prediction.batch.labels, targets, rows)
             return sums.sum(0), voxels.sum(0)
 
-        with_map = (
-            batch for batch in site.each_case(self.patches) if batch.supervision[0].is_drawn
-        )
+        with_map = (batch for batch in site.each_case(self.patches) if batch.supervision[0].has_map)
         patches = islice(with_map, self.cases)
         network, execution = site.state.network, site.execution
         found = evaluate_patches(network, patches, execution, of_case, features=True)

@@ -186,11 +186,11 @@ def test_a_class_that_nobody_saw_keeps_its_prototype():
 
 
 @pytest.mark.parametrize("kind", ["box", "none"])
-def test_cases_without_drawn_labels_have_no_prototypes(kind):
-    drawn, other = batch(), batch(2)
+def test_cases_without_a_label_map_have_no_prototypes(kind):
+    mapped, other = batch(), batch(2)
     without = replace(other, supervision=(Supervision(kind=kind),) * 2)
     means = ClassMeans(patches=2, cases=1)
-    reply, alone = means.reply(trained([without, drawn])), means.reply(trained([drawn]))
+    reply, alone = means.reply(trained([without, mapped])), means.reply(trained([mapped]))
     assert all(torch.equal(reply[name], alone[name]) for name in alone)
     nothing = means.reply(trained([without]))
     assert not any(tensor.any() for tensor in nothing.values())

@@ -31,6 +31,6 @@ def test_a_target_that_too_few_cases_annotate_is_left_out():
 
 
 @pytest.mark.parametrize("kind", ["none", "box"])
-def test_cases_without_drawn_classes_do_not_count(kind):
+def test_cases_without_a_label_map_do_not_count(kind):
     assert shared(3, c1=Supervision(kind=kind)) == ((0, 0, 0), (0, 0, 0))
     assert shared(2, c1=Supervision(kind=kind)) == ROWS
