@@ -46,8 +46,9 @@ class Options:
     keep: tuple[str, ...] = ()
     """cases that keep the labels they have"""
     keep_held_out: tuple[float, ...] = ()
-    """SHARE,SEED: the cases keep their labels that a training with this held_out and split_seed
-    holds out (where neither a fold nor a pattern of patients decides)"""
+    """SHARE,SEED: the cases that a training with this held_out and split_seed holds out of the full
+    labels (where neither a fold nor a pattern of patients decides) keep these and become the test
+    set, so that a training with the weak ones holds out the same"""
     copy: bool = False
     """copy the images instead of linking them"""
 
@@ -83,8 +84,14 @@ def _weaken(options: Options) -> None:
     if unknown := sorted(set(options.keep) - set().union(*everything.values())):
         raise InputError(f"there is no case {', '.join(unknown)}", mend="correct --keep")
     for site, folder in sites.items():
-        keep = set(options.keep) & everything[site] | _held_out(options, folder)
-        found = weaken_site(folder, options.output / site, how, keep=keep, copy=options.copy)
+        found = weaken_site(
+            folder,
+            options.output / site,
+            how,
+            keep=set(options.keep) & everything[site],
+            test=_held_out(options, folder),
+            copy=options.copy,
+        )
         print(f"{folder.name}: {found.text(task_of(folder))}")
 
 

@@ -81,13 +81,16 @@ def weaken_site(
     how: Weakening,
     *,
     keep: Collection[str] = (),
+    test: Collection[str] = (),
+    only: Collection[str] | None = None,
     copy: bool = False,
 ) -> Marked:
     """Write one site's folder with weakened labels; returns what was marked.
 
-    The cases in `keep`, and a test set (imagesTs, labelsTs), keep their labels. Raises InputError
-    for a folder that is there already, classes that the task does not name, or labels that are weak
-    already.
+    The cases in `keep` keep their labels, those in `test` too and become the test set (imagesTs,
+    labelsTs), so that every training holds them out; a test set that is there stays. Only the cases
+    in `only` are taken, if given. Raises InputError for a folder that is there already, for classes
+    or cases that are not there, and for labels that are weak already.
     """
     task = task_of(source)
     if output.exists():
@@ -95,28 +98,33 @@ def weaken_site(
             f"{output.name} is there already", where=str(output), mend="name a new folder"
         )
     header = json.loads((source / FILE).read_text(encoding="utf-8"))
-    drawn = _drawn_classes(header, task, source)
-    _check(how, task, drawn, keep, source)
-    names = {case.name: case for case in read_dataset(source, task, require_labels=False).cases}
-    if unknown := sorted(set(keep) - names.keys()):
+    drawn = _drawn_classes(header, source, task)
+    _check(how, task, drawn, {*keep, *test}, source)
+    cases = {case.name: case for case in read_dataset(source, task, require_labels=False).cases}
+    if unknown := sorted({*keep, *test, *(only or ())} - cases.keys()):
+        raise InputError(f"{source.name} has no case {', '.join(unknown)}", mend="correct the name")
+    if test and (source / "labelsTs").is_dir():
         raise InputError(
-            f"{source.name} has no case {', '.join(unknown)}", mend="correct the names to keep"
+            f"{source.name} has a test set already",
+            where=str(source / "labelsTs"),
+            mend="hold out no further cases: the test set is kept",
         )
-    found = Marked()
-    site = _Site(task=task, output=output, how=how, drawn=drawn, found=found)
-    for name, case in names.items():
-        if name in keep:
-            site.keep(case)
+    site = _Site(task=task, output=output, how=how, drawn=drawn, copy=copy)
+    for name in sorted(cases.keys() if only is None else only):
+        if name in test:
+            site.keep(cases[name], "Ts")
+        elif name in keep:
+            site.keep(cases[name], "Tr")
         else:
-            site.weaken(case)
-    for part in ("imagesTr", "imagesTs", "labelsTs"):
+            site.weaken(cases[name])
+    for part in ("imagesTs", "labelsTs"):
         _take(source / part, output / part, copy=copy)
     _take(source / FILE_NAME, output / FILE_NAME, copy=True)
     header.pop("annotated", None)
     header["supervision"] = {"default": site.default, "cases": site.cases}
     site.write_tables()
     records.write(header, output / FILE)
-    return found
+    return site.found
 
 
 class _Site:
@@ -129,10 +137,10 @@ class _Site:
         output: Path,
         how: Weakening,
         drawn: Mapping[str, tuple[str, ...]],
-        found: Marked,
+        copy: bool,
     ) -> None:
-        self._task, self._output, self._how = task, output, how
-        self._drawn, self._found = drawn, found
+        self._output, self._how, self._drawn, self._copy = output, how, drawn, copy
+        self.found = Marked()
         self._unmarked = len(task.labels) if task.ignore is None else task.ignore
         self._values = {name: value for value, name in enumerate(task.labels) if value}
         self._boxes: dict[str, list[dict[str, Any]]] = {}
@@ -147,19 +155,18 @@ class _Site:
             "none": {"kind": "none"},
         }.get(how.kind, {"kind": "full"})
 
-    def keep(self, case: Case) -> None:
-        """Take over a case with the labels that it has."""
+    def keep(self, case: Case, part: str) -> None:
+        """Take over a case with the labels that it has, as training ("Tr") or test case ("Ts")."""
         names = self._drawn.get(case.name)
+        self._take_images(case, part)
         if case.label is None:
             self.cases[case.name] = {"kind": "none"}
         else:
             self.cases[case.name] = (
                 {"kind": "partial", "annotated": list(names)} if names else {"kind": "full"}
             )
-            target = self._output / "labelsTr" / case.label.name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(case.label, target)
-        self._found.kept += 1
+            _take(case.label, self._output / f"labels{part}" / case.label.name, copy=True)
+        self.found.kept += 1
 
     def weaken(self, case: Case) -> None:
         """Write what of a case's labels is left."""
@@ -168,12 +175,18 @@ class _Site:
                 f"case {case.name} has no label map to weaken", mend="label it, or --keep it"
             )
         volume = io.read_label(case.label)
-        self._found.cases += 1
+        self._take_images(case, "Tr")
+        self.found.cases += 1
         if self._how.kind in _MAPLESS:
             self._without_map(case, volume)
         else:
             target = self._output / "labelsTr" / case.label.name
+            target.parent.mkdir(exist_ok=True)
             io.write_mask(self._map(case, volume), volume.geometry, target, like=case.label)
+
+    def _take_images(self, case: Case, part: str) -> None:
+        for path in case.images:
+            _take(path, self._output / f"images{part}" / path.name, copy=self._copy)
 
     def _without_map(self, case: Case, volume: Volume) -> None:
         label = volume.array[0]
@@ -202,7 +215,7 @@ class _Site:
             drawn = marks.scribble(label, self._unmarked, rng, axis=axis)
         else:
             drawn = marks.points(label, self._unmarked, rng, count=how.points)
-        self._found.add(label, drawn)
+        self.found.add(label, drawn)
         return drawn
 
     def write_tables(self) -> None:
@@ -217,7 +230,7 @@ class _Site:
             write_text(self._output / PRESENCE, text.getvalue())
 
 
-def _drawn_classes(header: dict[str, Any], task: Task, source: Path) -> dict[str, tuple[str, ...]]:
+def _drawn_classes(header: dict[str, Any], source: Path, task: Task) -> dict[str, tuple[str, ...]]:
     """The classes that a "partial" case of the source annotates, by the short form in its header.
 
     Cases with all classes are not named. Raises InputError for labels that are weak already.

@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -22,7 +23,7 @@ from fednnunet.inference.export import labels_of_logits
 from fednnunet.inference.routing import Experts, route
 from fednnunet.inference.sliding import predict_logits
 from fednnunet.planning.plan import Configuration, Plan
-from fednnunet.preprocess.pipeline import Prepared, prepare_volume
+from fednnunet.preprocess.pipeline import Placement, Prepared, prepare_volume
 from fednnunet.progress import Progress
 from fednnunet.volume import Geometry, Volume
 
@@ -37,6 +38,16 @@ class Outcome:
     written: tuple[str, ...]
     kept: tuple[str, ...]
     faults: tuple[FedNNUNetError, ...]
+
+
+class Beside(Protocol):
+    """What is written beside each mask, from the same logits."""
+
+    def there(self, case: Case) -> bool:
+        """Whether it is there already; a case is kept only then."""
+
+    def write(self, case: Case, logits: np.ndarray, placement: Placement, mask: np.ndarray) -> None:
+        """Write it: `logits` (k, z, y, x) are of the prepared volume, `mask` is native."""
 
 
 def predict_volume(
@@ -54,7 +65,8 @@ def predict_volume(
     logits of all flips are averaged, at eight (in 2D four) times the work.
     """
     prepared = prepare_volume(volume, plan, configuration)
-    return _predict_prepared(networks, plan, configuration, prepared, compute, mirror)
+    logits = _logits(networks, configuration, prepared, compute, mirror)
+    return labels_of_logits(logits, prepared.placement, plan.task, configuration.resampling)
 
 
 def predict_cases(
@@ -65,6 +77,7 @@ def predict_cases(
     compute: Compute,
     mirror: bool = False,
     overwrite: bool = False,
+    beside: Beside | None = None,
     progress: Progress | None = None,
 ) -> Outcome:
     """Write a mask per case to `folder`, in the format of its first image.
@@ -72,13 +85,13 @@ def predict_cases(
     While one case is predicted, the next is read and preprocessed in a thread. A mask is kept,
     unless `overwrite`, if images, bundles and options are the same as when it was written. A case
     that cannot be predicted gives a fault; the others are predicted. A bundle of experts is mixed
-    for each case, with the shares in `routing.json`.
+    for each case, with the shares in `routing.json`. `beside` writes more from the same logits.
     """
     members = (bundles,) if isinstance(bundles, Bundle) else tuple(bundles)
     _check_bundles(members, mirror)
     folder.mkdir(parents=True, exist_ok=True)
-    job = _Job(bundles=members, folder=folder, compute=compute, mirror=mirror, keep=not overwrite)
-    settings = members[0].settings
+    job = _Job(bundles=members, folder=folder, mirror=mirror, keep=not overwrite, beside=beside)
+    settings, plan = members[0].settings, members[0].plan
     models = [_Model(bundle, compute) for bundle in members]
     done, routes = _read_record(folder), _read_routes(folder)
     written, kept = [], []
@@ -91,12 +104,14 @@ def predict_cases(
             if ready.prepared is None:
                 kept.append(case.name)
                 continue
-            plan = members[0].plan
             shares = [model.route(ready.prepared.data) for model in models]
             networks = [model.network for model in models]
-            mask = _predict_prepared(networks, plan, settings, ready.prepared, compute, mirror)
-            geometry = ready.prepared.placement.geometry
-            _write(mask, geometry, case, folder)
+            placement = ready.prepared.placement
+            logits = _logits(networks, settings, ready.prepared, compute, mirror)
+            mask = labels_of_logits(logits, placement, plan.task, settings.resampling)
+            if beside:
+                beside.write(case, logits, placement, mask)
+            _write(mask, placement.geometry, case, folder)
         except StorageError:  # no other case would fare better
             raise
         except FedNNUNetError as fault:
@@ -161,9 +176,9 @@ class _Model:
 class _Job:
     bundles: tuple[Bundle, ...]
     folder: Path
-    compute: Compute
     mirror: bool
     keep: bool
+    beside: Beside | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -189,7 +204,8 @@ def _ahead(
 
 def _prepare(case: Case, job: _Job, earlier: str | None) -> _Ready:
     digest = _digest(case, job)
-    if job.keep and digest == earlier and mask_path(job.folder, case).is_file():
+    there = mask_path(job.folder, case).is_file() and (not job.beside or job.beside.there(case))
+    if job.keep and digest == earlier and there:
         return _Ready(digest=digest, prepared=None)
     bundle = job.bundles[0]
     volume = io.read_volume(case.images)
@@ -202,14 +218,14 @@ def _prepare(case: Case, job: _Job, earlier: str | None) -> _Ready:
     return _Ready(digest=digest, prepared=prepare_volume(volume, bundle.plan, bundle.settings))
 
 
-def _predict_prepared(
+def _logits(
     networks: Sequence[torch.nn.Module],
-    plan: Plan,
     configuration: Configuration,
     prepared: Prepared,
     compute: Compute,
     mirror: bool,
 ) -> np.ndarray:
+    """The mean logits (k, z, y, x) of the networks."""
     patch = configuration.patch_vox
     axes = tuple(range(len(patch))) if mirror else ()
     total: np.ndarray | None = None
@@ -222,7 +238,7 @@ def _predict_prepared(
     if total is None:
         raise InputError("no network was given", mend="give at least one bundle")
     total /= len(networks)
-    return labels_of_logits(total, prepared.placement, plan.task, configuration.resampling)
+    return total
 
 
 def _write(mask: np.ndarray, geometry: Geometry, case: Case, folder: Path) -> None:

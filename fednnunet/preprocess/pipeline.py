@@ -88,7 +88,8 @@ def prepare_volume(
 def to_native(labels: np.ndarray, placement: Placement) -> np.ndarray:
     """Insert `labels` of the crop (z, y, x; plan's axis order) into the whole image, in its axes.
 
-    The result (z, y, x) is uint8, or uint16 if a value exceeds 255; it is 0 outside the crop.
+    The result (z, y, x) is uint8, or uint16 if a value exceeds 255, and for values that are no
+    whole numbers of the same type as these; it is 0 outside the crop.
     """
     if labels.shape != placement.cropped_shape:
         raise DataError(
@@ -96,7 +97,8 @@ def to_native(labels: np.ndarray, placement: Placement) -> np.ndarray:
             f"{list(placement.cropped_shape)}",
             mend="resample the mask to the shape of the crop first",
         )
-    dtype = np.uint8 if int(labels.max(initial=0)) <= 255 else np.uint16
+    small = np.uint8 if labels.max(initial=0) <= 255 else np.uint16
+    dtype = labels.dtype if labels.dtype.kind == "f" else small
     full = np.zeros([placement.native_shape[axis] for axis in placement.transpose], dtype)
     crop(full, placement.box)[...] = labels
     return np.ascontiguousarray(full.transpose(np.argsort(placement.transpose)))

@@ -181,7 +181,7 @@ def test_cases_that_are_kept_stay_full(tmp_path, weaken, source):
     assert not (out / "north" / "labelsTr").exists()
 
 
-def test_what_a_training_holds_out_is_kept(tmp_path, weaken, source):
+def test_what_a_training_holds_out_becomes_the_test_set(tmp_path, weaken, source):
     bare = tmp_path / "bare"
     shutil.copytree(source / "south", bare)
     shutil.rmtree(bare / "labelsTs")
@@ -190,7 +190,13 @@ def test_what_a_training_holds_out_is_kept(tmp_path, weaken, source):
     task = Task(name="t", channels=("MRI",), labels=("background", "organ", "nodule"))
     training = Training(held_out=0.4, split_seed=3)
     held = site_cases(SiteSpec(folder=bare), task, training, site="south").held_out
-    assert [case.name for case in held] == list(header_of(out)["supervision"]["cases"])
+    names = [case.name for case in held]
+    assert names == list(header_of(out)["supervision"]["cases"])
+    for name in names:
+        kept = (out / "labelsTs" / f"{name}.nii.gz").read_bytes()
+        assert kept == (bare / "labelsTr" / f"{name}.nii.gz").read_bytes()
+        assert (out / "imagesTs" / f"{name}_0000.nii.gz").is_file()
+        assert not (out / "imagesTr" / f"{name}_0000.nii.gz").exists()
 
 
 def test_images_are_linked_or_copied_and_a_test_set_keeps_its_labels(tmp_path, weaken, source):
@@ -222,6 +228,7 @@ def test_a_partial_source_stays_partial_where_it_is_kept(tmp_path, weaken, sourc
         (["--kind", "partial", "--classes", "liver"], "no class liver"),
         (["--kind", "none", "--keep", "nobody"], "no case nobody"),
         (["--kind", "none", "--keep-held-out", "0.2"], "a share and a seed"),
+        (["--kind", "none", "--keep-held-out", "0.2,0"], "has a test set already"),
         (["--kind", "point", "--points", "0"], "must be positive"),
     ],
 )
