@@ -53,6 +53,10 @@ class Targets:
         marked = labels != UNKNOWN
         return marked if known is None else marked & known
 
+    def of_the_task(self, labels: Tensor) -> Tensor | None:
+        """Voxels (b, z, y, x) that are not to be ignored, known or not; `None` for all."""
+        return None if self.ignore is None or self.nothing else labels != self.ignore
+
     def indicators(self, labels: Tensor) -> Tensor:
         """Truth of each group (b, g, z, y, x) as booleans; in softmax tasks background is first."""
         if not self.groups:
