@@ -96,6 +96,7 @@ class SiteTrainer:
             context=context,
             supervision=site.supervision,
             make_loss=make_loss,
+            completion=site.completion,
             frozen=context.shared if freeze else frozenset(),
             progress=progress,
         )
