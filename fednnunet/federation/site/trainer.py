@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 from fednnunet.federation.filters.chain import context_of, filter_at_site
 from fednnunet.federation.methods.method import Method, TrainedSite
 from fednnunet.federation.site.models import load_part, network_tensors, own_model
 from fednnunet.federation.site.notes import training_notes
+from fednnunet.federation.site.overlap import Rows, shared_overlap
 from fednnunet.federation.site.prepared import PreparedSite
 from fednnunet.federation.wire.extras import join, split
 from fednnunet.federation.wire.messages import TrainInvite, TrainReply
@@ -136,6 +138,10 @@ class SiteTrainer:
         execution = self.site.execution()
         return count_patches(state.network, patches, self.site.plan.task, execution)
 
+    def _shared(self, counts: DiceCounts, cases: Collection[str], least: int) -> Rows:
+        task = self.site.plan.task
+        return shared_overlap(counts, cases, self.site.supervision, task, least=least)
+
     def _notes(
         self, summary: TrainSummary, job: LocalJob, execution: Execution, *, first: bool
     ) -> tuple[Note, ...]:
@@ -152,6 +158,7 @@ class SiteTrainer:
         held_out: DiceCounts | None,
         notes: tuple[Note, ...],
     ) -> TrainReply:
+        least = self.site.policy.min_scored_cases
         return TrainReply(
             tensors=tensors,
             run=invite.run,
@@ -162,7 +169,7 @@ class SiteTrainer:
             seconds=summary.seconds,
             wait_share=summary.wait_share,
             iterations=summary.iterations,
-            overlap=summary.dice.rows if summary.cases >= OVERLAP_CASES else (),
-            held_out=held_out.rows if held_out else (),
+            overlap=self._shared(summary.dice, summary.cases, OVERLAP_CASES),
+            held_out=self._shared(held_out, self.site.held_out_cases, least) if held_out else (),
             notes=notes,
         )

@@ -54,7 +54,8 @@ class PooledSite:
 def pooled_engine(engine: Engine, base: Path) -> InProcessEngine:
     """An engine of one site, `pooled`, that holds the training cases of all prepared sites.
 
-    Raises InputError where the sites are not folders on this machine.
+    Each case keeps the kind of labels that its site states. Raises InputError where the sites are
+    not folders on this machine.
     """
     if not isinstance(engine, InProcessEngine):
         raise InputError(
