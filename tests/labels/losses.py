@@ -17,12 +17,12 @@ from tests.training.fakes import small_plan, small_task
 REGIONS = {"whole": (1, 2), "core": (2,)}
 
 
-def loss_of(supervision: Supervision, *, task=None, patch=(8, 8, 8), features=(4, 8), **recipe) -> Any:
+def loss_of(
+    supervision: Supervision, *, task=None, patch=(8, 8, 8), features=(4, 8), **recipe
+) -> Any:
     """The loss that a site's trainer takes for such cases: of one level, with two stages."""
     plan, configuration = small_plan(task=task or small_task(), patch=patch, features=features)
-    return make_loss(
-        plan.task, supervision, configuration, replace(RECIPES["nnunet"], **recipe)
-    )
+    return make_loss(plan.task, supervision, configuration, replace(RECIPES["nnunet"], **recipe))
 
 
 def logits_like(labels: Tensor, outputs: int = 3, *, seed: int = 0) -> Tensor:

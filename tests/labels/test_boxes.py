@@ -132,7 +132,9 @@ def test_in_2d_a_section_of_a_box_meets_the_object_somewhere():
     labels = bits((1, (2, 3), (6, 8)), shape=(10, 10))
     p = logits_like(labels, 1).detach().sigmoid()
     best = float(p[0, 0, 2:6, 3:8].max())
-    assert float(tightness(p.log(), labels[:, None] > 0)) == pytest.approx(-math.log(best), rel=1e-5)
+    assert float(tightness(p.log(), labels[:, None] > 0)) == pytest.approx(
+        -math.log(best), rel=1e-5
+    )
     best = descend(loss_of(BOX, patch=(10, 10)), logits_like(labels), labels).argmax(1)[0]
     assert (best[2:6, 3:8] == 1).any() and not best[labels[0] == 0].any()
     cut = bits((1, (0, 3), (6, 8)), shape=(10, 10))

@@ -32,7 +32,9 @@ def test_an_absent_class_is_pushed_down_everywhere_and_nothing_else_is_taught():
     logits = logits_like(labels)
     loss = loss_of(image(absent=(2,)))
     p = logits.detach().softmax(1)
-    assert float(loss([logits], labels)) == pytest.approx(float(-torch.log(1 - p[:, 2]).mean()), rel=1e-5)
+    assert float(loss([logits], labels)) == pytest.approx(
+        float(-torch.log(1 - p[:, 2]).mean()), rel=1e-5
+    )
     slope = gradient(loss, logits, labels)
     assert (slope[:, 2] > 0).all()
     alike = slope[:, 0] * p[:, 1] - slope[:, 1] * p[:, 0]

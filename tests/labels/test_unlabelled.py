@@ -23,6 +23,10 @@ def test_it_is_zero_with_a_gradient_of_zero_also_where_logits_overflowed():
 
 def test_every_resolution_that_a_loss_sees_gets_a_gradient():
     labels = torch.full((1, 8, 8, 8), UNKNOWN, dtype=torch.int16)
-    levels = [logits_like(labels), logits_like(torch.zeros(1, 4, 4, 4)), logits_like(torch.zeros(1, 2, 2, 2))]
+    levels = [
+        logits_like(labels),
+        logits_like(torch.zeros(1, 4, 4, 4)),
+        logits_like(torch.zeros(1, 2, 2, 2)),
+    ]
     loss_of(NONE, features=(4, 6, 8, 8))(levels, labels).backward()
     assert [x.grad is not None for x in levels] == [True, True, False]
