@@ -14,11 +14,11 @@ import math
 import os
 import shutil
 import statistics
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from time import monotonic as now
 from typing import Annotated
 
 from bench_labels_cells import CELLS, LATE, ROWS, SITES, Cell, CellScores, Data, SiteLabels
@@ -81,7 +81,7 @@ class Bench:
 
     def observe(self, run: Run, record: object) -> None:
         """After each round: stop if the time is up."""
-        if time.monotonic() > self.stop_at:
+        if now() > self.stop_at:
             raise TimeIsUp
 
     def scores_path(self, cell: Cell, seed: int) -> Path:
@@ -117,7 +117,7 @@ def run_bench(bench: Bench) -> bool:
         path = bench.scores_path(cell, seed)
         if path.is_file():
             continue
-        if time.monotonic() > bench.stop_at:
+        if now() > bench.stop_at:
             return False
         print(f"{number} of {len(todo)}: {cell.name}, seed {seed}: {cell.words}", flush=True)
         try:
@@ -281,7 +281,7 @@ def _check(options: Options) -> None:
 def _run(options: Options, shape: Callable[[Plan], Plan]) -> None:
     _check(options)
     check_output(options.output)
-    stop_at = time.monotonic() + 60 * options.minutes
+    stop_at = now() + 60 * options.minutes
     if run_bench(Bench(options=options, stop_at=stop_at, shape=shape)):
         print((options.output / "labels.md").read_text(encoding="utf-8"))
 

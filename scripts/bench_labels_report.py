@@ -93,9 +93,9 @@ def verdict(found: Found, claim: Claim) -> tuple[str, str, bool] | None:
         found_words = f"{share:.0%} of a gap of {gap:.4f}"
         return f"{claim.cell} closes >= {claim.wanted:.0%}", found_words, share >= claim.wanted
     if claim.kind == "within":
-        apart = difference(found, claim.cell, claim.high)
+        change = difference(found, claim.cell, claim.high)
         words = f"{claim.cell} within {claim.wanted} of {claim.high}"
-        return words, apart.text(sign=True), apart.mean >= -claim.wanted
+        return words, change.text(sign=True), change.mean >= -claim.wanted
     if claim.kind == "ratio":
         ratio = mean(claim.cell) / mean(claim.high)
         return (
@@ -104,16 +104,16 @@ def verdict(found: Found, claim: Claim) -> tuple[str, str, bool] | None:
             (ratio >= claim.wanted),
         )
     if claim.kind == "above":
-        apart = difference(found, claim.cell, claim.low)
+        change = difference(found, claim.cell, claim.low)
         words = f"{claim.cell} above {claim.low}" + (f" by {claim.wanted}" if claim.wanted else "")
-        met = apart.mean >= claim.wanted if claim.wanted else apart.mean > 0
-        return words, apart.text(sign=True), met
-    apart = difference(found, claim.cell, claim.low)
+        met = change.mean >= claim.wanted if claim.wanted else change.mean > 0
+        return words, change.text(sign=True), met
+    change = difference(found, claim.cell, claim.low)
     targets = found[claim.cell][0].targets
     worse = [t for t in targets if difference(found, claim.cell, claim.low, t).mean < 0]
     words = f"{claim.cell} above {claim.low}, no organ worse"
-    said = f"{apart.text(sign=True)}; worse: {', '.join(worse) or 'none'}"
-    return words, said, apart.mean > 0 and not worse
+    said = f"{change.text(sign=True)}; worse: {', '.join(worse) or 'none'}"
+    return words, said, change.mean > 0 and not worse
 
 
 def write_report(found: Found, rows: Sequence[str], folder: Path) -> None:
@@ -154,16 +154,14 @@ def _section(found: Found, row: Row) -> str:
         seeds = [each.seed for each in found[name]]
         whole = estimate(case_dice(found[name], seeds))
         each = [estimate(case_dice(found[name], seeds, t)).mean for t in targets]
-        apart = "-"
+        change = "-"
         if name != row.reference and row.reference in found:
-            apart = difference(found, name, row.reference).text(sign=True)
+            change = difference(found, name, row.reference).text(sign=True)
         seconds = [s for c in found[name] for s in c.seconds_per_iteration.values()]
         pace = f"{statistics.median(seconds):.2f}" if seconds else "-"
         dice = " | ".join(f"{value:.4f}" for value in each)
-        lines.append(
-            f"| `{name}`: {CELLS[name].words} | {len(seeds)} | {whole.mean:.4f} | {dice} | {apart} "
-            f"| {pace} |"
-        )
+        words = f"`{name}`: {CELLS[name].words}"
+        lines.append(f"| {words} | {len(seeds)} | {whole.mean:.4f} | {dice} | {change} | {pace} |")
     lines += _organs(found, row, targets)
     return "\n".join(lines) + "\n"
 
@@ -176,8 +174,8 @@ def _organs(found: Found, row: Row, targets: Sequence[str]) -> list[str]:
             continue
         lines += [f"\n| `{claim.cell}` - `{claim.low}` | cases | Dice (95 %) |", "|---|---|---|"]
         for target in targets:
-            apart = difference(found, claim.cell, claim.low, target)
-            lines.append(f"| {target} | {apart.cases} | {apart.text(sign=True)} |")
+            change = difference(found, claim.cell, claim.low, target)
+            lines.append(f"| {target} | {change.cases} | {change.text(sign=True)} |")
     return lines
 
 

@@ -93,8 +93,8 @@ def draw_planes(image: Volume, mask: np.ndarray, uncertainty: np.ndarray, task: 
         unsure = int(uncertainty.sum(axis=others).argmax())
         index = _fullest_slice(mask, axis, task) if mask.any() else unsure
         step_mm = tuple(s for a, s in enumerate(image.spacing_mm) if a != axis)
-        drawn, doubt = (np.take(array, index, axis) for array in (mask, uncertainty))
-        box = _window(drawn | (doubt > _SHOWN_FROM), step_mm)
+        found, doubt = (np.take(array, index, axis) for array in (mask, uncertainty))
+        box = _window(found | (doubt > _SHOWN_FROM), step_mm)
         plane = np.take(image.array[0], index, axis).astype(np.float32)[box]
         for row in range(2):
             axes = figure.add_axes((axis / 3, row / 2, 1 / 3, 1 / 2))
@@ -105,7 +105,7 @@ def draw_planes(image: Volume, mask: np.ndarray, uncertainty: np.ndarray, task: 
                 continue
             for index_of, values in enumerate(target_values(task).values()):
                 colour = CLASS_COLOURS[index_of % len(CLASS_COLOURS)]
-                _outline(axes, np.isin(drawn[box], values), step_mm, colour, 1.2)
+                _outline(axes, np.isin(found[box], values), step_mm, colour, 1.2)
     return png_of(figure)
 
 

@@ -40,7 +40,7 @@ class Outcome:
     faults: tuple[FedNNUNetError, ...]
 
 
-class Beside(Protocol):
+class ExtraOutput(Protocol):
     """What is written beside each mask, from the same logits."""
 
     def there(self, case: Case) -> bool:
@@ -77,7 +77,7 @@ def predict_cases(
     compute: Compute,
     mirror: bool = False,
     overwrite: bool = False,
-    beside: Beside | None = None,
+    extra: ExtraOutput | None = None,
     progress: Progress | None = None,
 ) -> Outcome:
     """Write a mask per case to `folder`, in the format of its first image.
@@ -85,12 +85,12 @@ def predict_cases(
     While one case is predicted, the next is read and preprocessed in a thread. A mask is kept,
     unless `overwrite`, if images, bundles and options are the same as when it was written. A case
     that cannot be predicted gives a fault; the others are predicted. A bundle of experts is mixed
-    for each case, with the shares in `routing.json`. `beside` writes more from the same logits.
+    for each case, with the shares in `routing.json`. `extra` writes more from the same logits.
     """
     members = (bundles,) if isinstance(bundles, Bundle) else tuple(bundles)
     _check_bundles(members, mirror)
     folder.mkdir(parents=True, exist_ok=True)
-    job = _Job(bundles=members, folder=folder, mirror=mirror, keep=not overwrite, beside=beside)
+    job = _Job(bundles=members, folder=folder, mirror=mirror, keep=not overwrite, extra=extra)
     settings, plan = members[0].settings, members[0].plan
     models = [_Model(bundle, compute) for bundle in members]
     done, routes = _read_record(folder), _read_routes(folder)
@@ -109,8 +109,8 @@ def predict_cases(
             placement = ready.prepared.placement
             logits = _logits(networks, settings, ready.prepared, compute, mirror)
             mask = labels_of_logits(logits, placement, plan.task, settings.resampling)
-            if beside:
-                beside.write(case, logits, placement, mask)
+            if extra:
+                extra.write(case, logits, placement, mask)
             _write(mask, placement.geometry, case, folder)
         except StorageError:  # no other case would fare better
             raise
@@ -178,7 +178,7 @@ class _Job:
     folder: Path
     mirror: bool
     keep: bool
-    beside: Beside | None
+    extra: ExtraOutput | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -204,7 +204,7 @@ def _ahead(
 
 def _prepare(case: Case, job: _Job, earlier: str | None) -> _Ready:
     digest = _digest(case, job)
-    there = mask_path(job.folder, case).is_file() and (not job.beside or job.beside.there(case))
+    there = mask_path(job.folder, case).is_file() and (not job.extra or job.extra.there(case))
     if job.keep and digest == earlier and there:
         return _Ready(digest=digest, prepared=None)
     bundle = job.bundles[0]

@@ -62,7 +62,7 @@ def pseudolabel_cases(
     digests = Digests(bundles=tuple(bundle.digest for bundle in bundles))
     _check_folder(folder, digests, overwrite)
     plan = bundles[0].plan
-    beside = _ReviewFiles(folder, plan, bundles[0].settings.resampling)
+    review = _ReviewFiles(folder, plan, bundles[0].settings.resampling)
     folder.mkdir(parents=True, exist_ok=True)
     records.write(digests, folder / REVIEW / "bundles.json")
     outcome = predict_cases(
@@ -72,15 +72,15 @@ def pseudolabel_cases(
         compute=compute,
         mirror=mirror,
         overwrite=overwrite,
-        beside=beside,
+        extra=review,
         progress=progress,
     )
     done = {*outcome.written, *outcome.kept}
     shown = [case for case in cases if case.name in done]
     write_review(
         folder / PAGE,
-        [records.read(ReviewCase, beside.figures_path(case)) for case in shown],
-        {case.name: beside.picture_path(case).read_bytes() for case in shown},
+        [records.read(ReviewCase, review.figures_path(case)) for case in shown],
+        {case.name: review.picture_path(case).read_bytes() for case in shown},
         task=plan.task.name,
         source=digests.source,
     )
