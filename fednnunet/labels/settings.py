@@ -36,6 +36,9 @@ class PseudoLabels:
     carry: Annotated[float, Within(0, 1)] = 0.0
     """What the teacher keeps of itself from round to round; the rest comes from the model that the
     site receives. 0 begins every round with that model."""
+    unlabelled_sites: Literal["ramp", "cases"] = "ramp"
+    """How training cases without any label count in the mean over sites: by the weight's ramp, or
+    as others do."""
     cut_out: Annotated[float, Within(0, 1)] = 0.5
     """Chance that a box is cut out of a patch that gets pseudo-labels."""
     cut_out_edge: Annotated[float, Within(0, 1)] = 0.4

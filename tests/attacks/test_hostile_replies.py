@@ -58,6 +58,10 @@ ATTACKS: dict[str, tuple[Change, str]] = {
     "no case": (figures(cases=0), "cases is 0"),
     "more cases than prepared": (figures(cases=7), "7 training cases, where 2 were prepared"),
     "more iterations than asked": (figures(iterations=26), "of 26 iterations, not of 25"),
+    "more cases without labels than cases": (
+        figures(unlabelled=10**6),
+        "1000000 of 2 training cases are without labels",
+    ),
     "no iteration": (figures(iterations=0), "of 0 iterations"),
     "a loss of 1e308": (figures(loss=1e308), "loss is 1e+308"),
     "a loss that is not a number": (figures(loss=float("nan")), "loss is nan"),

@@ -29,9 +29,7 @@ def slopes(now, samples, on_labels, on_pseudo):
 
 def pseudo_batch(kind):
     whole = batch()
-    return replace(
-        whole, supervision=(kind,) * 4, pseudo=(whole.labels,), pseudo_weights=(1.0,)
-    )
+    return replace(whole, supervision=(kind,) * 4, pseudo=(whole.labels,), pseudo_weights=(1.0,))
 
 
 def test_what_opposes_the_gradient_on_labels_is_removed():

@@ -155,7 +155,9 @@ def test_a_whole_step_runs_on_the_meta_device(settings):
         supervision=SiteSupervision(cases=dict(zip(job.names, kinds[1:], strict=True))),
     )
     stepper = make_stepper(job, META)
-    stepper = replace(stepper, losses={k: make_loss(plan.task, k, configuration, job.recipe) for k in kinds})
+    stepper = replace(
+        stepper, losses={k: make_loss(plan.task, k, configuration, job.recipe) for k in kinds}
+    )
     now = state(META)
     completion.begin(now)
     moment = Moment(done=0.5, at_once=4, execution=META)
@@ -179,9 +181,7 @@ def test_regions_get_labels_too():
 def test_cross_supervision_of_one_head_is_refused():
     plan, configuration = small_plan(features=(4, 8))
     with pytest.raises(InputError, match="two decoder stages"):
-        labelling(PseudoLabels(cross=1.0)).make_loss(
-            plan.task, configuration, RECIPES["fast"]
-        )
+        labelling(PseudoLabels(cross=1.0)).make_loss(plan.task, configuration, RECIPES["fast"])
 
 
 def unlabelled():

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import random
 from copy import copy
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ NONE = Augmentation(
     rotation=0, scaling=0, noise=0, blur=0, brightness=0, contrast=0, low_resolution=0,
     gamma_inverted=0, gamma=0, mirror=False,
 )  # fmt: skip
+ONLY_SPATIAL = replace(NONE, rotation=1, scaling=1)
 
 
 def patch(augmenter, channels=1, seed=0):
@@ -63,6 +65,29 @@ def test_where_a_channel_is_masked_the_outside_stays_zero():
     outside = labels < 0
     assert outside.any()
     assert not image[0][outside].any() and image[1][outside].any()
+
+
+@pytest.mark.parametrize("vox", [(8, 12, 10), (12, 10)])
+def test_both_views_have_the_geometry_of_the_seed(vox):
+    augmenter = make_augmenter(vox, (True, False), ALL)
+    plain = make_augmenter(vox, (True, False), ONLY_SPATIAL)
+    for seed in range(5):
+        image, labels = augmenter(reader(*patch(augmenter, 2)), seed)
+        strong, same, weak = augmenter.views(reader(*patch(augmenter, 2)), seed)
+        assert torch.equal(image, strong) and torch.equal(labels, same)
+        assert not torch.equal(weak, strong)
+        assert not weak[0][labels == -1].any()
+        turned = plain(reader(*patch(plain, 2)), seed)[0]  # before mirroring
+        assert weak.shape == turned.shape
+        torch.testing.assert_close(weak[1].sum(), turned[1].sum())
+
+
+def test_strong_steps_change_the_first_view_alone():
+    augmenter = make_augmenter((8, 8, 8), (False,), ALL)
+    read = reader(*patch(augmenter))
+    image, _, weak = augmenter.views(read, 4)
+    blank, _, same = augmenter.views(read, 4, [lambda **v: {**v, "image": v["image"] * 0}])
+    assert not blank.any() and image.any() and torch.equal(weak, same)
 
 
 def test_global_generators_are_left_alone():

@@ -63,6 +63,12 @@ class ReplyChecks:
                 where=f"reply of site {site}",
                 mend="start the training again, so that the site prepares its cases anew",
             )
+        if reply.unlabelled > reply.cases:
+            raise ReplyError(
+                f"{reply.unlabelled} of {reply.cases} training cases are without labels",
+                where=f"reply of site {site}",
+                mend=_SAME_VERSION,
+            )
         if reply.iterations != invite.iterations:
             raise ReplyError(
                 f"the reply is of {reply.iterations} iterations, not of {invite.iterations}",

@@ -3,10 +3,12 @@
 The weights of a reply are bounded by what sites did before: the Euclidean norm of a site's update
 (its tensors minus those that it received, floating-point ones together) may be at most
 `max_update_ratio` times the median norm of the accepted updates in earlier rounds of the phase. The
-median stays where it is as long as most sites are honest. In the first round of a phase the norm of
-the received weights takes the place of the median. Compare the clipping of updates in Sun et al.,
-"Can You Really Backdoor Federated Learning?", 2019; a reply is refused here and not clipped, so
-that the weights of honest sites do not change.
+median stays where it is as long as most sites are honest. Sites without any labelled case count in
+it only where no site has one: before their first pseudo-labels they send back about what they
+received, and with a median of that every site that learns would be refused. In the first round of a
+phase the norm of the received weights takes the place of the median. Compare the clipping of
+updates in Sun et al., "Can You Really Backdoor Federated Learning?", 2019; a reply is refused here
+and not clipped, so that the weights of honest sites do not change.
 """
 
 from __future__ import annotations
@@ -48,6 +50,7 @@ class UpdateBound:
         earlier = [
             site for record in history if record.phase == phase for site in record.sites.values()
         ]
+        earlier = [site for site in earlier if site.unlabelled < site.cases] or earlier
         norms = [site.update_norm for site in earlier if site.update_norm]
         extras = [site.extras_norm for site in earlier if site.extras_norm]
         return cls(

@@ -159,16 +159,18 @@ class SiteTrainer:
         notes: tuple[Note, ...],
     ) -> TrainReply:
         least = self.site.policy.min_scored_cases
+        site = self.site
         return TrainReply(
             tensors=tensors,
             run=invite.run,
             round=invite.round,
             phase=invite.phase,
-            cases=len(self.site.cases),
+            cases=len(site.cases),
             loss=summary.loss,
             seconds=summary.seconds,
             wait_share=summary.wait_share,
             iterations=summary.iterations,
+            unlabelled=sum(site.supervision.of(name).kind == "none" for name in site.cases),
             overlap=self._shared(summary.dice, summary.cases, OVERLAP_CASES),
             held_out=self._shared(held_out, self.site.held_out_cases, least) if held_out else (),
             notes=notes,
