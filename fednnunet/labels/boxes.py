@@ -83,12 +83,12 @@ class ShareBounds:
 class BoxLoss:
     """The sum of the terms at every resolution, weighted; labels are bits of boxes.
 
-    `drawn` has the groups of outputs whose boxes are known (see `Targets`), `targets` says that no
-    voxel's class is.
+    `annotated` has the groups of outputs whose boxes are known (see `Targets`); `targets` says that
+    no voxel's class is.
     """
 
     targets: Targets
-    drawn: Targets
+    annotated: Targets
     level_weights: tuple[float, ...]
     dice_weight: float = 1.0
     cross_entropy_weight: float = 1.0
@@ -106,13 +106,13 @@ class BoxLoss:
     def level(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Loss at one resolution."""
         inside = self.inside(labels)
-        if self.drawn.regions:
-            chosen = chosen_logits(logits, self.drawn.outputs)
+        if self.annotated.regions:
+            chosen = chosen_logits(logits, self.annotated.outputs)
             outside = F.softplus(chosen).masked_fill(inside, 0.0).mean()
             log_p = F.logsigmoid(chosen)
             boxed = torch.where(inside, log_p, NOWHERE)
         else:
-            every = log_softmax(logits, self.drawn.outputs)
+            every = log_softmax(logits, self.annotated.outputs)
             log_p = every[:, 1:]
             boxed = torch.where(inside, log_p, NOWHERE)
             outside = -_logsumexp(torch.cat([every[:, :1], boxed], 1)).mean()
@@ -124,7 +124,7 @@ class BoxLoss:
 
     def inside(self, labels: Tensor) -> Tensor:
         """Whether voxels lie in a box of each group, (b, g, z, y, x) booleans."""
-        groups = self.drawn.groups if self.drawn.regions else self.drawn.groups[1:]
+        groups = self.annotated.groups if self.annotated.regions else self.annotated.groups[1:]
         bits = labels.clamp_min(0)  # all bits of a negative number are set
         masks = [sum(1 << (value - 1) for value in set(group)) for group in groups]
         return torch.stack([bits & mask for mask in masks], 1) != 0
@@ -190,7 +190,7 @@ def make_box_loss(
     """
     return BoxLoss(
         targets=make_targets(task, supervision),
-        drawn=make_targets(task, partial_supervision(supervision.classes(task), task)),
+        annotated=make_targets(task, partial_supervision(supervision.classes(task), task)),
         level_weights=levels_of(configuration, recipe),
         dice_weight=recipe.dice_weight,
         cross_entropy_weight=recipe.cross_entropy_weight,

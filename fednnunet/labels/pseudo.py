@@ -157,6 +157,7 @@ class PseudoLabelling:
             possible,
             confidence=settings.confidence,
             max_spread=settings.max_spread,
+            by_class=settings.by_class,
         )
         if seen.coarse is not None:
             head = {kind: teacher[f"heads.1.{kind}"] for kind in ("weight", "bias")}

@@ -4,7 +4,10 @@ With p the teacher's probabilities and C the labels that are possible at a voxel
 most probable one of C, and its confidence its share of what C has together. It counts where
 
 * C has at least half of the probability: a teacher that contradicts what is known says nothing,
-* the confidence reaches a bound, and
+* the confidence reaches a bound, which may be lower for classes that the teacher is less sure of
+  than of others: with `by_class` it is multiplied by the mean confidence of the class's voxels in
+  the patches (after FlexMatch; Zhang et al., NeurIPS 2021), since one bound for all lets the
+  background pass first and teaches the network nothing else, and
 * the label's probability has at most so large a standard deviation over several views.
 
 The views of "dropout" are the teacher's head on its last features with channels dropped at random
@@ -71,7 +74,12 @@ def dropped_logits(features: Tensor, weight: Tensor, bias: Tensor, seed: int) ->
 
 
 def reliable_labels(
-    views: Sequence[Tensor], possible: Tensor, *, confidence: float, max_spread: float
+    views: Sequence[Tensor],
+    possible: Tensor,
+    *,
+    confidence: float,
+    max_spread: float,
+    by_class: bool = False,
 ) -> Tensor:
     """Labels int16 (b, z, y, x) that pass the tests, UNKNOWN elsewhere.
 
@@ -82,9 +90,24 @@ def reliable_labels(
     among = own * possible
     share = among.sum(1)
     best, label = among.max(1)
-    passed = (share >= _LEAST_SHARE) & (best >= confidence * share)
+    there = share >= _LEAST_SHARE
+    bound: Tensor | float = confidence
+    if by_class:
+        bound = confidence * _mean_by_class(
+            best / share.clamp_min(1e-12), label, there, own.shape[1]
+        )
+    passed = there & (best >= bound * share)
     if len(views) > 1:
         chosen = torch.stack([view.gather(1, label[:, None])[:, 0] for view in views])
         passed &= chosen.std(0, correction=0) <= max_spread
     label = label.to(torch.int16)
     return torch.where(passed, label, torch.full_like(label, UNKNOWN))
+
+
+def _mean_by_class(confidence: Tensor, label: Tensor, there: Tensor, classes: int) -> Tensor:
+    """At each voxel (b, z, y, x) the mean confidence of its label, over voxels that are `there`."""
+    means = []
+    for value in range(classes):
+        members = there & (label == value)
+        means.append((confidence * members).sum() / members.sum().clamp_min(1))
+    return torch.stack(means)[label]

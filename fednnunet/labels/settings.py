@@ -18,12 +18,14 @@ class PseudoLabels:
 
     weight: Annotated[float, Within(0, 100)] = 1.0
     """Weight of the loss on pseudo-labels, beside that on labels."""
-    start: Annotated[float, Within(0, 1)] = 0.0
+    start: Annotated[float, Within(0, 1)] = 0.3
     """Share of the federation's iterations before the first pseudo-label."""
     ramp_up: Annotated[float, Within(0, 1)] = 0.4
     """Share of the federation's iterations, from `start` on, in which the weight rises."""
     confidence: Annotated[float, Within(0, 1)] = 0.9
     """Least probability of a pseudo-label, among the classes that a voxel may have."""
+    by_class: bool = True
+    """Whether that is relative to the mean confidence of the voxels of the same label."""
     uncertainty: Test = "dropout"
     """The second test: spread under dropout of the last features ("dropout"), over a mirrored image
     ("flip") or between teacher and received model ("received"), or no such test ("none"). The first

@@ -30,7 +30,7 @@ PLAIN = (
     .replace("\nrounds = 2", "\nrounds = 3")
     .replace("fedbn_head", "fedavg")
 )
-SETTINGS = PseudoLabels(ramp_up=0.3, confidence=0.3, max_spread=1.0, carry=0.5)
+SETTINGS = PseudoLabels(start=0.0, ramp_up=0.3, confidence=0.3, max_spread=1.0, carry=0.5)
 TASK = Task(name="tiny", channels=("MRI",), labels=LABELS)
 
 

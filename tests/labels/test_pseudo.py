@@ -27,7 +27,7 @@ NONE, PARTIAL = Supervision(kind="none"), Supervision(kind="partial", annotated=
 SCRIBBLE, BOX = Supervision(kind="scribble"), Supervision(kind="box")
 IMAGE = Supervision(kind="image", present=(1,), absent=(2,))
 KINDS = {"none": NONE, "partial": PARTIAL, "scribble": SCRIBBLE, "box": BOX, "image": IMAGE}
-ANYTHING = PseudoLabels(ramp_up=0.0, confidence=0.0, max_spread=1.0)
+ANYTHING = PseudoLabels(start=0.0, ramp_up=0.0, confidence=0.0, max_spread=1.0)
 """Every label of the teacher counts, from the first iteration on."""
 
 

@@ -38,6 +38,14 @@ def test_a_label_must_not_vary_over_the_views():
     assert labels([own, other], every, max_spread=0.23) == [1, 1]
 
 
+def test_a_bound_by_class_is_relative_to_the_confidence_of_the_class():
+    own = voxels([0.99, 0.01], [0.79, 0.21], [0.35, 0.65], [0.45, 0.55])
+    every = torch.ones_like(own, dtype=torch.bool)
+    assert labels([own], every) == [0, UNKNOWN, UNKNOWN, UNKNOWN]
+    found = reliable_labels([own], every, confidence=0.95, max_spread=1.0, by_class=True)
+    assert found.flatten().tolist() == [0, UNKNOWN, 1, UNKNOWN]  # bounds of 0.8455 and 0.57
+
+
 def test_where_nothing_is_possible_there_is_no_label():
     own = voxels([0.0, 1.0])
     assert labels([own], torch.zeros_like(own, dtype=torch.bool), confidence=0.0) == [UNKNOWN]

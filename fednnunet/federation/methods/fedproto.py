@@ -133,8 +133,10 @@ class ClassMeans:
             sums, voxels = class_sums(prediction.features, prediction.batch.labels, targets, rows)
             return sums.sum(0), voxels.sum(0)
 
-        drawn = (batch for batch in site.each_case(self.patches) if batch.supervision[0].is_drawn)
-        patches = islice(drawn, self.cases)
+        with_map = (
+            batch for batch in site.each_case(self.patches) if batch.supervision[0].is_drawn
+        )
+        patches = islice(with_map, self.cases)
         network, execution = site.state.network, site.execution
         found = evaluate_patches(network, patches, execution, of_case, features=True)
         if not found:
