@@ -42,9 +42,10 @@ from fednnunet.planning.plan import Plan, read_plan
 
 ROOT = Path(__file__).resolve().parents[1]
 POLICY = ROOT / "plans" / "public_data_site.toml"
+PLANNED: dict[Data, str] = {"hippocampus": "full", "head_neck_ct": "organs"}
 HELD_OUT, SPLIT_SEED = 0.3, 0
-ROUNDS: dict[Data, int] = {"hippocampus": 20, "head_neck_ct": 20}
-ITERATIONS: dict[Data, int] = {"hippocampus": 15, "head_neck_ct": 15}
+ROUNDS: dict[Data, int] = {"hippocampus": 14, "head_neck_ct": 10}
+ITERATIONS: dict[Data, int] = {"hippocampus": 10, "head_neck_ct": 6}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +60,10 @@ class Options:
     """rows of the table"""
     minutes: float = math.inf
     """stop after so many minutes, within a round; the same command goes on"""
+    part: int = 0
+    """which of --parts this process trains, counted from 0"""
+    parts: int = 1
+    """processes that share the trainings, each started with its own --part"""
     seeds: int = 0
     """at most so many seeds a cell; 0 for those of the table"""
     rounds: int = 0
@@ -110,12 +115,12 @@ def row_cells(name: str) -> tuple[str, ...]:
 
 
 def run_bench(bench: Bench) -> bool:
-    """Train what is missing, and write the table after each training; whether all is done."""
+    """Train what is missing of this part, and write the table after each; whether it is done."""
     options = bench.options
     todo = cells_of(options.rows, options.seeds)
     for number, (cell, seed) in enumerate(todo, start=1):
         path = bench.scores_path(cell, seed)
-        if path.is_file():
+        if path.is_file() or number % options.parts != options.part:
             continue
         if now() > bench.stop_at:
             return False
@@ -157,7 +162,7 @@ def train_cell(bench: Bench, cell: Cell, seed: int) -> CellScores:
         folder=out / "runs" / f"{cell.name}_{seed}",
         prepared=out / "prepared" / cell.name,
         federation=federation,
-        plan=plan_of(bench, cell, federation),
+        plan=plan_of(bench, cell.data),
     )
     train_run(job, observer=bench.observe)
     trial = next(trial for trial in collect([job]) if trial.model == "global")
@@ -250,17 +255,28 @@ def site_folder(bench: Bench, data: Data, site: str, labels: SiteLabels) -> Path
         test=held if trains else (),
         only=[*taken, *held],
     )
-    os.replace(building, folder)
+    try:
+        os.replace(building, folder)
+    except OSError:
+        if not folder.is_dir():
+            raise
+        shutil.rmtree(building)  # another part was first
     return folder
 
 
-def plan_of(bench: Bench, cell: Cell, federation: Federation) -> Plan:
-    """The plan of a cell's own federation, made once for all seeds."""
-    folder = bench.options.output / "plans" / cell.name
-    if not (folder / "plan.json").is_file():
+def plan_of(bench: Bench, data: Data) -> Plan:
+    """The plan of all trainings on some data, made once from the sites with the labels they have.
+
+    Spacing, patch and network do not depend on labels, and the intensities do in CT alone; one plan
+    leaves the labels as the only difference between two cells.
+    """
+    path = bench.options.output / "plans" / f"{data}.json"
+    if not path.is_file():
+        federation = federation_of(bench, CELLS[PLANNED[data]], 0)
+        folder = path.with_name(f"{data}_part_{bench.options.part}")
         engine = simulation_engine(federation, folder, on_fault=show_fault)
-        records.write(bench.shape(plan_together(engine, federation).plan), folder / "plan.json")
-    return read_plan(folder / "plan.json")
+        records.write(bench.shape(plan_together(engine, federation).plan), path)
+    return read_plan(path)
 
 
 def _check(options: Options) -> None:
@@ -276,6 +292,11 @@ def _check(options: Options) -> None:
             )
     if min(options.rounds, options.iterations, options.seeds) < 0 or options.minutes < 0:
         raise InputError("a number on the command line is negative", mend="give 0 or more")
+    if not 0 <= options.part < options.parts:
+        raise InputError(
+            f"there is no part {options.part} of {options.parts}",
+            mend="count --part from 0 to below --parts",
+        )
 
 
 def _run(options: Options, shape: Callable[[Plan], Plan]) -> None:

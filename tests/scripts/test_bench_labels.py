@@ -97,7 +97,11 @@ def test_every_federation_can_be_read_and_holds_out_the_same_cases(tmp_path, ben
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
-    [(["--rows", "all"], "no row all"), (["--data", "/nowhere"], "are not there")],
+    [
+        (["--rows", "all"], "no row all"),
+        (["--data", "/nowhere"], "are not there"),
+        (["--part", "2", "--parts", "2"], "no part 2 of 2"),
+    ],
 )
 def test_what_cannot_be_done_is_said(tmp_path, bench, data, capsys, arguments, words):
     assert run(bench, data, tmp_path, *arguments) == 2
