@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _predict(options: Options) -> None:
     from fednnunet.inference.bundle import read_bundle
     from fednnunet.inference.compute import choose_compute
-    from fednnunet.inference.predict import predict_cases
+    from fednnunet.inference.predict import PredictOptions, predict_cases
 
     check_output(options.output)
     bundles = [read_bundle(Path(name)) for name in options.bundle.split(",") if name]
@@ -66,9 +66,9 @@ def _predict(options: Options) -> None:
             cases,
             options.output,
             compute=compute,
-            mirror=options.mirror,
-            overwrite=options.overwrite,
-            strict=options.strict,
+            options=PredictOptions(
+                mirror=options.mirror, overwrite=options.overwrite, strict=options.strict
+            ),
             progress=show,
         )
     kept = f", {len(outcome.kept)} already present" if outcome.kept else ""

@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -25,7 +26,7 @@ from fednnunet.inference.routing import Experts, route
 from fednnunet.inference.sliding import predict_logits
 from fednnunet.inference.trust import image_doubts, mask_doubts
 from fednnunet.planning.plan import Configuration, Plan
-from fednnunet.preprocess.pipeline import Prepared, prepare_volume
+from fednnunet.preprocess.pipeline import Placement, Prepared, prepare_volume
 from fednnunet.progress import Progress
 from fednnunet.volume import Geometry, Volume
 
@@ -39,6 +40,28 @@ class Outcome:
     faults: tuple[FedNNUNetError, ...]
     warnings: dict[str, str] = field(default_factory=dict)
     """Of the cases with a mask that should not be trusted: why."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PredictOptions:
+    """How cases are predicted."""
+
+    mirror: bool = False
+    """Average the logits of all flips, at eight (in 2D four) times the work."""
+    overwrite: bool = False
+    """Predict cases again that have a mask."""
+    strict: bool = False
+    """Write no mask for a case that is unlike those of the plan."""
+
+
+class ExtraOutput(Protocol):
+    """What is written beside each mask, from the same logits."""
+
+    def there(self, case: Case) -> bool:
+        """Whether it is there already; a case is kept only then."""
+
+    def write(self, case: Case, logits: np.ndarray, placement: Placement, mask: np.ndarray) -> None:
+        """Write it: `logits` (k, z, y, x) are of the prepared volume, `mask` is native."""
 
 
 def predict_volume(
@@ -56,7 +79,8 @@ def predict_volume(
     logits of all flips are averaged, at eight (in 2D four) times the work.
     """
     prepared = prepare_volume(volume, plan, configuration)
-    return _predict_prepared(networks, plan, configuration, prepared, compute, mirror)
+    logits = _logits(networks, configuration, prepared, compute, mirror)
+    return labels_of_logits(logits, prepared.placement, plan.task, configuration.resampling)
 
 
 def predict_cases(
@@ -65,30 +89,24 @@ def predict_cases(
     folder: Path,
     *,
     compute: Compute,
-    mirror: bool = False,
-    overwrite: bool = False,
-    strict: bool = False,
+    options: PredictOptions | None = None,
+    extra: ExtraOutput | None = None,
     progress: Progress | None = None,
 ) -> Outcome:
     """Write a mask per case to `folder`, in the format of its first image.
 
-    While one case is predicted, the next is read and preprocessed in a thread. A mask is kept,
-    unless `overwrite`, if images, bundles and options are the same as when it was written. A case
-    that cannot be predicted gives a fault; the others are predicted. A bundle of experts is mixed
-    for each case, with the shares in `routing.json`. A case that is unlike those of the plan gets a
-    warning, which `predictions.json` keeps, or with `strict` a fault and no mask.
+    While one case is predicted, the next is read and preprocessed in a thread. A mask is kept if
+    images, bundles and mirroring are the same as when it was written, unless `options` say to
+    overwrite it. A case that cannot be predicted gives a fault; the others are predicted. A bundle
+    of experts is mixed for each case, with the shares in `routing.json`. A case that is unlike those of the plan gets a
+    warning, which `predictions.json` keeps, or with `strict` a fault and no mask. `extra` writes
+    more from the same logits.
     """
     members = (bundles,) if isinstance(bundles, Bundle) else tuple(bundles)
-    _check_bundles(members, mirror)
+    options = options or PredictOptions()
+    _check_bundles(members, options.mirror)
     folder.mkdir(parents=True, exist_ok=True)
-    job = _Job(
-        bundles=members,
-        folder=folder,
-        compute=compute,
-        mirror=mirror,
-        keep=not overwrite,
-        strict=strict,
-    )
+    job = _Job(bundles=members, folder=folder, compute=compute, options=options, extra=extra)
     models = [_Model(bundle, compute) for bundle in members]
     found = PredictedFolder(folder)
     written, kept = [], []
@@ -128,11 +146,14 @@ def _predict_case(
     plan, settings = job.bundles[0].plan, job.bundles[0].settings
     shares = [model.route(prepared.data) for model in models]
     networks = [model.network for model in models]
-    mask = _predict_prepared(networks, plan, settings, prepared, job.compute, job.mirror)
-    geometry = prepared.placement.geometry
+    placement, geometry = prepared.placement, prepared.placement.geometry
+    logits = _logits(networks, settings, prepared, job.compute, job.options.mirror)
+    mask = labels_of_logits(logits, placement, plan.task, settings.resampling)
     of_mask = mask_doubts(mask, math.prod(geometry.spacing_mm) / 1000, plan)
     warning = "; ".join((*doubts, *of_mask))
     _refuse(warning, job, case)
+    if job.extra:
+        job.extra.write(case, logits, placement, mask)
     _write(mask, geometry, case, job.folder)
     return shares, warning
 
@@ -172,9 +193,8 @@ class _Job:
     bundles: tuple[Bundle, ...]
     folder: Path
     compute: Compute
-    mirror: bool
-    keep: bool
-    strict: bool
+    options: PredictOptions
+    extra: ExtraOutput | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -201,7 +221,8 @@ def _ahead(
 
 def _prepare(case: Case, job: _Job, earlier: str | None) -> _Ready:
     digest = _digest(case, job)
-    if job.keep and digest == earlier and mask_path(job.folder, case).is_file():
+    there = mask_path(job.folder, case).is_file() and (not job.extra or job.extra.there(case))
+    if not job.options.overwrite and digest == earlier and there:
         return _Ready(digest=digest, prepared=None)
     bundle = job.bundles[0]
     volume = io.read_volume(case.images)
@@ -219,7 +240,7 @@ def _prepare(case: Case, job: _Job, earlier: str | None) -> _Ready:
 
 def _refuse(doubts: str, job: _Job, case: Case) -> None:
     """Raise DataError for a case that is not to be trusted, where that was asked for."""
-    if doubts and job.strict:
+    if doubts and job.options.strict:
         raise DataError(
             f"the prediction should not be trusted: {doubts}",
             where=str(case.images[0]),
@@ -227,14 +248,14 @@ def _refuse(doubts: str, job: _Job, case: Case) -> None:
         )
 
 
-def _predict_prepared(
+def _logits(
     networks: Sequence[torch.nn.Module],
-    plan: Plan,
     configuration: Configuration,
     prepared: Prepared,
     compute: Compute,
     mirror: bool,
 ) -> np.ndarray:
+    """The mean logits (k, z, y, x) of the networks."""
     patch = configuration.patch_vox
     axes = tuple(range(len(patch))) if mirror else ()
     total: np.ndarray | None = None
@@ -247,7 +268,7 @@ def _predict_prepared(
     if total is None:
         raise InputError("no network was given", mend="give at least one bundle")
     total /= len(networks)
-    return labels_of_logits(total, prepared.placement, plan.task, configuration.resampling)
+    return total
 
 
 def _write(mask: np.ndarray, geometry: Geometry, case: Case, folder: Path) -> None:
@@ -262,7 +283,7 @@ def _write(mask: np.ndarray, geometry: Geometry, case: Case, folder: Path) -> No
 
 
 def _digest(case: Case, job: _Job) -> str:
-    sums = sha256(f"mirror {job.mirror}".encode())
+    sums = sha256(f"mirror {job.options.mirror}".encode())
     for bundle in job.bundles:
         sums.update(bundle.digest.encode())
     for path in case.images:

@@ -119,7 +119,8 @@ def _prepared_labels(
 def to_native(labels: np.ndarray, placement: Placement) -> np.ndarray:
     """Insert `labels` of the crop (z, y, x; plan's axis order) into the whole image as stored.
 
-    The result (z, y, x) is uint8, or uint16 if a value exceeds 255; it is 0 outside the crop.
+    The result (z, y, x) is uint8, or uint16 if a value exceeds 255, and for values that are no
+    whole numbers of the same type as these; it is 0 outside the crop.
     """
     if labels.shape != placement.cropped_shape:
         raise DataError(
@@ -127,7 +128,8 @@ def to_native(labels: np.ndarray, placement: Placement) -> np.ndarray:
             f"{list(placement.cropped_shape)}",
             mend="resample the mask to the shape of the crop first",
         )
-    dtype = np.uint8 if int(labels.max(initial=0)) <= 255 else np.uint16
+    small = np.uint8 if labels.max(initial=0) <= 255 else np.uint16
+    dtype = labels.dtype if labels.dtype.kind == "f" else small
     full = np.zeros([placement.native_shape[axis] for axis in placement.transpose], dtype)
     crop(full, placement.box)[...] = labels
     turned = full.transpose(np.argsort(placement.transpose))

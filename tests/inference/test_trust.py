@@ -10,7 +10,7 @@ import pytest
 
 from fednnunet import io
 from fednnunet.dataset import list_images
-from fednnunet.inference.predict import predict_cases
+from fednnunet.inference.predict import PredictOptions, predict_cases
 from fednnunet.inference.predicted import RECORD
 from fednnunet.inference.trust import image_doubts, mask_doubts
 from fednnunet.planning.plan import Intensity
@@ -95,7 +95,9 @@ def test_warnings_are_kept_with_the_masks(images, new_bundle, compute, tmp_path)
         outcome = predict_cases(bundle, images, out, compute=compute)
         assert list(outcome.warnings) == ["far"]
         assert json.loads((out / RECORD).read_text())["warnings"] == outcome.warnings
-    strict = predict_cases(bundle, images, out, compute=compute, strict=True)
+    strict = predict_cases(
+        bundle, images, out, compute=compute, options=PredictOptions(strict=True)
+    )
     assert strict.kept == ("usual",)
     assert "should not be trusted" in str(strict.faults[0])
 
@@ -103,7 +105,9 @@ def test_warnings_are_kept_with_the_masks(images, new_bundle, compute, tmp_path)
 def test_strict_writes_no_mask_of_what_is_not_to_be_trusted(images, new_bundle, compute, tmp_path):
     plan = a_plan(seen=dataclasses.replace(SEEN, foreground_ml={}, always=()))
     bundle, out = new_bundle(tmp_path / "bundle", plan), tmp_path / "out"
-    outcome = predict_cases(bundle, images, out, compute=compute, strict=True)
+    outcome = predict_cases(
+        bundle, images, out, compute=compute, options=PredictOptions(strict=True)
+    )
     assert outcome.written == ("usual",)
     assert "far_0000.nii.gz" in str(outcome.faults[0])
     assert not (out / "far.nii.gz").exists()
