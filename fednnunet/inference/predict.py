@@ -98,9 +98,9 @@ def predict_cases(
     While one case is predicted, the next is read and preprocessed in a thread. A mask is kept if
     images, bundles and mirroring are the same as when it was written, unless `options` say to
     overwrite it. A case that cannot be predicted gives a fault; the others are predicted. A bundle
-    of experts is mixed for each case, with the shares in `routing.json`. A case that is unlike those of the plan gets a
-    warning, which `predictions.json` keeps, or with `strict` a fault and no mask. `extra` writes
-    more from the same logits.
+    of experts is mixed for each case, with the shares in `routing.json`. A case that is unlike
+    those of the plan gets a warning, which `predictions.json` keeps, or, where `options` are
+    strict, a fault and no mask. `extra` writes more from the same logits.
     """
     members = (bundles,) if isinstance(bundles, Bundle) else tuple(bundles)
     options = options or PredictOptions()

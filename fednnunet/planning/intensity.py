@@ -73,8 +73,8 @@ def plan_intensity(
     because = (
         "the sites state no annotated voxel of any class (boxes and image labels tell none, and "
         f"too few cases are not stated). CT is clipped to {_WINDOW_HU[0]:g} to {_WINDOW_HU[1]:g} "
-        "HU and divided by the standard deviation of even values in it; other normalisations use each "
-        "image's own intensities"
+        "HU and divided by the standard deviation of even values in it; other normalisations use "
+        "each image's own intensities"
     )
     found = tuple(_CT if kind == "ct" else _UNUSED for kind in normalisation)
     return found, Reason(decision="intensities", because=because)
