@@ -25,7 +25,6 @@ from fednnunet.commands.compare_runs import (
     train_run,
     train_runs,
 )
-from fednnunet.commands.plan import write_planned
 from fednnunet.commands.plan_federation import plan_federation
 from fednnunet.commands.progress import bars
 from fednnunet.commands.round_lines import RoundLines
@@ -126,12 +125,10 @@ def _plan(options: Options, console: Console) -> tuple[Federation, Plan]:
             )
         plan = read_plan(out / "plan.json")
     else:
-        planned, made = plan_federation(
+        plan = plan_federation(
             options.federation, out, planner=None, memory_gib=(), without=(), console=console
         )
-        records.write(planned, out / "federation.json")
-        write_planned(made.plan, made.fingerprint, made.shapes, out)
-        plan = made.plan
+        planned = records.read(Federation, out / "federation.json")
     max_cases = options.cases_per_site or given.training.max_cases
     federation = dataclasses.replace(
         given,

@@ -15,10 +15,7 @@ from fednnunet import records
 from fednnunet.commands.cli import Opt, PlainConsole, check_output, parse, run_command
 from fednnunet.errors import InputError
 from fednnunet.planning.explain import why, write_why
-from fednnunet.planning.fingerprint import Fingerprint
 from fednnunet.planning.plan import Plan, read_plan
-from fednnunet.planning.record import write_fingerprint
-from fednnunet.planning.shapes import ShapeSketch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +83,7 @@ def _plan(options: Options, console: Console) -> Plan:
 
 
 def _from_cases(options: Options, path: Path, console: Console) -> Plan:
+    from fednnunet.api.plan import write_planned
     from fednnunet.interop.case_list import plan_what_if, read_case_list
 
     made = plan_what_if(
@@ -118,13 +116,14 @@ def _from_nnunet(options: Options) -> Plan:
 
 def _from_federation(options: Options, console: Console) -> Plan:
     from fednnunet.commands.plan_federation import note_shares, note_what_left, plan_federation
-    from fednnunet.federation.coordinator.stated import SITES
+    from fednnunet.federation.coordinator.stated import read_stated
+    from fednnunet.federation.spec import Federation
 
     if options.federation is None:
         raise InputError(
             "no federation file was given", mend="give the path of a federation file (TOML)"
         )
-    federation, planned = plan_federation(
+    plan = plan_federation(
         options.federation,
         options.output,
         planner=options.planner,
@@ -132,22 +131,11 @@ def _from_federation(options: Options, console: Console) -> Plan:
         without=options.without,
         console=console,
     )
-    records.write(federation, options.output / "federation.json")
-    records.write(planned.stated, options.output / SITES)
-    write_planned(planned.plan, planned.fingerprint, planned.shapes, options.output)
-    note_shares(planned.stated, console)
-    note_what_left(federation, options.output, console)
-    return planned.plan
-
-
-def write_planned(plan: Plan, fingerprint: Fingerprint, shapes: ShapeSketch, folder: Path) -> None:
-    """Write fingerprint.json, plan.json, why.md and its figures."""
-    from fednnunet.planning.figures import draw_figures
-
-    write_fingerprint(fingerprint, folder / "fingerprint.json")
-    figures = draw_figures(plan, fingerprint, shapes, folder)
-    write_why(plan, folder / "why.md", figures=figures)
-    records.write(plan, folder / "plan.json")
+    note_shares(read_stated(options.output), console)
+    note_what_left(
+        records.read(Federation, options.output / "federation.json"), options.output, console
+    )
+    return plan
 
 
 def _table(plan: Plan) -> Table:

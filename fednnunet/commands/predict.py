@@ -10,7 +10,6 @@ from typing import Annotated
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from fednnunet.commands.cli import Opt, PlainConsole, check_output, parse, run_command
-from fednnunet.dataset import list_images
 from fednnunet.errors import raise_all
 from fednnunet.text import printable
 
@@ -40,30 +39,24 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _predict(options: Options) -> None:
-    from fednnunet.inference.bundle import read_bundle
-    from fednnunet.inference.compute import choose_compute
-    from fednnunet.inference.predict import predict_cases
+    from fednnunet.api.predict import predict
 
     check_output(options.output)
-    bundles = [read_bundle(Path(name)) for name in options.bundle.split(",") if name]
-    compute = choose_compute(options.device)
-    channels = len(bundles[0].plan.task.channels) if bundles else 1
-    cases = list_images(options.input, channels)
     console = PlainConsole(stderr=True)
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, TimeElapsedColumn(), console=console) as bar:
-        row = bar.add_task("predicting", total=len(cases))
+        row = bar.add_task("predicting", total=None)
 
         def show(done: int, total: int, what: str) -> None:
             bar.update(
                 row, completed=done, total=total, description=printable(f"predicting {what}")
             )
 
-        outcome = predict_cases(
-            bundles,
-            cases,
+        outcome = predict(
+            [name for name in options.bundle.split(",") if name],
+            options.input,
             options.output,
-            compute=compute,
+            device=options.device,
             mirror=options.mirror,
             overwrite=options.overwrite,
             progress=show,

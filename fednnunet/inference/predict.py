@@ -113,6 +113,31 @@ def predict_cases(
     return Outcome(written=tuple(written), kept=tuple(kept), faults=tuple(faults))
 
 
+class VolumePredictor:
+    """Predicts volumes in memory with bundles of one plan, whose networks are loaded once.
+
+    With `mirror` the logits of all flips are averaged. Raises InputError for bundles that do not
+    belong together.
+    """
+
+    def __init__(self, bundles: Sequence[Bundle], *, compute: Compute, mirror: bool) -> None:
+        _check_bundles(bundles, mirror)
+        self._compute, self._mirror = compute, mirror
+        self._models = [_Model(bundle, compute) for bundle in bundles]
+        self._settings = bundles[0].settings
+        self.plan = bundles[0].plan
+
+    def __call__(self, volume: Volume) -> np.ndarray:
+        """Label map (z, y, x) on the volume's own grid."""
+        prepared = prepare_volume(volume, self.plan, self._settings)
+        for model in self._models:
+            model.route(prepared.data)
+        networks = [model.network for model in self._models]
+        return _predict_prepared(
+            networks, self.plan, self._settings, prepared, self._compute, self._mirror
+        )
+
+
 def mask_path(folder: Path, case: Case) -> Path:
     """The path of a case's mask: its name with the ending of its first image."""
     return folder / f"{case.name}{io.ending(case.images[0])}"
