@@ -40,6 +40,7 @@ from fednnunet.federation.wire.messages import PrepareInvite, PrepareReply
 from fednnunet.federation.workflows.simulation import simulation_engine
 from fednnunet.files import write_text
 from fednnunet.planning.plan import Plan, read_plan
+from fednnunet.text import choices, plural
 
 USUAL_REFERENCE = "fedavg"
 PAGE = "compare.html"
@@ -97,7 +98,7 @@ def _check_options(options: Options) -> None:
     faults: list[FedNNUNetError] = []
     for name in (*options.methods, *filter(None, [options.reference])):
         if name not in PRESETS:
-            mend = f"choose from: {', '.join(PRESETS)}"
+            mend = choices(name, PRESETS)
             faults.append(InputError(f"there is no method {name!r}", mend=mend))
     if not options.methods or len(set(options.methods)) < len(options.methods):
         mend = "list the methods without repetitions: --methods fedavg,local"
@@ -144,7 +145,7 @@ def _sites(federation: Federation, left_out: Sequence[str]) -> dict[str, SiteSpe
     if unknown:
         raise InputError(
             f"there is no site {', '.join(sorted(unknown))} to leave out",
-            mend=f"choose from {', '.join(federation.sites)}",
+            mend=choices(min(unknown), federation.sites),
         )
     external = {
         site: dataclasses.replace(federation.sites[site], trains=False) for site in left_out
@@ -174,7 +175,7 @@ def _train(
         if todo and at_once > 1:
             configuration = todo[0].federation.training.configuration
             at_once = affordable_jobs(at_once, todo[0].plan, configuration)
-            console.print(f"{at_once} runs in parallel", markup=False)
+            console.print(f"{plural(at_once, 'run')} in parallel", markup=False)
         outcomes = train_runs(
             todo, at_once=at_once, observer=lambda job: RoundLines(console), progress=progress
         )

@@ -13,9 +13,11 @@ from rich.table import Table
 
 from fednnunet import records
 from fednnunet.commands.cli import Opt, PlainConsole, check_output, parse, run_command
+from fednnunet.commands.tables import print_table
 from fednnunet.errors import InputError
 from fednnunet.planning.explain import why, write_why
 from fednnunet.planning.plan import Plan, read_plan
+from fednnunet.text import plural
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +60,7 @@ def _run(options: Options, console: Console) -> None:
     if options.explain:
         console.print(Markdown(why(plan)))
     else:
-        console.print(_table(plan))
+        print_table(console, _table(plan))
     console.print(f"{options.output / 'plan.json'}, why.md", highlight=False, markup=False)
 
 
@@ -139,12 +141,26 @@ def _from_federation(options: Options, console: Console) -> Plan:
 
 
 def _table(plan: Plan) -> Table:
-    table = Table(title=f"Plan of {plan.task.name}: {plan.planner}, {plan.cases} cases")
-    for column in ("configuration", "spacing, mm", "patch", "batch", "median shape", "features"):
-        table.add_column(column, overflow="fold")
-    for c in plan.configurations:
-        features = "-".join(str(stage.features) for stage in c.architecture.stages)
-        cells = [" x ".join(f"{v:.5g}" for v in vs) for vs in (c.spacing_mm, c.patch_vox)]
-        median = " x ".join(f"{v:.5g}" for v in c.median_shape_vox)
-        table.add_row(c.name, *cells, str(c.batch), median, features)
+    """A column for each configuration, so that the table is narrow and no word is broken."""
+    cases = plural(plan.cases, "case")
+    table = Table(title=f"Plan of {plan.task.name}: {plan.planner}, {cases}", title_justify="left")
+    table.add_column("", no_wrap=True)
+    for configuration in plan.configurations:
+        table.add_column(configuration.name, no_wrap=True)
+    rows = {
+        "spacing, mm": [_times(c.spacing_mm) for c in plan.configurations],
+        "median shape": [_times(c.median_shape_vox) for c in plan.configurations],
+        "patch": [_times(c.patch_vox) for c in plan.configurations],
+        "batch": [str(c.batch) for c in plan.configurations],
+        "features": [
+            "-".join(str(stage.features) for stage in c.architecture.stages)
+            for c in plan.configurations
+        ],
+    }
+    for name, cells in rows.items():
+        table.add_row(name, *cells)
     return table
+
+
+def _times(values: Sequence[float]) -> str:
+    return " x ".join(f"{value:.5g}" for value in values)

@@ -18,6 +18,7 @@ from fednnunet.federation.site.wall import LEDGER
 from fednnunet.federation.spec import Federation
 from fednnunet.federation.workflows.simulation import SITES
 from fednnunet.planning.plan import Plan
+from fednnunet.text import plural
 
 
 def plan_federation(
@@ -51,7 +52,8 @@ def plan_federation(
 def note_shares(stated: StatedCases, console: Console) -> None:
     """Print the number of cases that each site stated: by it a site counts in the plan."""
     for site, share in stated.shares.items():
-        line = f"site {site} stated {stated.cases[site]:,} cases: {share:.1%} of the fingerprint"
+        cases = plural(stated.cases[site], "case")
+        line = f"site {site} stated {cases}: {share:.1%} of the fingerprint"
         console.print(line, markup=False, highlight=False)
 
 
@@ -70,7 +72,8 @@ def policy_notes(federation: Federation) -> tuple[str, ...]:
     """Notes for every reader of a report: the sites that share sums over very few cases."""
     usual = SitePolicy().min_cases
     return tuple(
-        f"site {name} shares sums over as few as {policy.min_cases} cases (usual limit: {usual})"
+        f"site {name} shares sums over as few as {plural(policy.min_cases, 'case')} "
+        f"(usual limit: {usual})"
         for name, site in federation.sites.items()
         if (policy := read_policy(site.policy, site.folder)).min_cases < usual
     )

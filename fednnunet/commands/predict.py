@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from fednnunet.commands.cli import Opt, PlainConsole, check_output, parse, run_command
 from fednnunet.errors import raise_all
-from fednnunet.text import printable
+from fednnunet.text import plural, printable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +63,6 @@ def _predict(options: Options) -> None:
         )
     kept = f", {len(outcome.kept)} already present" if outcome.kept else ""
     PlainConsole(highlight=False).print(
-        f"{len(outcome.written)} masks written to {options.output}{kept}", markup=False
+        f"{plural(len(outcome.written), 'mask')} written to {options.output}{kept}", markup=False
     )
     raise_all("some cases could not be predicted", outcome.faults)

@@ -14,6 +14,7 @@ from typing import Literal
 from fednnunet import records
 from fednnunet.errors import PlanError
 from fednnunet.task import Task
+from fednnunet.text import choices
 
 SCHEMA = 1
 MAX_STAGES, MAX_FEATURES, MAX_OF_A_STAGE = 16, 2048, 64
@@ -264,11 +265,10 @@ class Plan:
         for configuration in self.configurations:
             if configuration.name == name:
                 return configuration
-        names = ", ".join(c.name for c in self.configurations)
         raise PlanError(
             f"the plan has no configuration {name!r}",
             where="plan.json, $.configurations",
-            mend=f"choose one of: {names}",
+            mend=choices(name, [c.name for c in self.configurations]),
         )
 
 

@@ -9,6 +9,7 @@ from typing import Literal
 
 from fednnunet import plugins
 from fednnunet.errors import FedNNUNetError, InputError
+from fednnunet.text import choices
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,7 +155,7 @@ def recipe_named(name: str) -> Recipe:
     if name not in RECIPES:
         _add_declared()
     if name not in RECIPES:
-        raise InputError(f"there is no recipe {name!r}", mend=f"choose one of: {list(RECIPES)}")
+        raise InputError(f"there is no recipe {name!r}", mend=choices(name, RECIPES))
     return RECIPES[name]
 
 
