@@ -219,7 +219,7 @@ def _write(jobs: Sequence[RunJob], options: Options) -> tuple[Trial, ...]:
         title = f"{jobs[0].federation.task.name}: comparison of methods"
         sites = jobs[0].federation.sites
         external = tuple(name for name, site in sites.items() if not site.trains)
-        page = comparison(title, found, reference=reference, external=external)
+        page = comparison(title, found, reference=reference, external=external, runs=len(jobs))
         text = markdown(found, reference=reference) + verdicts_as_markdown(page)
         write_text(options.output / "table.md", text)
         write_comparison(options.output / PAGE, page)

@@ -15,6 +15,10 @@ from fednnunet.evaluation.charts import COLOURS, INK, STYLE, as_svg
 GRAPH = "graph.json"
 
 
+MOST_NUMBERS = 15
+"""With more edges than this, a graph shows their similarity by width alone."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SiteEdge:
     """The similarity of two sites: the cosine of their updates, above 0 and at most 1."""
@@ -54,10 +58,11 @@ def graph_chart(graph: SiteGraph) -> str:
     """The graph as SVG text: sites on a circle, an edge's width is its similarity."""
     places = nx.circular_layout(graph.as_networkx())
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(5.2, 3.6), layout="constrained")
+        side_inches = 3.6 + 0.12 * max(len(graph.sites) - 6, 0)
+        figure = Figure(figsize=(side_inches * 1.5, side_inches), layout="constrained")
         axes = figure.subplots()
         for edge in graph.edges:
-            _draw_edge(axes, edge, places)
+            _draw_edge(axes, edge, places, numbers=len(graph.edges) <= MOST_NUMBERS)
         for site, (x, y) in places.items():
             axes.plot([x], [y], "o", markersize=16, color="white", markeredgecolor=COLOURS[0])
             side = "left" if x > 0.01 else "right" if x < -0.01 else "center"
@@ -70,10 +75,14 @@ def graph_chart(graph: SiteGraph) -> str:
         return as_svg(figure)
 
 
-def _draw_edge(axes: Axes, edge: SiteEdge, places: Mapping[str, Sequence[float]]) -> None:
+def _draw_edge(
+    axes: Axes, edge: SiteEdge, places: Mapping[str, Sequence[float]], *, numbers: bool
+) -> None:
     (x1, y1), (x2, y2) = places[edge.one], places[edge.other]
     width = 0.5 + 7 * edge.similarity
     axes.plot([x1, x2], [y1, y2], color=COLOURS[0], alpha=0.45, zorder=1, linewidth=width)
-    middle = ((x1 + x2) / 2, (y1 + y2) / 2)
+    if not numbers:  # they would cover each other
+        return
+    third = (x1 + 0.38 * (x2 - x1), y1 + 0.38 * (y2 - y1))  # diagonals cross in the middle
     text = f"{edge.similarity:.2f}"
-    axes.annotate(text, middle, fontsize=7, ha="center", va="center", color=INK)
+    axes.annotate(text, third, fontsize=7, ha="center", va="center", color=INK)
