@@ -20,7 +20,7 @@ COLOURS = (
     "#2b6cb0", "#c05621", "#2f855a", "#805ad5", "#b83280", "#6b7280", "#0987a0", "#975a16",
 )  # fmt: skip
 _MANY = tuple(map(to_hex, matplotlib.colormaps["tab20"](range(20))))  # for many sites
-_LEGEND_COLUMNS = 6
+_LEGEND_CHARACTERS = 120  # that a line of the legend holds, with 8 for a column's key
 MARKERS = ("o", "D", "s", "^", "v", "P", "X", "*")
 
 STYLE: Any = {
@@ -56,7 +56,9 @@ def history_chart(points: Sequence[RoundPoint]) -> str:
     """Loss and Dice per round, a line for each site."""
     with matplotlib.rc_context(STYLE):
         sites = sorted({point.site for point in points})
-        rows = -(-len(sites) // _LEGEND_COLUMNS)
+        longest = max(map(len, sites), default=0)
+        columns = max(1, min(len(sites), _LEGEND_CHARACTERS // (longest + 8)))
+        rows = -(-len(sites) // columns)
         figure = Figure(figsize=(8.6, 2.9 + 0.2 * rows), layout="constrained")
         left, right = figure.subplots(1, 2)
         colours = COLOURS if len(sites) <= len(COLOURS) else _MANY
@@ -77,7 +79,7 @@ def history_chart(points: Sequence[RoundPoint]) -> str:
             frameon=False,
             fontsize=8,
             loc="outside lower left",
-            ncols=min(len(sites), _LEGEND_COLUMNS) or 1,
+            ncols=columns,
         )
         return as_svg(figure)
 

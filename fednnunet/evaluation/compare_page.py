@@ -98,7 +98,7 @@ def _answer(
     shown = [d for d in differences if d.name == best.name and d.where == TRAINING]
     better = [f"“{d.over}”" for d in shown if d.verdict == BETTER]
     if better:
-        text += f"; it is better than {' and '.join(f'“{name}”' for name in better)}"
+        text += f"; it is better than {' and '.join(better)}"
     elif any(d.verdict in (FEW_SEEDS, FEW_CASES) for d in shown):
         text += (
             "; there are too few seeds or cases to say whether the difference is more than chance"
