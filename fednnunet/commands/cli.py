@@ -32,6 +32,7 @@ from rich.text import Text
 from fednnunet.errors import FedNNUNetError
 from fednnunet.field_docs import field_docs
 from fednnunet.files import private_files, storage_error
+from fednnunet.system import is_read_only
 from fednnunet.text import printable
 from fednnunet.version import VERSION
 
@@ -113,7 +114,7 @@ def check_output(folder: Path) -> None:
     if not there.is_dir():
         number = errno.ENOTDIR
     elif not os.access(there, os.W_OK | os.X_OK):
-        number = errno.EROFS if os.statvfs(there).f_flag & os.ST_RDONLY else errno.EACCES
+        number = errno.EROFS if is_read_only(there) else errno.EACCES
     if number and (fault := storage_error(OSError(number, "", str(there)), folder)):
         raise fault
 

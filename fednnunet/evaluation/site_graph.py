@@ -16,7 +16,7 @@ from fednnunet.evaluation.charts import COLOURS, INK, STYLE, as_svg
 GRAPH = "graph.json"
 
 
-MOST_DRAWN = 8
+LARGEST_GRAPH = 8
 """More sites than this are shown as a table of colours, since edges would cover each other."""
 
 
@@ -60,7 +60,7 @@ def graph_chart(graph: SiteGraph) -> str:
 
     Many sites are a table of colours instead.
     """
-    if len(graph.sites) > MOST_DRAWN:
+    if len(graph.sites) > LARGEST_GRAPH:
         return _matrix_chart(graph)
     places = nx.circular_layout(graph.as_networkx())
     with matplotlib.rc_context(STYLE):
@@ -92,11 +92,11 @@ def _matrix_chart(graph: SiteGraph) -> str:
         side_inches = 2.4 + 0.22 * len(places)
         figure = Figure(figsize=(side_inches + 1.0, side_inches), layout="constrained")
         axes = figure.subplots()
-        drawn = axes.imshow(values, cmap="Blues", vmin=0.0, vmax=1.0)
+        squares = axes.imshow(values, cmap="Blues", vmin=0.0, vmax=1.0)
         axes.set_xticks(range(len(places)), graph.sites, rotation=90)
         axes.set_yticks(range(len(places)), graph.sites)
         axes.tick_params(length=0)
-        figure.colorbar(drawn, ax=axes, shrink=0.6, label="similarity")
+        figure.colorbar(squares, ax=axes, shrink=0.6, label="similarity")
         return as_svg(figure)
 
 
