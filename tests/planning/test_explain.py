@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from fednnunet.planning.configuration import _millions, _patches
 from fednnunet.planning.explain import why
 from fednnunet.planning.figures import draw_figures
 from fednnunet.planning.planner import make_plan
@@ -33,3 +34,11 @@ def test_figures_are_drawn_and_shown(tmp_path: Path) -> None:
         assert path.read_text().lstrip().startswith("<?xml")
         assert f"({path.name})" in text
     assert len(list(tmp_path.iterdir())) == len(figures)
+
+
+def test_figures_are_those_that_a_person_reads() -> None:
+    assert _millions(14_240_000) == "14.2 million"
+    assert _millions(850_000) == "850,000"
+    assert _patches(0) == "less than one patch"
+    assert _patches(1) == "1 patch"
+    assert _patches(12) == "12 patches"
