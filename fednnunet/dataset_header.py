@@ -76,6 +76,14 @@ def channel_names(header: dict[str, Any]) -> list[str]:
     return [str(named[key]) for key in sorted(named, key=_number)]
 
 
+def label_values(header: dict[str, Any]) -> dict[str, int]:
+    """The value of each label that stands for one, by the file's own names."""
+    labels = header.get("labels")
+    pairs = labels.items() if isinstance(labels, dict) else ()
+    values = ((_name(key, entry), _values(key, entry)) for key, entry in pairs)
+    return {name: found[0] for name, found in values if len(found) == 1}
+
+
 def _load(path: Path) -> dict[str, Any]:
     try:
         header = json.loads(path.read_text(encoding="utf-8"))

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from fednnunet.text import cell, choices, markdown, plural, printable, uncell
+from fednnunet.text import (
+    cell,
+    choices,
+    markdown,
+    plural,
+    printable,
+    shortened,
+    shown,
+    uncell,
+)
 
 FORMULAS = ["=1+1", "+cmd", "-x", "@SUM(A1)", "'=1", "''@x"]
 
@@ -57,3 +66,15 @@ def test_the_nearest_name_is_suggested() -> None:
     assert choices("FedAvg", names).startswith("did you mean 'fedavg'?")
     assert choices("zzz", names) == "choose one of: fedavg, fedprox, local"
     assert choices(7, []) == "there are none to choose"
+
+
+def test_a_long_text_is_cut_to_its_length() -> None:
+    assert shortened("a" * 10, 10) == "a" * 10
+    assert shortened("a" * 11, 10) == "aaaaaa ..."
+    assert shown({"a": [1]}, 60) == "{'a': [1]}"
+    assert shown("b" * 99, 10) == "'bbbbb ..."
+
+
+def test_a_number_that_python_does_not_write_down_can_be_shown() -> None:
+    assert shown(16**5000, 60) == "a number of very many digits"
+    assert shown([16**5000], 60) == "a number of very many digits"

@@ -77,6 +77,9 @@ def _show(report: SiteReport, console: Console) -> None:
     console.print(
         f"site {report.site}: {report.verdict}, {report.cases} cases; {labels}", markup=False
     )
+    if report.cases_per_kind.keys() - {"full"}:
+        kinds = ", ".join(f"{kind} in {count}" for kind, count in report.cases_per_kind.items())
+        console.print(f"  kinds of labels: {kinds}", markup=False)
     for kind, count in report.counts().items():
         console.print(f"  {kind}: {count}", markup=False)
     for warning in report.warnings:

@@ -17,7 +17,7 @@ from fednnunet.federation.site_names import checked_sites
 from fednnunet.federation.training_spec import Training
 from fednnunet.planning.presets import PLANNERS
 from fednnunet.schema import Names
-from fednnunet.supervision import SiteSupervision, partial_supervision
+from fednnunet.supervision import Supervision, partial_supervision
 from fednnunet.task import Task
 from fednnunet.text import choices
 
@@ -29,7 +29,9 @@ class SiteSpec:
     folder: Path
     """Folder in nnU-Net's raw layout (imagesTr, labelsTr, dataset.json), relative to this file."""
     labels: Literal["full", "partial"] = "full"
-    """Whether the site annotates all labels of the task ("full") or only some ("partial")."""
+    """Whether the site annotates all labels of the task ("full") or only some ("partial"). The
+    site's own dataset.json may say more, case by case (`supervision`, `annotated`); this holds for
+    what it does not say."""
     annotated: tuple[str, ...] = ()
     """The labels that a "partial" site annotates."""
     trains: bool = True
@@ -79,6 +81,11 @@ class SiteSpec:
                 f"labels = {self.labels!r} with annotated = {list(self.annotated)}",
                 mend='list the annotated labels of a "partial" site, and none for a "full" site',
             )
+
+    def agreed_labels(self, task: Task) -> Supervision:
+        """What the labels of the site's cases are, as far as its own dataset.json does not say."""
+        names = self.annotated or task.labels[1:]
+        return partial_supervision([task.labels.index(name) for name in names], task)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,11 +173,9 @@ class Federation:
             if site.trains
         }
 
-    def supervision(self, site: str) -> SiteSupervision:
-        """What the labels of each of a site's cases teach."""
-        names = self.sites[site].annotated or self.task.labels[1:]
-        values = [self.task.labels.index(name) for name in names]
-        return SiteSupervision(default=partial_supervision(values, self.task))
+    def agreed_labels(self, site: str) -> Supervision:
+        """What the labels of a site's cases are, as far as its own dataset.json does not say."""
+        return self.sites[site].agreed_labels(self.task)
 
 
 def read_federation(path: Path, *, without: Collection[str] = ()) -> Federation:

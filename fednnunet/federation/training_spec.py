@@ -15,6 +15,7 @@ from fednnunet.federation.methods.fedease import FedEase
 from fednnunet.federation.methods.method import Method
 from fednnunet.federation.methods.settings import Settings
 from fednnunet.federation.wire.phases import Phases
+from fednnunet.labels.settings import PseudoLabels
 from fednnunet.network.tensors import Tensors
 from fednnunet.schema import Names
 from fednnunet.training.device import CudaKernels
@@ -103,6 +104,9 @@ class Training:
     pooled: Literal["samples", "iterations"] = "samples"
     """The baseline "pooled" sees as many samples as all sites together, or takes as many iterations
     as one site."""
+    pseudo_labels: PseudoLabels | None = None
+    """Pseudo-labels where a site's labels leave classes unknown: a table of settings, which may be
+    empty. Without the table there are none. A site trains by its own file's table."""
     contribution: bool = False
     """Estimate each site's contribution (FedCE), with one more request to each site after the last
     joint round."""

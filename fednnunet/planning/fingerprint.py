@@ -50,7 +50,8 @@ class CaseFingerprint:
     volume. `foreground` holds one sketch per channel, `voxels_per_label` one count per label of the
     task, background first (all zero for a case without a label map). `orientation` is the axis code
     of the stored volume (one of `ORIENTATIONS`, e.g. "RAS"), empty if unknown; `kind` says what the
-    label map is (one of `LABEL_KINDS`).
+    labels are (one of `LABEL_KINDS`), and `annotated` which classes they say something of (label
+    values; None for all).
     """
 
     spacing_mm: tuple[float, float, float]
@@ -60,6 +61,11 @@ class CaseFingerprint:
     voxels_per_label: tuple[int, ...]
     orientation: str = ""
     kind: str = "full"
+    annotated: tuple[int, ...] | None = None
+
+    def says_of(self, value: int) -> bool:
+        """Whether the labels say something of a class; of the background (0) they always do."""
+        return value == 0 or self.annotated is None or value in self.annotated
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +131,8 @@ class Fingerprint:
     def block(self, name: str) -> np.ndarray:
         """A view of one part of the sums, e.g. `spacing_z` (5, bins), `cases` (1,).
 
-        `label_kinds` (kinds, labels) counts, for each label, the cases annotated in each way;
+        `label_kinds` (kinds, labels) counts, for each label, the cases annotated in each way, and
+        for the background all cases of a kind;
         `orientation` (49,) the cases of each axis code, those of unknown orientation last.
         """
         shape, place = Layout.of(self.task).blocks[name]
@@ -140,6 +147,12 @@ class Fingerprint:
         """For each label, the number of cases in which it occurs."""
         counts = self.block("cases_per_label")
         return {name: int(n) for name, n in zip(self.task.labels, counts, strict=True)}
+
+    def annotated_cases(self) -> dict[str, int]:
+        """For each label but the background, the number of cases whose labels say something of it,
+        whether it occurs or not."""
+        counts = self.block("label_kinds").sum(axis=0)[1:]
+        return {name: int(n) for name, n in zip(self.task.labels[1:], counts, strict=True)}
 
     def to_vector(self) -> np.ndarray:
         """A copy of the sums, (n,) float64; its length does not depend on the number of cases."""
@@ -232,7 +245,8 @@ def _add_case(blocks: dict[str, np.ndarray], task: Task, case: CaseFingerprint) 
     blocks["cases"] += 1
     blocks["voxels_per_label"] += voxels
     blocks["cases_per_label"] += voxels > 0
-    blocks["label_kinds"][LABEL_KINDS.index(case.kind)] += 1
+    said = [case.says_of(value) for value in range(len(task.labels))]
+    blocks["label_kinds"][LABEL_KINDS.index(case.kind)] += said
     blocks["orientation"][orientation_place(case.orientation)] += 1
     blocks["cases_with_foreground"] += not all(sketch.empty for sketch in case.foreground)
     for channel, sketch in enumerate(case.foreground):

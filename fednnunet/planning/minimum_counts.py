@@ -221,8 +221,12 @@ def _add_labels(result: Fingerprint, cases: Sequence[CaseFingerprint], min_count
     ]
     result.block("voxels_per_label")[:] = sums
     for place, kind in enumerate(LABEL_KINDS):
-        count = _common_count(sum(c.kind == kind for c in cases), len(cases), min_count)
-        result.block("label_kinds")[place] = count
+        of_kind = [case for case in cases if case.kind == kind]
+        total = _common_count(len(of_kind), len(cases), min_count)
+        result.block("label_kinds")[place] = [
+            _common_count(sum(c.says_of(value) for c in of_kind), total, min_count)
+            for value in range(len(result.task.labels))
+        ]
     annotated = [case for case in cases if not all(sketch.empty for sketch in case.foreground)]
     total = _common_count(len(annotated), len(cases), min_count)
     result.block("cases_with_foreground")[:] = total

@@ -10,7 +10,12 @@ from statistics import median_low
 from fednnunet.errors import PlanError
 from fednnunet.planning.configuration import MemoryBudget, Sized, size_configuration
 from fednnunet.planning.fingerprint import Fingerprint
-from fednnunet.planning.intensity import merged_intensity, normalisation_of, plan_mask_use
+from fednnunet.planning.intensity import (
+    label_reason,
+    normalisation_of,
+    plan_intensity,
+    plan_mask_use,
+)
 from fednnunet.planning.memory import output_channels
 from fednnunet.planning.plan import Configuration, Intensity, Normalisation, Plan, Reason
 from fednnunet.planning.presets import PLANNERS, Planner, find_planner
@@ -64,6 +69,9 @@ def make_plan(
     )
     normalisation = tuple(normalisation_of(channel) for channel in task.channels)
     use_mask, mask_why = plan_mask_use(fingerprint, normalisation)
+    intensity_why = None
+    if not intensity:
+        intensity, intensity_why = plan_intensity(fingerprint, normalisation)
     found, reasons = _configurations(inputs)
     configurations = tuple(
         _finish(sized, name, median, batch_dice, previous, normalisation, use_mask)
@@ -80,12 +88,12 @@ def make_plan(
         task=task,
         planner=planner,
         configurations=configurations,
-        intensity=intensity or merged_intensity(fingerprint),
+        intensity=intensity,
         transpose=order,
         cases=fingerprint.cases,
         label_cases=fingerprint.label_cases(),
         site_labels=site_labels or {},
-        reasons=(*common, *reasons),
+        reasons=(*common, *reasons, *filter(None, (intensity_why, label_reason(fingerprint)))),
     )
 
 

@@ -46,6 +46,7 @@ class SiteReport:
     verdict: Literal["fit", "not fit"]
     cases: int
     cases_per_label: dict[str, int]
+    cases_per_kind: dict[str, int]
     faults: tuple[Finding, ...]
     warnings: tuple[Finding, ...]
 
@@ -97,7 +98,10 @@ def check_site(
     faults += [_outlier(one, dataset.cases) for one in unusual if one.is_other_task]
     warnings += [_outlier(one, dataset.cases) for one in unusual if not one.is_other_task]
     warnings += _empty_labels(seen, dataset.cases) + _orientations(seen, dataset.cases)
-    return _report(site, folder, seen, task, faults, warnings)
+    kinds = Counter(case.labels.supervision.kind for case in dataset.cases)
+    if kinds and kinds.keys() <= {"none"}:
+        warnings.append(_no_labels(folder))
+    return _report(site, folder, seen, task, faults, warnings, dict(sorted(kinds.items())))
 
 
 def _check_case(job: tuple[Case, Task]) -> Checked:
@@ -111,6 +115,7 @@ def _report(
     task: Task | None,
     faults: list[Finding],
     warnings: list[Finding],
+    kinds: dict[str, int] | None = None,
 ) -> SiteReport:
     labels = list(enumerate(task.labels))[1:] if task else []
     return SiteReport(
@@ -118,6 +123,7 @@ def _report(
         folder=str(folder),
         verdict="not fit" if faults else "fit",
         cases=len(seen),
+        cases_per_kind=kinds or {},
         cases_per_label={n: sum(t.voxels.get(str(v), 0) > 0 for t in seen) for v, n in labels},
         faults=tuple(sorted(faults, key=lambda f: (f.kind, f.where))),
         warnings=tuple(sorted(warnings, key=lambda f: (f.kind, f.where))),
@@ -169,6 +175,15 @@ def _empty_labels(seen: Sequence[CaseProperties], cases: Sequence[Case]) -> list
         for t in seen
         if t.voxels and not any(int(value) > 0 for value in t.voxels)
     ]
+
+
+def _no_labels(folder: Path) -> Finding:
+    return Finding(
+        kind="no labels",
+        what="no case of the site has labels",
+        where=str(folder),
+        mend="the site can take part where other sites have labels; else annotate some cases",
+    )
 
 
 def _orientations(seen: Sequence[CaseProperties], cases: Sequence[Case]) -> list[Finding]:

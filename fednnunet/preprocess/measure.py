@@ -12,6 +12,7 @@ from fednnunet.planning.fingerprint import CaseFingerprint
 from fednnunet.planning.sketch import ForegroundSketch
 from fednnunet.preprocess.crop import crop, nonzero_box
 from fednnunet.preprocess.load import label_counts
+from fednnunet.supervision import SPARSE, Supervision
 from fednnunet.task import Task
 from fednnunet.volume import Geometry, Volume
 
@@ -22,8 +23,13 @@ _LETTERS = (
 )  # down and up the ITK axes: left, posterior, superior
 
 
-def measure_case(volume: Volume, label: np.ndarray, task: Task) -> CaseFingerprint:
-    """Fingerprint of a case with its `label` (z, y, x); foreground is every label above 0.
+def measure_case(
+    volume: Volume, label: np.ndarray, task: Task, supervision: Supervision | None = None
+) -> CaseFingerprint:
+    """Fingerprint of a case with its loaded `label` (z, y, x); foreground is every label above 0.
+
+    `supervision` says what the labels are (default: full). Of boxes, and where nothing is marked,
+    no voxel is foreground: the inside of a box is not the organ.
 
     Raises DataError for a label of another shape, another number of channels, or intensities
     that are not finite.
@@ -41,8 +47,13 @@ def measure_case(volume: Volume, label: np.ndarray, task: Task) -> CaseFingerpri
     box = nonzero_box(volume.array)
     image, cropped = crop(volume.array, box), crop(label, box)
     z, y, x = cropped.shape
+    known = supervision or Supervision()
     foreground = cropped > 0
-    counts = label_counts(cropped)
+    if not known.is_drawn:
+        foreground[:] = False
+    elif known.kind in SPARSE and task.ignore is not None:
+        foreground &= cropped != task.ignore
+    counts = label_counts(cropped) if known.is_drawn else {}
     return CaseFingerprint(
         spacing_mm=volume.spacing_mm,
         shape_vox=(z, y, x),
@@ -50,7 +61,15 @@ def measure_case(volume: Volume, label: np.ndarray, task: Task) -> CaseFingerpri
         foreground=tuple(_sketch(channel[foreground]) for channel in image),
         voxels_per_label=tuple(counts.get(value, 0) for value in range(len(task.labels))),
         orientation=orientation_code(volume.geometry),
+        kind=known.kind,
+        annotated=_annotated(known, task),
     )
+
+
+def _annotated(known: Supervision, task: Task) -> tuple[int, ...] | None:
+    """The classes of which the labels say something; None for all of them."""
+    said = known.classes(task) | {*known.present, *known.absent}
+    return None if said >= set(range(1, len(task.labels))) else tuple(sorted(said))
 
 
 def orientation_code(geometry: Geometry) -> str:

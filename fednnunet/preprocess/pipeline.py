@@ -12,6 +12,8 @@ from fednnunet.planning.plan import Configuration, Plan
 from fednnunet.preprocess.crop import Box, crop, inside_mask, mark_outside, nonzero_box
 from fednnunet.preprocess.normalise import normalise
 from fednnunet.preprocess.resample import new_shape, resample_image, resample_labels
+from fednnunet.preprocess.resample_sparse import resample_bits, resample_marks
+from fednnunet.supervision import UNKNOWN, WITHOUT_MAP, SupervisionKind
 from fednnunet.volume import Geometry, Volume
 
 
@@ -41,8 +43,9 @@ class Placement:
 class Prepared:
     """A preprocessed case, axes in the plan's order.
 
-    `data` is float32 (c, z, y, x). `seg` is int16 (z, y, x), with -1 for unlabelled voxels outside
-    the patient, or `None` without a label map.
+    `data` is float32 (c, z, y, x). `seg` is int16 (z, y, x), with -1 for background outside the
+    patient, or `None` without labels; what it holds by the kind of labels says
+    `fednnunet.supervision`.
     """
 
     data: np.ndarray
@@ -51,10 +54,15 @@ class Prepared:
 
 
 def prepare_volume(
-    volume: Volume, plan: Plan, configuration: Configuration, label: np.ndarray | None = None
+    volume: Volume,
+    plan: Plan,
+    configuration: Configuration,
+    label: np.ndarray | None = None,
+    kind: SupervisionKind = "full",
 ) -> Prepared:
-    """Prepare a volume, and its `label` (z, y, x) if given; the inputs are not changed.
+    """Prepare a volume, and its loaded `label` (z, y, x), of a `kind`, if given.
 
+    The inputs are not changed.
     A 2D configuration keeps the spacing of the first axis. Raises DataError for a wrong number of
     channels or a label map of another shape.
     """
@@ -74,15 +82,34 @@ def prepare_volume(
         del ready
     seg = None
     if label is not None:
-        seg = mark_outside(crop(label.transpose(axes), box), inside)
-        seg = resample_labels(
-            seg,
-            placement.spacing_mm,
-            placement.target_mm,
-            placement.prepared_shape,
-            resampling=configuration.resampling,
-        )
+        cropped = crop(label.transpose(axes), box)
+        seg = _prepared_labels(cropped, inside, placement, configuration, kind)
     return Prepared(data=data, seg=seg, placement=placement)
+
+
+def _prepared_labels(
+    label: np.ndarray,
+    inside: np.ndarray | None,
+    placement: Placement,
+    configuration: Configuration,
+    kind: SupervisionKind,
+) -> np.ndarray:
+    """A cropped label map (z, y, x) of a kind at the prepared spacing, int16."""
+    shape = placement.prepared_shape
+    if kind in WITHOUT_MAP:
+        return np.full(shape, UNKNOWN, np.int16)
+    if kind == "box":
+        return resample_bits(label.astype(np.int16), shape)
+    label = mark_outside(label, inside)
+    if kind in ("scribble", "point"):
+        return resample_marks(label, shape)
+    return resample_labels(
+        label,
+        placement.spacing_mm,
+        placement.target_mm,
+        shape,
+        resampling=configuration.resampling,
+    )
 
 
 def to_native(labels: np.ndarray, placement: Placement) -> np.ndarray:

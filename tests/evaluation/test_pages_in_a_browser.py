@@ -17,7 +17,8 @@ from fednnunet.evaluation.report import Report, write_report
 from fednnunet.evaluation.site_graph import SiteEdge, SiteGraph
 from fednnunet.evaluation.site_report import ModelCases, SiteReport, write_site_report
 from fednnunet.evaluation.verdict import site_verdict
-from tests.evaluation.test_report import TASK, _case, _plan, _scene, _scores
+from tests.evaluation.test_pictures import _scene
+from tests.evaluation.test_report import TASK, _case, _plan, _scores
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
 FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync")

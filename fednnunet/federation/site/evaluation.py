@@ -23,7 +23,7 @@ from fednnunet.inference.compute import choose_compute
 from fednnunet.inference.predict import mask_path, predict_cases
 from fednnunet.io import read_label, read_volume
 from fednnunet.progress import Progress
-from fednnunet.supervision import SiteSupervision, Supervision
+from fednnunet.supervision import Supervision
 from fednnunet.task import Task
 from fednnunet.volume import Volume
 
@@ -59,14 +59,13 @@ def evaluate_at_site(
     folder: Path,
     *,
     device: str,
-    supervision: SiteSupervision | None = None,
     pictures: bool = True,
     progress: Progress | None = None,
 ) -> SiteScores:
     """Predict the cases into `folder`, score them there, and return sums over them.
 
-    `supervision` says what each case's labels teach (default: all classes): other targets are not
-    scored, since the label map says nothing of them. Masks that are there already, made from the
+    Of a case whose labels annotate only some classes, other targets are not scored, since its map
+    says nothing of them. Masks that are there already, made from the
     same bundle and images, are kept. With `pictures` the worst, median and best case are drawn into
     `folder`. Raises the faults of all cases that cannot be predicted together.
     """
@@ -74,10 +73,8 @@ def evaluate_at_site(
     compute = choose_compute(device)
     outcome = predict_cases(bundle, cases, folder, compute=compute, progress=progress)
     raise_all("held-out cases could not be predicted", outcome.faults)
-    supervision = supervision or SiteSupervision()
     scores = [
-        _annotated_only(_score(case, folder, task), task, supervision.of(case.name))
-        for case in cases
+        _annotated_only(_score(case, folder, task), task, case.labels.supervision) for case in cases
     ]
     write_cases_csv(folder / CASES, {"": scores})
     if pictures:
