@@ -22,7 +22,7 @@ from typing import Any, TypeVar, get_args, get_origin
 from fednnunet.errors import FedNNUNetError, InputError, raise_all
 from fednnunet.files import write_text
 from fednnunet.ranges import AtMost
-from fednnunet.text import shown
+from fednnunet.text import choices, shown
 
 Record = TypeVar("Record")
 
@@ -54,7 +54,7 @@ class OneOf:
     def preset(self, name: str) -> Any:
         """The value that a name stands for; raises InputError with the choices."""
         if name not in self.presets:
-            raise InputError(f"there is no {self.word} {name!r}", mend=_choices(self.presets))
+            raise InputError(f"there is no {self.word} {name!r}", mend=choices(name, self.presets))
         return self.presets[name]
 
 
@@ -120,10 +120,6 @@ def write(value: Any, path: Path) -> None:
     write_text(path, json.dumps(encode(value), indent=1, allow_nan=False) + "\n")
 
 
-def _choices(table: Mapping[str, Any]) -> str:
-    return f"choose one of: {', '.join(table)}"
-
-
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Decoder:
     source: str
@@ -169,7 +165,7 @@ class _Decoder:
         hints = typing.get_type_hints(kind, include_extras=True)
         renamed: Mapping[str, str] = getattr(kind, "renamed", {})
         for name in sorted(data.keys() - fields.keys(), key=str):
-            mend = f"known fields: {', '.join(sorted(fields))}"
+            mend = choices(name, sorted(fields))
             if name in renamed:
                 mend = f"write {renamed[name]!r}, the new name of {name!r}"
             self.fault(f"unknown field {shown(name)}", f"{at}.{name}", mend)
@@ -193,9 +189,7 @@ class _Decoder:
         if isinstance(data, str):
             if data not in choice.presets:
                 self.fault(
-                    f"there is no {choice.word} {shown(data)}",
-                    at,
-                    _choices(choice.presets),
+                    f"there is no {choice.word} {shown(data)}", at, choices(data, choice.presets)
                 )
             return choice.presets.get(data)
         if not isinstance(data, dict) or not isinstance(data.get("name"), str):
@@ -208,7 +202,8 @@ class _Decoder:
             return None
         name = data["name"]
         if name not in choice.kinds:
-            self.fault(f"there is no {choice.word} {name!r}", f"{at}.name", _choices(choice.kinds))
+            what = f"there is no {choice.word} {name!r}"
+            self.fault(what, f"{at}.name", choices(name, choice.kinds))
             return None
         fields = {key: value for key, value in data.items() if key != "name"}
         return self.record(choice.kinds[name], fields, at)
@@ -240,8 +235,7 @@ class _Decoder:
 
     def choice(self, options: tuple[Any, ...], data: Any, at: str) -> Any:
         if data not in options:
-            listed = ", ".join(map(str, options))
-            self.fault(f"{at} cannot be {shown(data)}", at, f"choose one of: {listed}")
+            self.fault(f"{at} cannot be {shown(data)}", at, choices(data, map(str, options)))
         return data
 
     def scalar(self, kind: Any, data: Any, at: str) -> Any:

@@ -6,11 +6,27 @@ HTML they must not become markup, and in a table they must not become a formula.
 
 from __future__ import annotations
 
+import difflib
 import unicodedata
+from collections.abc import Iterable
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 _MARKDOWN = {"&": "&amp;", "<": "&lt;", ">": "&gt;"} | {c: "\\" + c for c in "\\`*[]|!"}
 _HIDDEN = ("Cc", "Cf", "Cs", "Co", "Zl", "Zp")  # control, format (turned text), lone surrogates
+
+
+def plural(count: int, noun: str, many: str = "") -> str:
+    """A count with its noun: "1 case", "2 cases", "1,024 cases"; `many` if not with an s."""
+    return f"{count:,} {noun if count == 1 else many or noun + 's'}"
+
+
+def choices(name: object, names: Iterable[str]) -> str:
+    """How to mend a name that is not one of `names`: the nearest of them, and all."""
+    known = [str(each) for each in names]
+    by_lower = {each.casefold(): each for each in reversed(known)}
+    near = difflib.get_close_matches(str(name).casefold(), by_lower, n=1)
+    meant = f"did you mean {by_lower[near[0]]!r}? " if near else ""
+    return f"{meant}choose one of: {', '.join(known)}" if known else "there are none to choose"
 
 
 def printable(text: str, *, lines: bool = False) -> str:

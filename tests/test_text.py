@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from fednnunet.text import cell, markdown, printable, shortened, shown, uncell
+from fednnunet.text import (
+    cell,
+    choices,
+    markdown,
+    plural,
+    printable,
+    shortened,
+    shown,
+    uncell,
+)
 
 FORMULAS = ["=1+1", "+cmd", "-x", "@SUM(A1)", "'=1", "''@x"]
 
@@ -43,6 +52,20 @@ def test_numbers_and_plain_text_stay(value):
     assert cell(value) == value
     if isinstance(value, str):
         assert uncell(value) == value
+
+
+def test_a_count_has_its_noun() -> None:
+    assert plural(1, "mask") == "1 mask"
+    assert plural(0, "mask") == "0 masks"
+    assert plural(1024, "entry", "entries") == "1,024 entries"
+
+
+def test_the_nearest_name_is_suggested() -> None:
+    names = ["fedavg", "fedprox", "local"]
+    assert choices("fedpox", names).startswith("did you mean 'fedprox'? choose one of: fedavg")
+    assert choices("FedAvg", names).startswith("did you mean 'fedavg'?")
+    assert choices("zzz", names) == "choose one of: fedavg, fedprox, local"
+    assert choices(7, []) == "there are none to choose"
 
 
 def test_a_long_text_is_cut_to_its_length() -> None:

@@ -15,12 +15,13 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import errno
+import importlib
 import os
 import sys
 import types
 import typing
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin
@@ -31,7 +32,9 @@ from rich.text import Text
 from fednnunet.errors import FedNNUNetError, InputError
 from fednnunet.field_docs import field_docs
 from fednnunet.files import private_files, storage_error
+from fednnunet.system import is_read_only
 from fednnunet.text import printable
+from fednnunet.version import VERSION
 
 Options = TypeVar("Options")
 _EXTRAS = {"pydicom": "dicom", "highdicom": "dicom", "tensorboard": "board"}  # of pyproject.toml
@@ -49,11 +52,23 @@ class Opt:
 
 def parse(kind: type[Options], argv: Sequence[str] | None, *, prog: str, about: str) -> Options:
     """Read `argv` into `kind`. Bad usage ends the program with code 2, as argparse does."""
-    parser = argparse.ArgumentParser(prog=prog, description=about)
+    parser = argparse.ArgumentParser(
+        prog=prog, description=about, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--version", action="version", version=f"{prog} {VERSION}")
     hints, docs = typing.get_type_hints(kind, include_extras=True), field_docs(kind)
     for field in dataclasses.fields(kind):  # type: ignore[arg-type]
         _add(parser, field, hints[field.name], docs.get(field.name, ""))
-    return kind(**vars(parser.parse_args(argv)))
+    if "_ARGCOMPLETE" in os.environ:  # a shell asks what may follow
+        _complete(parser)
+    given = vars(parser.parse_args(argv))
+    return kind(**{n: tuple(v) if isinstance(v, list) else v for n, v in given.items()})
+
+
+def _complete(parser: argparse.ArgumentParser) -> None:
+    """Answer the shell, if the package argcomplete is installed; this ends the program."""
+    with suppress(ImportError):
+        importlib.import_module("argcomplete").autocomplete(parser)
 
 
 class PlainConsole(Console):
@@ -135,7 +150,7 @@ def check_output(folder: Path) -> None:
     if not there.is_dir():
         number = errno.ENOTDIR
     elif not os.access(there, os.W_OK | os.X_OK):
-        number = errno.EROFS if os.statvfs(there).f_flag & os.ST_RDONLY else errno.EACCES
+        number = errno.EROFS if is_read_only(there) else errno.EACCES
     if number and (fault := storage_error(OSError(number, "", str(there)), folder)):
         raise fault
 
@@ -160,6 +175,10 @@ def _add(
         if shown is not None and shown is not False and shown != "":
             settings["help"] += f" (default {shown})"
     settings |= _type_settings(kind)
+    if option.positional and get_origin(kind) is tuple:
+        settings |= {"type": get_args(kind)[0], "nargs": "+"}
+        parser.add_argument(field.name, metavar=field.name.upper()[:-1], **settings)
+        return
     if option.positional:
         if not required:
             settings.setdefault("nargs", "?")

@@ -25,7 +25,6 @@ from fednnunet.commands.compare_runs import (
     train_run,
     train_runs,
 )
-from fednnunet.commands.plan import write_planned
 from fednnunet.commands.plan_federation import plan_federation
 from fednnunet.commands.progress import bars
 from fednnunet.commands.round_lines import RoundLines
@@ -41,6 +40,7 @@ from fednnunet.federation.wire.messages import PrepareInvite, PrepareReply
 from fednnunet.federation.workflows.simulation import simulation_engine
 from fednnunet.files import write_text
 from fednnunet.planning.plan import Plan, read_plan
+from fednnunet.text import choices, plural
 
 USUAL_REFERENCE = "fedavg"
 PAGE = "compare.html"
@@ -98,7 +98,7 @@ def _check_options(options: Options) -> None:
     faults: list[FedNNUNetError] = []
     for name in (*options.methods, *filter(None, [options.reference])):
         if name not in PRESETS:
-            mend = f"choose from: {', '.join(PRESETS)}"
+            mend = choices(name, PRESETS)
             faults.append(InputError(f"there is no method {name!r}", mend=mend))
     if not options.methods or len(set(options.methods)) < len(options.methods):
         mend = "list the methods without repetitions: --methods fedavg,local"
@@ -126,12 +126,10 @@ def _plan(options: Options, console: Console) -> tuple[Federation, Plan]:
             )
         plan = read_plan(out / "plan.json")
     else:
-        planned, made = plan_federation(
+        plan = plan_federation(
             options.federation, out, planner=None, memory_gib=(), without=(), console=console
         )
-        records.write(planned, out / "federation.json")
-        write_planned(made.plan, made.fingerprint, made.shapes, out)
-        plan = made.plan
+        planned = records.read(Federation, out / "federation.json")
     max_cases = options.cases_per_site or given.training.max_cases
     federation = dataclasses.replace(
         given,
@@ -147,7 +145,7 @@ def _sites(federation: Federation, left_out: Sequence[str]) -> dict[str, SiteSpe
     if unknown:
         raise InputError(
             f"there is no site {', '.join(sorted(unknown))} to leave out",
-            mend=f"choose from {', '.join(federation.sites)}",
+            mend=choices(min(unknown), federation.sites),
         )
     external = {
         site: dataclasses.replace(federation.sites[site], trains=False) for site in left_out
@@ -177,7 +175,7 @@ def _train(
         if todo and at_once > 1:
             configuration = todo[0].federation.training.configuration
             at_once = affordable_jobs(at_once, todo[0].plan, configuration)
-            console.print(f"{at_once} runs in parallel", markup=False)
+            console.print(f"{plural(at_once, 'run')} in parallel", markup=False)
         outcomes = train_runs(
             todo, at_once=at_once, observer=lambda job: RoundLines(console), progress=progress
         )
@@ -221,7 +219,7 @@ def _write(jobs: Sequence[RunJob], options: Options) -> tuple[Trial, ...]:
         title = f"{jobs[0].federation.task.name}: comparison of methods"
         sites = jobs[0].federation.sites
         external = tuple(name for name, site in sites.items() if not site.trains)
-        page = comparison(title, found, reference=reference, external=external)
+        page = comparison(title, found, reference=reference, external=external, runs=len(jobs))
         text = markdown(found, reference=reference) + verdicts_as_markdown(page)
         write_text(options.output / "table.md", text)
         write_comparison(options.output / PAGE, page)

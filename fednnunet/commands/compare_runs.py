@@ -36,6 +36,7 @@ from fednnunet.federation.workflows.simulation import SITES, simulation_engine
 from fednnunet.federation.workflows.train import SCORES, TrainingScores, train_together
 from fednnunet.planning.memory import training_gib
 from fednnunet.planning.plan import Plan, read_plan
+from fednnunet.system import memory_bytes
 
 Observer = Callable[[Run, RoundRecord], None]
 Progress = Callable[[str, int, int, str], None]
@@ -191,10 +192,7 @@ def _end_with_parent() -> None:
 
 def affordable_jobs(jobs: int, plan: Plan, configuration: str) -> int:
     """The number of parallel runs that this machine's cores and memory allow; at least one."""
-    try:
-        memory_gib = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
-    except (AttributeError, ValueError, OSError):  # unknown on this system
-        memory_gib = float("inf")
+    memory_gib = memory_bytes() / 2**30
     need = training_gib(plan.configuration(configuration), plan.task)
     return max(1, min(jobs, os.cpu_count() or 1, int(memory_gib / need)))
 

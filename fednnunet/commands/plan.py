@@ -13,12 +13,11 @@ from rich.table import Table
 
 from fednnunet import records
 from fednnunet.commands.cli import Opt, PlainConsole, check_output, parse, run_command
+from fednnunet.commands.tables import print_table
 from fednnunet.errors import InputError
 from fednnunet.planning.explain import why, write_why
-from fednnunet.planning.fingerprint import Fingerprint
 from fednnunet.planning.plan import Plan, read_plan
-from fednnunet.planning.record import write_fingerprint
-from fednnunet.planning.shapes import ShapeSketch
+from fednnunet.text import plural
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +60,7 @@ def _run(options: Options, console: Console) -> None:
     if options.explain:
         console.print(Markdown(why(plan)))
     else:
-        console.print(_table(plan))
+        print_table(console, _table(plan))
     console.print(f"{options.output / 'plan.json'}, why.md", highlight=False, markup=False)
 
 
@@ -86,6 +85,7 @@ def _plan(options: Options, console: Console) -> Plan:
 
 
 def _from_cases(options: Options, path: Path, console: Console) -> Plan:
+    from fednnunet.api.plan import write_planned
     from fednnunet.interop.case_list import plan_what_if, read_case_list
 
     made = plan_what_if(
@@ -118,13 +118,14 @@ def _from_nnunet(options: Options) -> Plan:
 
 def _from_federation(options: Options, console: Console) -> Plan:
     from fednnunet.commands.plan_federation import note_shares, note_what_left, plan_federation
-    from fednnunet.federation.coordinator.stated import SITES
+    from fednnunet.federation.coordinator.stated import read_stated
+    from fednnunet.federation.spec import Federation
 
     if options.federation is None:
         raise InputError(
             "no federation file was given", mend="give the path of a federation file (TOML)"
         )
-    federation, planned = plan_federation(
+    plan = plan_federation(
         options.federation,
         options.output,
         planner=options.planner,
@@ -132,31 +133,34 @@ def _from_federation(options: Options, console: Console) -> Plan:
         without=options.without,
         console=console,
     )
-    records.write(federation, options.output / "federation.json")
-    records.write(planned.stated, options.output / SITES)
-    write_planned(planned.plan, planned.fingerprint, planned.shapes, options.output)
-    note_shares(planned.stated, console)
-    note_what_left(federation, options.output, console)
-    return planned.plan
-
-
-def write_planned(plan: Plan, fingerprint: Fingerprint, shapes: ShapeSketch, folder: Path) -> None:
-    """Write fingerprint.json, plan.json, why.md and its figures."""
-    from fednnunet.planning.figures import draw_figures
-
-    write_fingerprint(fingerprint, folder / "fingerprint.json")
-    figures = draw_figures(plan, fingerprint, shapes, folder)
-    write_why(plan, folder / "why.md", figures=figures)
-    records.write(plan, folder / "plan.json")
+    note_shares(read_stated(options.output), console)
+    note_what_left(
+        records.read(Federation, options.output / "federation.json"), options.output, console
+    )
+    return plan
 
 
 def _table(plan: Plan) -> Table:
-    table = Table(title=f"Plan of {plan.task.name}: {plan.planner}, {plan.cases} cases")
-    for column in ("configuration", "spacing, mm", "patch", "batch", "median shape", "features"):
-        table.add_column(column, overflow="fold")
-    for c in plan.configurations:
-        features = "-".join(str(stage.features) for stage in c.architecture.stages)
-        cells = [" x ".join(f"{v:.5g}" for v in vs) for vs in (c.spacing_mm, c.patch_vox)]
-        median = " x ".join(f"{v:.5g}" for v in c.median_shape_vox)
-        table.add_row(c.name, *cells, str(c.batch), median, features)
+    """A column for each configuration, so that the table is narrow and no word is broken."""
+    cases = plural(plan.cases, "case")
+    table = Table(title=f"Plan of {plan.task.name}: {plan.planner}, {cases}", title_justify="left")
+    table.add_column("", no_wrap=True)
+    for configuration in plan.configurations:
+        table.add_column(configuration.name, no_wrap=True)
+    rows = {
+        "spacing, mm": [_times(c.spacing_mm) for c in plan.configurations],
+        "median shape": [_times(c.median_shape_vox) for c in plan.configurations],
+        "patch": [_times(c.patch_vox) for c in plan.configurations],
+        "batch": [str(c.batch) for c in plan.configurations],
+        "features": [
+            "-".join(str(stage.features) for stage in c.architecture.stages)
+            for c in plan.configurations
+        ],
+    }
+    for name, cells in rows.items():
+        table.add_row(name, *cells)
     return table
+
+
+def _times(values: Sequence[float]) -> str:
+    return " x ".join(f"{value:.5g}" for value in values)

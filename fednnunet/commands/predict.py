@@ -10,9 +10,8 @@ from typing import Annotated
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from fednnunet.commands.cli import Opt, PlainConsole, check_output, parse, run_command
-from fednnunet.dataset import list_images
 from fednnunet.errors import raise_all
-from fednnunet.text import printable
+from fednnunet.text import plural, printable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,38 +41,32 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _predict(options: Options) -> None:
-    from fednnunet.inference.bundle import read_bundle
-    from fednnunet.inference.compute import choose_compute
-    from fednnunet.inference.predict import PredictOptions, predict_cases
+    from fednnunet.api.predict import predict
 
     check_output(options.output)
-    bundles = [read_bundle(Path(name)) for name in options.bundle.split(",") if name]
-    compute = choose_compute(options.device)
-    channels = len(bundles[0].plan.task.channels) if bundles else 1
-    cases = list_images(options.input, channels)
     console = PlainConsole(stderr=True)
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, TimeElapsedColumn(), console=console) as bar:
-        row = bar.add_task("predicting", total=len(cases))
+        row = bar.add_task("predicting", total=None)
 
         def show(done: int, total: int, what: str) -> None:
             bar.update(
                 row, completed=done, total=total, description=printable(f"predicting {what}")
             )
 
-        outcome = predict_cases(
-            bundles,
-            cases,
+        outcome = predict(
+            [name for name in options.bundle.split(",") if name],
+            options.input,
             options.output,
-            compute=compute,
-            options=PredictOptions(
-                mirror=options.mirror, overwrite=options.overwrite, strict=options.strict
-            ),
+            device=options.device,
+            mirror=options.mirror,
+            overwrite=options.overwrite,
+            strict=options.strict,
             progress=show,
         )
     kept = f", {len(outcome.kept)} already present" if outcome.kept else ""
     out = PlainConsole(highlight=False, soft_wrap=True)
-    number = "1 mask" if len(outcome.written) == 1 else f"{len(outcome.written)} masks"
+    number = plural(len(outcome.written), "mask")
     out.print(f"{number} written to {options.output}{kept}", markup=False)
     if outcome.warnings:
         out.print(f"{len(outcome.warnings)} not to be trusted, see predictions.json:", markup=False)

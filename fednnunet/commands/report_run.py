@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
 
@@ -18,6 +19,8 @@ from fednnunet.federation.methods.settings import summary
 from fednnunet.federation.spec import Federation
 from fednnunet.federation.workflows.train import SCORES, TrainingScores
 from fednnunet.planning.plan import read_plan
+from fednnunet.text import plural
+from fednnunet.version import VERSION
 
 REPORT = "report.html"
 
@@ -32,9 +35,8 @@ def report_run(folder: Path) -> Path:
     federation = records.read(Federation, folder / "federation.json")
     scores = records.read(TrainingScores, folder / SCORES)
     history = load_records(folder / "rounds")
-    shown = next((m.model for m in reversed(scores.models) if m.model == "personal"), "global")
     report = Report(
-        title=f"{federation.task.name}: {len(federation.sites)} sites",
+        title=f"{federation.task.name}: {plural(len(federation.sites), 'site')}",
         plan=read_plan(folder / "plan.json"),
         configuration=federation.training.configuration,
         facts=_facts(federation, scores, history),
@@ -42,7 +44,6 @@ def report_run(folder: Path) -> Path:
         history=_points(history),
         models={n: dict(m.sites) for n, m in zip(scores.labels, scores.models, strict=True)},
         external=scores.external,
-        detailed=shown if any(model.model == shown for model in scores.models) else "",
         graph=_if_there(SiteGraph, folder / GRAPH),
         contributions=_if_there(Contributions, folder / CONTRIBUTION),
     )
@@ -58,15 +59,17 @@ def _facts(
     federation: Federation, scores: TrainingScores, history: tuple[RoundRecord, ...]
 ) -> tuple[tuple[str, str], ...]:
     training = federation.training
+    rounds = plural(training.rounds, "round")
     cases = ", ".join(f"{site} {count}" for site, count in scores.training_cases.items())
     sent = sum(site.bytes_from_site for record in history for site in record.sites.values())
     return (
         ("method", f"{label(training.method)}: {summary(training.method)}"),
-        ("rounds", f"{training.rounds} of {training.iterations_per_round} iterations"),
-        ("recipe", f"{training.recipe}, seed {training.seed}"),
+        ("training", f"{rounds} of {training.iterations_per_round} iterations each"),
+        ("recipe and seed", f"{training.recipe}, {training.seed}"),
         ("training cases", cases),
         ("model", _kept(scores)),
         ("sent by the sites", f"{sent / 2**20:,.1f} MiB in all rounds"),
+        ("written", f"{datetime.now(UTC):%Y-%m-%d} by fednnunet {VERSION}"),
     )
 
 

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from fednnunet import records
+from fednnunet.api.train import train
 from fednnunet.commands.board import open_board
 from fednnunet.commands.cli import Opt, PlainConsole, check_output, parse, run_command
 from fednnunet.commands.progress import bars
@@ -23,16 +24,12 @@ from fednnunet.evaluation.report import left_out, summarise
 from fednnunet.federation.coordinator.history import RoundRecord
 from fednnunet.federation.coordinator.rounds import Run
 from fednnunet.federation.site.report import REPORT as SITE_REPORT
-from fednnunet.federation.spec import Federation
-from fednnunet.federation.workflows.simulation import SITES, simulation_engine
+from fednnunet.federation.workflows.simulation import SITES
 from fednnunet.federation.workflows.train import (
     SCORES,
     Observer,
     TrainingScores,
-    check_runs,
-    train_together,
 )
-from fednnunet.planning.plan import read_plan
 
 PLANNED = ("federation.json", "plan.json")  # that fednnunet_plan writes
 
@@ -43,6 +40,8 @@ class Options:
 
     run: Annotated[Path, Opt(positional=True)]
     """run folder, made by fednnunet_plan"""
+    device: str | None = None
+    """auto, cpu, cuda, cuda:1 or mps; by default that of the federation file"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -55,9 +54,6 @@ def _train(options: Options) -> None:
     folder = options.run
     _check_planned(folder)
     check_output(folder)
-    federation = records.read(Federation, folder / "federation.json")
-    plan = read_plan(folder / "plan.json")
-    check_runs(federation, plan, folder)  # before the plan is approved for the sites
     console = PlainConsole(highlight=False)
     board = open_board(folder)
     observers: list[Observer] = [RoundLines(console), *([board] if board else [])]
@@ -67,10 +63,13 @@ def _train(options: Options) -> None:
             observer(run, record)
 
     with bars(console) as progress:
-        engine = simulation_engine(
-            federation, folder, plan=plan, progress=progress, on_fault=show_fault
+        train(
+            folder,
+            device=options.device,
+            progress=progress,
+            observer=observe,
+            on_fault=show_fault,
         )
-        train_together(engine, federation, plan, folder, observer=observe)
     show_scores(folder, console)
     console.print(f"report: {report_run(folder)}", markup=False)
     own = folder / SITES / "NAME" / SITE_REPORT

@@ -11,6 +11,7 @@ from typing import Any
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -18,6 +19,8 @@ INK, FAINT = "#26313b", "#d9dee3"
 COLOURS = (
     "#2b6cb0", "#c05621", "#2f855a", "#805ad5", "#b83280", "#6b7280", "#0987a0", "#975a16",
 )  # fmt: skip
+_MANY = tuple(map(to_hex, matplotlib.colormaps["tab20"](range(20))))  # for many sites
+_LEGEND_CHARACTERS = 120  # that a line of the legend holds, with 8 for a column's key
 MARKERS = ("o", "D", "s", "^", "v", "P", "X", "*")
 
 STYLE: Any = {
@@ -52,20 +55,32 @@ class RoundPoint:
 def history_chart(points: Sequence[RoundPoint]) -> str:
     """Loss and Dice per round, a line for each site."""
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(8.6, 2.9), layout="constrained")
-        left, right = figure.subplots(1, 2)
         sites = sorted({point.site for point in points})
+        longest = max(map(len, sites), default=0)
+        columns = max(1, min(len(sites), _LEGEND_CHARACTERS // (longest + 8)))
+        rows = -(-len(sites) // columns)
+        figure = Figure(figsize=(8.6, 2.9 + 0.2 * rows), layout="constrained")
+        left, right = figure.subplots(1, 2)
+        colours = COLOURS if len(sites) <= len(COLOURS) else _MANY
         for axes, name, title in ((left, "loss", "Training loss"), (right, "dice", "Patch Dice")):
             for index, site in enumerate(sites):
                 own = sorted((p for p in points if p.site == site), key=lambda p: p.round)
-                _line(axes, own, name, COLOURS[index % len(COLOURS)], site)
+                _line(axes, own, name, colours[index % len(colours)], site)
             plain(axes)
             axes.set_title(title, loc="left", fontsize=10, fontweight="bold")
             axes.set_xlabel("round")
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
             axes.grid(axis="y", color=FAINT, linewidth=0.6)
         right.set_ylim(0.0, 1.0)
-        right.legend(frameon=False, fontsize=8, loc="lower right", ncols=1 + len(sites) // 5)
+        handles, labels = right.get_legend_handles_labels()
+        figure.legend(
+            handles,
+            labels,
+            frameon=False,
+            fontsize=8,
+            loc="outside lower left",
+            ncols=columns,
+        )
         return as_svg(figure)
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from fednnunet.evaluation.compare_charts import boxes_chart, differences_chart, seeds_chart
@@ -11,14 +12,20 @@ from fednnunet.evaluation.compare_tables import seconds_of
 from fednnunet.evaluation.page import svg_source, write_page
 from fednnunet.evaluation.report import best_models, left_out
 from fednnunet.evaluation.trials import Entry
+from fednnunet.evaluation.verdict import Verdict
 from fednnunet.evaluation.verdicts import (
+    BETTER,
+    FEW_CASES,
+    FEW_SEEDS,
     MARGIN,
     MIN_SEEDS,
+    TRAINING,
     Difference,
     MethodCheck,
     compare,
     no_worse_than_local,
 )
+from fednnunet.text import plural
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,19 +40,31 @@ class Comparison:
     margin: float = MARGIN
     facts: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = ()
+    verdict: Verdict = field(default_factory=Verdict)
 
 
 def comparison(
-    title: str, found: Sequence[Entry], *, reference: str, external: Collection[str] = ()
+    title: str,
+    found: Sequence[Entry],
+    *,
+    reference: str,
+    external: Collection[str] = (),
+    runs: int = 0,
 ) -> Comparison:
-    """Compare each method with `reference` and with "local"; `external` sites did not train."""
+    """Compare each method with `reference` and with "local"; `external` sites did not train.
+
+    `runs` is the number of trainings when all are finished: with fewer, the page says so.
+    """
     seeds = sorted({seed for entry in found for seed in entry.seeds})
     evaluated = {key for entry in found for key in entry.cases}
     sites = sorted({site for site, _ in evaluated})
+    differences = compare(found, reference=reference, external=external)
+    finished = len({(entry.method, seed) for entry in found for seed in entry.seeds})
     return Comparison(
         title=title,
         entries=tuple(found),
-        differences=compare(found, reference=reference, external=external),
+        differences=differences,
+        verdict=_answer(found, differences, finished, runs),
         checks=no_worse_than_local(found, external=external),
         reference=reference,
         facts=(
@@ -62,6 +81,32 @@ def comparison(
             "read from the folders of all sites; between hospitals these never leave a site.",
         ),
     )
+
+
+def _answer(
+    found: Sequence[Entry], differences: Sequence[Difference], finished: int, runs: int
+) -> Verdict:
+    """The answer in one line: which method is best, and whether that is shown."""
+    known = [entry for entry in found if not math.isnan(entry.mean)]
+    if not known:
+        return Verdict(headline="Nothing has been evaluated yet")
+    best = max(known, key=lambda entry: entry.mean)
+    partial = (
+        f"{finished} of {plural(runs, 'training')} finished; so far " if finished < runs else ""
+    )
+    text = f"“{best.name}” has the highest mean Dice, {best.mean:.3f}"
+    shown = [d for d in differences if d.name == best.name and d.where == TRAINING]
+    better = [f"“{d.over}”" for d in shown if d.verdict == BETTER]
+    if better:
+        text += f"; it is better than {' and '.join(better)}"
+    elif any(d.verdict in (FEW_SEEDS, FEW_CASES) for d in shown):
+        text += (
+            "; there are too few seeds or cases to say whether the difference is more than chance"
+        )
+    elif len(known) > 1:
+        text += "; no difference to the others is shown"
+    steps = ("Wait for all trainings: this page is written anew after each.",) if partial else ()
+    return Verdict(headline=partial + text, steps=steps)
 
 
 def write_comparison(path: Path, page: Comparison) -> None:

@@ -18,6 +18,7 @@ from fednnunet.evaluation.metrics import METRICS
 from fednnunet.evaluation.page import svg_source, write_page
 from fednnunet.evaluation.scores import SiteScores
 from fednnunet.evaluation.site_graph import SiteGraph, graph_chart
+from fednnunet.evaluation.verdict import Verdict, best_model, federation_verdict
 from fednnunet.planning.plan import Plan
 
 V = TypeVar("V", int, float)
@@ -30,9 +31,10 @@ class Report:
     `facts` are pairs of a word and its value for the head of the page (method, rounds, cases);
     `notes` are warnings that a reader must see first. `models` maps a model's name ("local",
     "global", "personal"), in the order of the columns, to its scores at each site. `detailed`
-    names the model whose scores are shown per target (the last, if empty). The `external` sites
-    did not train, so no mean over sites counts them. `graph` holds the similarity of the sites'
-    updates, `contributions` an estimate of what each site contributed, where these were measured.
+    names the model whose scores are shown per target (the best on average, if empty). The
+    `external` sites did not train, so no mean over sites counts them. `graph` holds the
+    similarity of the sites' updates, `contributions` an estimate of what each site contributed,
+    where these were measured.
     """
 
     title: str
@@ -46,6 +48,14 @@ class Report:
     external: frozenset[str] = frozenset()
     graph: SiteGraph | None = None
     contributions: Contributions | None = None
+
+    @property
+    def verdict(self) -> Verdict:
+        """What the page says first; empty before anything was trained."""
+        if not self.models:
+            return Verdict()
+        dice, cases = dice_by_model(self.models), _cases(self.models)
+        return federation_verdict(dice, cases, external=self.external)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +110,8 @@ def write_report(path: Path, report: Report) -> None:
     dice = dice_by_model(report.models)
     sites = sorted({site for values in dice.values() for site in values})
     cases = _cases(report.models)
-    detailed = report.detailed or next(reversed(report.models), "")
+    best = best_model(dice, report.external) or next(reversed(report.models), "")
+    detailed = report.detailed or best
     write_page(
         path,
         "report.html.j2",
@@ -119,9 +130,14 @@ def write_report(path: Path, report: Report) -> None:
         metrics=METRICS,
         dice_chart=svg_source(dice_chart(dice)) if dice else "",
         history_chart=svg_source(history_chart(report.history)) if report.history else "",
-        graph=svg_source(graph_chart(report.graph)) if report.graph else "",
+        graph=_graph(report.graph),
         gains=_gains(dice),
     )
+
+
+def _graph(graph: SiteGraph | None) -> str:
+    """The picture of a graph; two sites have none, as a single number says it all."""
+    return svg_source(graph_chart(graph)) if graph and len(graph.sites) > 2 else ""
 
 
 def _gains(dice: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:

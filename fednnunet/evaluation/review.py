@@ -9,7 +9,8 @@ from pathlib import Path
 
 from fednnunet.errors import InputError
 from fednnunet.evaluation.page import png_source, write_page
-from fednnunet.evaluation.pictures import CLASS_COLOURS
+from fednnunet.evaluation.pictures import STRUCTURES
+from fednnunet.evaluation.verdict import Verdict
 
 ACCEPTED = "accepted.txt"
 """The name under which the page saves its list."""
@@ -51,7 +52,7 @@ def write_review(
     """
     targets = sorted({name for case in cases for name in case.volumes_ml})
     listed = [name for case in cases[:1] for name in case.volumes_ml]
-    colours = {name: CLASS_COLOURS[i % len(CLASS_COLOURS)] for i, name in enumerate(listed)}
+    colours = {name: STRUCTURES[i % len(STRUCTURES)] for i, name in enumerate(listed)}
     write_page(
         path,
         "review.html.j2",
@@ -59,6 +60,7 @@ def write_review(
             "title": f"{task}: pseudo-labels to review",
             "facts": (("cases", len(cases)), ("bundle", source)),
             "notes": (),
+            "verdict": Verdict(),
         },
         cases=[(case, png_source(pictures[case.case])) for case in by_uncertainty(cases)],
         targets=listed or targets,

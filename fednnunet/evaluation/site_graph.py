@@ -7,12 +7,17 @@ from dataclasses import dataclass
 
 import matplotlib
 import networkx as nx
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from fednnunet.evaluation.charts import COLOURS, INK, STYLE, as_svg
 
 GRAPH = "graph.json"
+
+
+LARGEST_GRAPH = 8
+"""More sites than this are shown as a table of colours, since edges would cover each other."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,10 +56,16 @@ class SiteGraph:
 
 
 def graph_chart(graph: SiteGraph) -> str:
-    """The graph as SVG text: sites on a circle, an edge's width is its similarity."""
+    """The graph as SVG text: sites on a circle, an edge's width is its similarity.
+
+    Many sites are a table of colours instead.
+    """
+    if len(graph.sites) > LARGEST_GRAPH:
+        return _matrix_chart(graph)
     places = nx.circular_layout(graph.as_networkx())
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(5.2, 3.6), layout="constrained")
+        longest = max(map(len, graph.sites), default=0)
+        figure = Figure(figsize=(min(4.4 + 0.14 * longest, 8.6), 3.6), layout="constrained")
         axes = figure.subplots()
         for edge in graph.edges:
             _draw_edge(axes, edge, places)
@@ -65,8 +76,27 @@ def graph_chart(graph: SiteGraph) -> str:
             axes.annotate(
                 site, (x, y), outwards, textcoords="offset points", ha=side, va="center", zorder=3
             )
-        axes.margins(0.3)
+        axes.margins(0.3 + 0.035 * longest, 0.3)
         axes.set_axis_off()
+        return as_svg(figure)
+
+
+def _matrix_chart(graph: SiteGraph) -> str:
+    """A square for each pair of sites, the darker the more similar; none is white."""
+    places = {site: number for number, site in enumerate(graph.sites)}
+    values = np.zeros((len(places), len(places)))
+    for edge in graph.edges:
+        one, other = places[edge.one], places[edge.other]
+        values[one, other] = values[other, one] = edge.similarity
+    with matplotlib.rc_context(STYLE):
+        side_inches = 2.4 + 0.22 * len(places)
+        figure = Figure(figsize=(side_inches + 1.0, side_inches), layout="constrained")
+        axes = figure.subplots()
+        squares = axes.imshow(values, cmap="Blues", vmin=0.0, vmax=1.0)
+        axes.set_xticks(range(len(places)), graph.sites, rotation=90)
+        axes.set_yticks(range(len(places)), graph.sites)
+        axes.tick_params(length=0)
+        figure.colorbar(squares, ax=axes, shrink=0.6, label="similarity")
         return as_svg(figure)
 
 
@@ -74,6 +104,6 @@ def _draw_edge(axes: Axes, edge: SiteEdge, places: Mapping[str, Sequence[float]]
     (x1, y1), (x2, y2) = places[edge.one], places[edge.other]
     width = 0.5 + 7 * edge.similarity
     axes.plot([x1, x2], [y1, y2], color=COLOURS[0], alpha=0.45, zorder=1, linewidth=width)
-    middle = ((x1 + x2) / 2, (y1 + y2) / 2)
+    third = (x1 + 0.38 * (x2 - x1), y1 + 0.38 * (y2 - y1))  # diagonals cross in the middle
     text = f"{edge.similarity:.2f}"
-    axes.annotate(text, middle, fontsize=7, ha="center", va="center", color=INK)
+    axes.annotate(text, third, fontsize=7, ha="center", va="center", color=INK)

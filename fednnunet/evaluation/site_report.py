@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from fednnunet.evaluation.metrics import CaseScores
 from fednnunet.evaluation.page import png_source, write_page
-from fednnunet.evaluation.pictures import PREDICTION_COLOUR, REFERENCE_COLOUR, CasePicture
+from fednnunet.evaluation.pictures import CasePicture
+from fednnunet.evaluation.verdict import Verdict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,12 +22,17 @@ class ModelCases:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SiteReport:
-    """All that a site's report shows; `facts` and `notes` are as in `report.Report`."""
+    """All that a site's report shows; `facts` and `notes` are as in `report.Report`.
+
+    `colours` are those of the structures in the pictures. Models come best first.
+    """
 
     title: str
     models: tuple[ModelCases, ...]
     facts: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = ()
+    verdict: Verdict = field(default_factory=Verdict)
+    colours: dict[str, str] = field(default_factory=dict)
 
 
 def write_site_report(path: Path, report: SiteReport) -> None:
@@ -39,5 +45,4 @@ def write_site_report(path: Path, report: SiteReport) -> None:
             model.model: [(picture, png_source(picture.png)) for picture in model.pictures]
             for model in report.models
         },
-        colours={"reference": REFERENCE_COLOUR, "prediction": PREDICTION_COLOUR},
     )

@@ -13,14 +13,14 @@ from typing import Annotated, Literal
 from fednnunet import records
 from fednnunet.errors import FedNNUNetError, InputError, raise_all
 from fednnunet.federation.membership import Member, present
+from fednnunet.federation.site_names import checked_sites
 from fednnunet.federation.training_spec import Training
 from fednnunet.label_names import check_targets
 from fednnunet.planning.presets import PLANNERS
 from fednnunet.schema import Names
 from fednnunet.supervision import Supervision, partial_supervision
 from fednnunet.task import Task
-
-_SITE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+from fednnunet.text import choices
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +108,7 @@ class Budget:
         if self.planner not in PLANNERS:
             raise InputError(
                 f"there is no planner {self.planner!r}",
-                mend=f"choose one of: {', '.join(PLANNERS)}",
+                mend=choices(self.planner, PLANNERS),
             )
         if (self.memory_gib is not None and self.memory_gib <= 0) or self.workers < 1:
             raise InputError(
@@ -133,21 +133,16 @@ class Federation:
     def __post_init__(self) -> None:
         if not any(site.trains for site in self.sites.values()):
             raise InputError("no site trains", mend="add a [sites.NAME] table with a folder")
+        object.__setattr__(self, "sites", checked_sites(self.sites))
         self._check_members()
         for name, site in self.sites.items():
-            if not _SITE_NAME.fullmatch(name):
-                raise InputError(
-                    f"{name!r} cannot be a site's name",
-                    where=f"sites.{name}",
-                    mend="use letters, digits, - and _, beginning with a letter or digit",
-                )
             check_targets(site.label_names, self.task, site=name)
             unknown = set(site.annotated) - set(self.task.labels[1:])
             if unknown:
                 raise InputError(
                     f"site {name} annotates {sorted(unknown)}, which the task does not name",
                     where=f"sites.{name}.annotated",
-                    mend=f"choose from {list(self.task.labels[1:])}",
+                    mend=choices(min(unknown), self.task.labels[1:]),
                 )
 
     def _check_members(self) -> None:

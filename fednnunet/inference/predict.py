@@ -2,33 +2,28 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-import torch
 
 from fednnunet import io
 from fednnunet.dataset import Case
 from fednnunet.errors import DataError, FedNNUNetError, InputError, StorageError
 from fednnunet.inference.bundle import Bundle
-from fednnunet.inference.compute import Compute, no_room
+from fednnunet.inference.compute import Compute
+from fednnunet.inference.ensemble import BundleModel, check_bundles, mean_logits
 from fednnunet.inference.export import labels_of_logits
 from fednnunet.inference.predicted import PredictedFolder
-from fednnunet.inference.routing import Experts, route
-from fednnunet.inference.sliding import predict_logits
 from fednnunet.inference.trust import image_doubts, mask_doubts
-from fednnunet.planning.plan import Configuration, Plan
 from fednnunet.preprocess.pipeline import Placement, Prepared, prepare_volume
 from fednnunet.progress import Progress
-from fednnunet.volume import Geometry, Volume
+from fednnunet.volume import Geometry
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,25 +59,6 @@ class ExtraOutput(Protocol):
         """Write it: `logits` (k, z, y, x) are of the prepared volume, `mask` is native."""
 
 
-def predict_volume(
-    networks: Sequence[torch.nn.Module],
-    plan: Plan,
-    configuration: Configuration,
-    volume: Volume,
-    *,
-    compute: Compute,
-    mirror: bool = False,
-) -> np.ndarray:
-    """Label map (z, y, x) on the volume's own grid, from the mean logits of the networks.
-
-    The networks are in eval mode on `compute.device` (see `Compute.place`). With `mirror` the
-    logits of all flips are averaged, at eight (in 2D four) times the work.
-    """
-    prepared = prepare_volume(volume, plan, configuration)
-    logits = _logits(networks, configuration, prepared, compute, mirror)
-    return labels_of_logits(logits, prepared.placement, plan.task, configuration.resampling)
-
-
 def predict_cases(
     bundles: Bundle | Sequence[Bundle],
     cases: Sequence[Case],
@@ -104,10 +80,10 @@ def predict_cases(
     """
     members = (bundles,) if isinstance(bundles, Bundle) else tuple(bundles)
     options = options or PredictOptions()
-    _check_bundles(members, options.mirror)
+    check_bundles(members, options.mirror)
     folder.mkdir(parents=True, exist_ok=True)
     job = _Job(bundles=members, folder=folder, compute=compute, options=options, extra=extra)
-    models = [_Model(bundle, compute) for bundle in members]
+    models = [BundleModel(bundle, compute) for bundle in members]
     found = PredictedFolder(folder)
     written, kept = [], []
     faults: list[FedNNUNetError] = []
@@ -140,14 +116,18 @@ def predict_cases(
 
 
 def _predict_case(
-    models: Sequence[_Model], prepared: Prepared, doubts: tuple[str, ...], job: _Job, case: Case
+    models: Sequence[BundleModel],
+    prepared: Prepared,
+    doubts: tuple[str, ...],
+    job: _Job,
+    case: Case,
 ) -> tuple[list[dict[str, float]], str]:
     """Write the mask of a case; returns the shares of experts, and why not to trust the mask."""
     plan, settings = job.bundles[0].plan, job.bundles[0].settings
     shares = [model.route(prepared.data) for model in models]
     networks = [model.network for model in models]
     placement, geometry = prepared.placement, prepared.placement.geometry
-    logits = _logits(networks, settings, prepared, job.compute, job.options.mirror)
+    logits = mean_logits(networks, settings, prepared, job.compute, job.options.mirror)
     mask = labels_of_logits(logits, placement, plan.task, settings.resampling)
     of_mask = mask_doubts(mask, math.prod(geometry.spacing_mm) / 1000, plan)
     warning = "; ".join((*doubts, *of_mask))
@@ -161,31 +141,6 @@ def _predict_case(
 def mask_path(folder: Path, case: Case) -> Path:
     """The path of a case's mask: its name with the ending of its first image."""
     return folder / f"{case.name}{io.ending(case.images[0])}"
-
-
-class _Model:
-    """A bundle's network on its device; with experts, their weights are mixed for each case."""
-
-    def __init__(self, bundle: Bundle, compute: Compute) -> None:
-        self.network = compute.place(bundle.network(), len(bundle.settings.patch_vox))
-        self._bundle, self._compute = bundle, compute
-        experts, device = bundle.experts, compute.device.torch_device
-        self._experts = Experts.of(experts, device) if experts else None
-
-    def route(self, data: np.ndarray) -> dict[str, float]:
-        """Mix the experts for a preprocessed volume; returns their shares (empty without experts).
-
-        Raises DataError if the device's memory is too small.
-        """
-        if self._experts is None:
-            return {}
-        plan, patch = self._bundle.plan, self._bundle.settings.patch_vox
-        regions = bool(plan.task.regions)
-        with suppress(torch.OutOfMemoryError):
-            return route(
-                self.network, self._experts, data, patch, regions=regions, compute=self._compute
-            )
-        raise no_room(self._compute.device)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -248,29 +203,6 @@ def _refuse(doubts: str, job: _Job, case: Case) -> None:
         )
 
 
-def _logits(
-    networks: Sequence[torch.nn.Module],
-    configuration: Configuration,
-    prepared: Prepared,
-    compute: Compute,
-    mirror: bool,
-) -> np.ndarray:
-    """The mean logits (k, z, y, x) of the networks."""
-    patch = configuration.patch_vox
-    axes = tuple(range(len(patch))) if mirror else ()
-    total: np.ndarray | None = None
-    for network in networks:
-        logits = predict_logits(network, prepared.data, patch, compute=compute, mirror_axes=axes)
-        if total is None:
-            total = logits
-        else:
-            total += logits
-    if total is None:
-        raise InputError("no network was given", mend="give at least one bundle")
-    total /= len(networks)
-    return total
-
-
 def _write(mask: np.ndarray, geometry: Geometry, case: Case, folder: Path) -> None:
     path = mask_path(folder, case)
     if path.resolve() in {image.resolve() for image in case.images}:
@@ -298,25 +230,6 @@ def _digest(case: Case, job: _Job) -> str:
                 mend="check that the file exists and may be read",
             ) from None
     return sums.hexdigest()
-
-
-def _check_bundles(bundles: Sequence[Bundle], mirror: bool) -> None:
-    """Bundles of an ensemble must have the same plan and configuration."""
-    if not bundles:
-        raise InputError("no bundle was given", mend="give at least one bundle")
-    first = bundles[0]
-    for bundle in bundles[1:]:
-        same = dataclasses.replace(bundle.plan, reasons=first.plan.reasons) == first.plan
-        if not same or bundle.configuration != first.configuration:
-            raise InputError(
-                "the bundles were trained with different plans or configurations",
-                mend="predict with bundles of the same run",
-            )
-    if mirror and not all(bundle.mirrored for bundle in bundles):
-        raise InputError(
-            "the network was not trained on mirrored patches, so that mirroring would harm it",
-            mend="predict without --mirror, or train with a recipe that mirrors, such as nnunet",
-        )
 
 
 def _named(fault: FedNNUNetError, case: Case) -> FedNNUNetError:

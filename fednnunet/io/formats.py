@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from fednnunet.errors import DataError
+from fednnunet.system import memory_bytes
 from fednnunet.text import printable
 
 ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd")
@@ -52,11 +52,6 @@ def check_file(path: Path) -> None:
             where=str(path),
             mend=f"convert it to one of {', '.join(ENDINGS)}",
         )
-
-
-def memory_bytes() -> int:
-    """The memory of this machine."""
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def check_promise(path: Path, *, voxels: int, itemsize: int) -> int:

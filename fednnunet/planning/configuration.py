@@ -13,6 +13,7 @@ from fednnunet.planning.memory import estimate_elements
 from fednnunet.planning.plan import Architecture, Reason
 from fednnunet.planning.presets import Planner
 from fednnunet.planning.topology import Topology, plan_topology
+from fednnunet.text import plural
 
 # The first candidate for a patch has the voxels of a square (2D) or cube (3D) with this edge.
 _START_VOXELS = {2: 2048, 3: 256}
@@ -150,12 +151,21 @@ def _batch(
     batch = max(min(fits, cap, max_batch or fits), 2)
     why = (
         f"{batch} samples: the smallest of these limits, but at least 2. {fits} samples fit into "
-        f"{budget.batch_gib:g} GiB; a batch may hold {planner.dataset_share:.0%} of the "
-        f"{dataset_voxels:.4g} voxels of all cases, which is {cap} patches"
+        f"{budget.batch_gib:g} GiB; a batch may hold {planner.dataset_share:.0%} of all voxels of "
+        f"all cases ({_millions(dataset_voxels)}), which is {_patches(cap)}"
     )
     if max_batch:
         why += f"; this planner allows at most {max_batch}"
     return batch, why
+
+
+def _millions(voxels: float) -> str:
+    """A number of voxels that a person reads: "14.2 million", "850,000"."""
+    return f"{voxels / 1e6:,.1f} million" if voxels >= 1e6 else f"{voxels:,.0f}"
+
+
+def _patches(count: int) -> str:
+    return plural(count, "patch", "patches") if count else "less than one patch"
 
 
 def _pooling(topology: Topology) -> str:

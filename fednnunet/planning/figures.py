@@ -78,12 +78,11 @@ def _intensity_figure(plan: Plan, fingerprint: Fingerprint) -> Figure:
     for number, (panel, name) in enumerate(zip(panels, channels, strict=True)):
         _, weight, mean, _ = bin_moments(fingerprint.block(f"foreground_{number}"))
         known: Intensity = plan.intensity[number]
-        inside = (mean >= known.percentile_00_5) & (mean <= known.percentile_99_5)
-        _histogram(panel, mean[inside], weight[inside] / weight.sum())
+        _histogram(panel, mean, weight / weight.sum())
         _mark(panel, known.mean, f"mean {known.mean:.4g}")
         for edge in (known.percentile_00_5, known.percentile_99_5):
             panel.axvline(edge, color=_MARK, linewidth=0.8, linestyle=":")
-        label = f"{printable(name)[:40]}, 0.5 % to 99.5 %"
+        label = f"{printable(name)[:40]} (dotted: 0.5 % and 99.5 %)"
         panel.set_xlabel(label, parse_math=False)
         panel.set_ylabel("share of weight")
     return figure

@@ -17,6 +17,7 @@ from fednnunet.planning.bounds import READABLE
 from fednnunet.planning.orientation import AS_STORED, ORIENTATIONS
 from fednnunet.planning.seen import Seen
 from fednnunet.task import Task
+from fednnunet.text import choices
 
 SCHEMA = 1
 
@@ -280,11 +281,10 @@ class Plan:
         for configuration in self.configurations:
             if configuration.name == name:
                 return configuration
-        names = ", ".join(c.name for c in self.configurations)
         raise PlanError(
             f"the plan has no configuration {name!r}",
             where="plan.json, $.configurations",
-            mend=f"choose one of: {names}",
+            mend=choices(name, [c.name for c in self.configurations]),
         )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import resource
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
+from fednnunet import system
 from fednnunet.errors import FedNNUNetError
 from fednnunet.network.cuda import fused_kernels
 from fednnunet.training import graphs
@@ -197,7 +197,7 @@ def peak_memory_gib(execution: Execution) -> float:
     """The peak memory so far: of the GPU, or of this process."""
     if execution.torch_device.type == "cuda":
         return torch.cuda.max_memory_allocated(execution.torch_device) / 2**30
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    return system.peak_memory_gib()
 
 
 def _source(job: LocalJob, state: TrainingState, shard: tuple[int, int]) -> BatchSource:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import dataclass
 from typing import Literal
 
-from fednnunet.errors import InputError
+from fednnunet import plugins
+from fednnunet.errors import FedNNUNetError, InputError
+from fednnunet.text import choices
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,9 +148,14 @@ RECIPES: dict[str, Recipe] = {
 
 
 def recipe_named(name: str) -> Recipe:
-    """The recipe of that name; raises InputError naming those there are."""
+    """The recipe of that name; raises InputError naming those there are.
+
+    For a name that is not ours, installed packages are asked.
+    """
     if name not in RECIPES:
-        raise InputError(f"there is no recipe {name!r}", mend=f"choose one of: {list(RECIPES)}")
+        _add_declared()
+    if name not in RECIPES:
+        raise InputError(f"there is no recipe {name!r}", mend=choices(name, RECIPES))
     return RECIPES[name]
 
 
@@ -173,3 +181,27 @@ def learning_rate_at(recipe: Recipe, step: int, total: int) -> float:
 
 def _cosine(start: float, end: float, fraction: float) -> float:
     return end + (start - end) * (1 + math.cos(math.pi * fraction)) / 2
+
+
+def add_recipe(recipe: Recipe) -> None:
+    """Make a recipe of another package known by its name.
+
+    Raises InputError if it is no recipe, or if another one has the name.
+    """
+    if not isinstance(recipe, Recipe):
+        raise InputError(f"{recipe!r} is no recipe", mend="give a fednnunet Recipe")
+    if RECIPES.setdefault(recipe.name, recipe) != recipe:
+        raise InputError(
+            f"there is a recipe {recipe.name!r} already", mend="give the new recipe another name"
+        )
+
+
+def _add_declared() -> None:
+    """Add the recipes that installed packages declare; one that is not fit gives a warning."""
+    for name, recipe in plugins.declared(plugins.RECIPES):
+        try:
+            add_recipe(recipe)
+        except FedNNUNetError as error:
+            warnings.warn(
+                f"the recipe {name} cannot be used: {error}", RuntimeWarning, stacklevel=2
+            )

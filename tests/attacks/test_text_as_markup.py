@@ -36,7 +36,7 @@ def test_a_task_named_in_markup_is_printed_as_it_is():
     console = PlainConsole(file=stream, width=300)
     console.print(_table(plan_of(MARKUP)))
     console.print(f"a {MARKUP}")
-    text = stream.getvalue()
+    text = " ".join(stream.getvalue().split())  # a title is wrapped to its table's width
     assert text.count("[/bold] [red]") == 2
     assert ":smile:" in text
     assert "\x1b" not in text

@@ -1,11 +1,14 @@
 """What a command line derived from a dataclass shows and takes."""
 
+import sys
+import types
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import pytest
 
 from fednnunet.commands.cli import Opt, parse
+from fednnunet.version import VERSION
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,3 +68,24 @@ def test_bad_usage_ends_with_code_2(capsys: pytest.CaptureFixture[str]) -> None:
         parse(Options, ["x", "--kind", "three"], prog="p", about="")
     assert ended.value.code == 2
     assert "three" in capsys.readouterr().err
+
+
+def test_every_command_says_its_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        parse(Options, ["--version"], prog="fednnunet_x", about="")
+    assert ended.value.code == 0
+    assert capsys.readouterr().out == f"fednnunet_x {VERSION}\n"
+
+
+def test_a_shell_that_asks_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    module = types.ModuleType("argcomplete")
+    module.autocomplete = lambda parser: asked.append(parser.prog)  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "argcomplete", module)
+    parse(Options, ["x"], prog="p", about="")
+    assert not asked
+    monkeypatch.setenv("_ARGCOMPLETE", "1")
+    parse(Options, ["x"], prog="p", about="")
+    assert asked == ["p"]
+    monkeypatch.setitem(sys.modules, "argcomplete", None)  # not installed
+    assert parse(Options, ["x"], prog="p", about="").task == "x"

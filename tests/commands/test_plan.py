@@ -58,3 +58,13 @@ def test_faults_are_told_with_exit_code_2_and_leave_the_folder_alone(
     told = " ".join(capsys.readouterr().err.split())
     assert message in told and "mend:" in told
     assert not (tmp_path / "out").exists()
+
+
+def test_no_word_of_the_table_is_broken(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    assert main(["--from-cases", LIST, "-o", str(tmp_path)]) == 0
+    shown = capsys.readouterr().out
+    for words in ("spacing, mm", "median shape", "3d_fullres", "56 x 160 x 224"):
+        assert words in shown

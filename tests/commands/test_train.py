@@ -5,10 +5,13 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
+import pytest
 from rich.console import Console
 
 from fednnunet import records
+from fednnunet.commands import train as train_command
 from fednnunet.commands.train import show_scores
+from fednnunet.errors import InputError
 from fednnunet.evaluation.metrics import CaseScores, TargetScore
 from fednnunet.evaluation.scores import SiteScores
 from fednnunet.federation.workflows.train import SCORES, ModelScores, TrainingScores
@@ -53,3 +56,18 @@ def test_nothing_is_left_out_where_all_sites_train(tmp_path: Path) -> None:
     rows, text = _rows(tmp_path, {"north": 4, "south": 4, "west": 4})
     assert rows["fedbn, global (fedbn)"][-1] == "0.500"
     assert "leave out" not in text
+
+
+def test_a_device_on_the_command_line_is_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str | None] = []
+
+    def train(run: Path, *, device: str | None, **_: object) -> None:
+        asked.append(device)
+        raise InputError("enough")
+
+    monkeypatch.setattr(train_command, "train", train)
+    assert train_command.main([str(tmp_path), "--device", "cuda:1"]) == 2
+    assert train_command.main([str(tmp_path)]) == 2
+    assert asked == ["cuda:1", None]

@@ -49,9 +49,13 @@ def test_the_page_stands_alone_and_says_everything(tmp_path: Path) -> None:
     write_comparison(tmp_path / "compare.html", page)
     text = (tmp_path / "compare.html").read_text()
     assert "t &lt;1&gt;" in text
+    assert "“pooled, global” has the highest mean Dice, 0.700; it is better than “fedavg" in text
+    assert "finished" not in text
+    partial = comparison("t", _found(3), reference="fedavg", external=(), runs=20)
+    assert partial.verdict.headline.startswith("9 of 20 trainings finished; so far “pooled")
     assert "&lt;south&gt;" in text
     assert "<td>3.0</td><td>1.50</td>" in text  # local: MiB and time over fedavg's
-    assert "<td></td><td>1.50</td>" in text  # pooled sends nothing
+    assert "<td>\N{EN DASH}</td><td>1.50</td>" in text  # pooled sends nothing
     assert re.search(r'class="left good">\s*better', text)
     assert re.search(r'class="left good">\s*no worse', text)
     links = re.findall(r'(?:src|href)="([^"]{0,40})', text)

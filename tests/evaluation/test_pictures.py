@@ -1,7 +1,8 @@
-"""Pictures of cases outline both masks, in true proportions."""
+"""Pictures of cases fill the prediction and outline the reference, in true proportions."""
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import math
 
@@ -10,7 +11,7 @@ import pytest
 from matplotlib.image import imread
 
 from fednnunet.evaluation.metrics import CaseScores, TargetScore
-from fednnunet.evaluation.pictures import draw_case, pick_cases
+from fednnunet.evaluation.pictures import draw_case, pick_cases, plane_name, structure_colours
 from fednnunet.task import Task
 from fednnunet.volume import Geometry, Volume
 
@@ -42,20 +43,65 @@ def test_worst_median_and_best_are_picked() -> None:
     assert pick_cases(cases[4:]) == ()
 
 
-def _outlined(png: bytes) -> tuple[np.ndarray, np.ndarray]:
-    """Where a picture is coloured like the reference, and like the prediction."""
+def _coloured(png: bytes) -> np.ndarray:
+    """How much more red than blue each pixel of a picture is: the first structure is orange."""
     image = imread(io.BytesIO(png))[..., :3]
-    red, blue = image[..., 0], image[..., 2]
-    return blue - red > 0.3, red - blue > 0.3
+    return image[..., 0] - image[..., 2]
 
 
-def test_both_outlines_are_drawn_where_the_masks_are() -> None:
+def test_the_prediction_is_filled_and_the_reference_outlined() -> None:
     image, label = _scene()
-    reference, prediction = _outlined(draw_case(image, np.roll(label, 4, axis=1), label, TASK))
-    assert reference.sum() > 300
-    assert prediction.sum() > 300
-    rows = [np.flatnonzero(mask.any(axis=1)) for mask in (reference, prediction)]
-    assert rows[1].mean() > rows[0].mean() + 20
+    nothing = np.zeros_like(label)
+    outlined = _coloured(draw_case(image, nothing, (label == 1).astype(np.uint8), TASK)) > 0.3
+    filled = _coloured(draw_case(image, (label == 1).astype(np.uint8), nothing, TASK)) > 0.15
+    assert 300 < outlined.sum() < 0.5 * filled.sum()
+
+
+def test_every_structure_has_a_colour_of_its_own() -> None:
+    image, label = _scene()
+    colours = structure_colours(TASK)
+    assert list(colours) == list(TASK.targets)
+    assert len(set(colours.values())) == len(colours)
+    one = draw_case(image, label, (label > 0).astype(np.uint8), TASK)
+    other = draw_case(image, label, 2 * (label > 0).astype(np.uint8), TASK)
+    assert one != other
+
+
+def test_three_planes_stand_side_by_side() -> None:
+    image, label = _scene()
+    one, three = (
+        imread(io.BytesIO(draw_case(image, label, label, TASK, planes=n))) for n in (1, 3)
+    )
+    assert three.shape[0] == one.shape[0]
+    assert three.shape[1] == pytest.approx(3 * one.shape[1], abs=3)
+
+
+@pytest.mark.parametrize(
+    ("direction", "names"),
+    [
+        ((1, 0, 0, 0, 1, 0, 0, 0, 1), ("axial", "coronal", "sagittal")),
+        ((0, 0, 1, 1, 0, 0, 0, -1, 0), ("sagittal", "axial", "coronal")),
+    ],
+)
+def test_planes_are_named_by_the_nearest_axis(
+    direction: tuple[float, ...], names: tuple[str, ...]
+) -> None:
+    geometry = Geometry(spacing_mm=(1.0, 1.0, 1.0), direction=direction)
+    image = Volume(array=np.zeros((1, 2, 2, 2), np.float32), geometry=geometry)
+    assert tuple(plane_name(image, axis) for axis in range(3)) == names
+
+
+def test_ct_is_shown_in_a_window_and_mri_by_its_own_range() -> None:
+    image, label = _scene()
+    ct = dataclasses.replace(TASK, channels=("CT",))
+    levels = [
+        Volume(array=np.full_like(image.array, value), geometry=image.geometry)
+        for value in (-100.0, 200.0)
+    ]
+    dark, light = (draw_case(level, label, label, ct) for level in levels)
+    assert dark != light
+    first, second = (draw_case(level, label, label, TASK) for level in levels)
+    assert first == second
 
 
 def test_proportions_follow_the_spacing() -> None:
@@ -63,7 +109,7 @@ def test_proportions_follow_the_spacing() -> None:
     label[4, 5:15, 10:30] = 1  # 10 mm x 20 voxels of 0.5 mm: a square
     geometry = Geometry(spacing_mm=(3.0, 1.0, 0.5))
     image = Volume(array=np.zeros((1, *label.shape), np.float32), geometry=geometry)
-    reference, _ = _outlined(draw_case(image, np.zeros_like(label), label, TASK))
+    reference = _coloured(draw_case(image, np.zeros_like(label), label, TASK)) > 0.3
     height, width = (np.ptp(np.flatnonzero(reference.any(axis=1 - a))) for a in range(2))
     assert height == pytest.approx(width, rel=0.06)
 

@@ -118,7 +118,7 @@ def test_gains_contributions_and_the_graph_are_shown_where_they_are_known(tmp_pa
         },
         graph=SiteGraph(
             round=3,
-            sites=("north", "south"),
+            sites=("north", "south", "west"),
             edges=(SiteEdge(one="north", other="south", similarity=0.42),),
         ),
         contributions=estimate([measured]),
@@ -128,6 +128,9 @@ def test_gains_contributions_and_the_graph_are_shown_where_they_are_known(tmp_pa
     assert "+0.150" in text and "\N{MINUS SIGN}0.100" in text
     assert "not measured" in text and ">0.25<" in text and ">0.75<" in text
     assert "Graph of the sites" in text
+    two = dataclasses.replace(report, graph=dataclasses.replace(report.graph, sites=("a", "b")))
+    write_report(tmp_path / "two.html", two)
+    assert "Graph of the sites" not in (tmp_path / "two.html").read_text()
     alone = Report(title="t", plan=_plan(), configuration="3d_fullres")
     write_report(tmp_path / "alone.html", alone)
     assert "Graph of the sites" not in (tmp_path / "alone.html").read_text()

@@ -27,3 +27,12 @@ def test_the_picture_is_the_same_every_time():
 @pytest.mark.parametrize("sites", [(), ("a",), ("a", "b")])
 def test_few_sites_are_drawn_too(sites):
     assert "</svg>" in graph_chart(SiteGraph(round=1, sites=sites, edges=()))
+
+
+def test_many_sites_are_a_table_of_colours() -> None:
+    """With 20 sites the edges of a graph would cover each other and their numbers."""
+    names = tuple(f"site_{number:02d}" for number in range(20))
+    edges = tuple(SiteEdge(one=a, other=b, similarity=0.5) for a in names for b in names if a < b)
+    few, many = (SiteGraph(round=1, sites=names[:n], edges=edges[: n - 1]) for n in (6, 20))
+    assert "<image" not in graph_chart(few)
+    assert "<image" in graph_chart(many)

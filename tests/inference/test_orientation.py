@@ -12,7 +12,7 @@ from scipy.spatial.transform import Rotation
 
 from fednnunet.device import Device
 from fednnunet.inference.compute import Compute
-from fednnunet.inference.predict import predict_volume
+from fednnunet.inference.ensemble import predict_volume
 from fednnunet.network.unet import build_network
 from fednnunet.planning.orientation import ORIENTATIONS
 from fednnunet.preprocess.orient import orientation_code

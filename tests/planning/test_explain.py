@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from fednnunet.planning.configuration import _millions, _patches
 from fednnunet.planning.explain import why
 from fednnunet.planning.planner import make_plan
 from tests.planning.cases import exchanges, make_cases
@@ -16,3 +17,11 @@ def test_every_decision_stands_with_its_numbers() -> None:
     full = PLAN.configuration("3d_fullres")
     assert "x".join(map(str, full.patch_vox)) in text
     assert f"the median of each axis over {len(CASES)} cases" in text
+
+
+def test_figures_are_those_that_a_person_reads() -> None:
+    assert _millions(14_240_000) == "14.2 million"
+    assert _millions(850_000) == "850,000"
+    assert _patches(0) == "less than one patch"
+    assert _patches(1) == "1 patch"
+    assert _patches(12) == "12 patches"

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
+import warnings
 from typing import Annotated
 
-from fednnunet import records
+from fednnunet import plugins, records
+from fednnunet.errors import FedNNUNetError, InputError
 from fednnunet.federation.methods.apfl import APFL
 from fednnunet.federation.methods.ditto import Ditto
 from fednnunet.federation.methods.fedadam import FedAdam
@@ -95,3 +98,41 @@ def label(settings: Settings) -> str:
     """
     own = canonical(settings)
     return _PRESET_NAMES.get(own, own)
+
+
+def add_method(settings: type[Settings]) -> None:
+    """Make a method of another package known by its settings' `tag`.
+
+    Raises InputError if another method has the name, or if the settings are not those of a method.
+    """
+    tag = getattr(settings, "tag", None)
+    is_record = isinstance(settings, type) and dataclasses.is_dataclass(settings)
+    if not is_record or not isinstance(tag, str) or not hasattr(settings, "build"):
+        raise InputError(
+            f"{settings!r} are not the settings of a method",
+            mend="give a frozen dataclass with a class variable `tag` and a method `build()`",
+        )
+    known = SETTINGS.get(tag)
+    if known is settings:
+        return
+    if tag in PRESETS:
+        raise InputError(
+            f"there is a method {tag!r} already", mend="give the new method another `tag`"
+        )
+    method = settings().build()
+    SETTINGS[tag], PRESETS[tag], METHODS[tag] = settings, settings(), method
+    _PRESET_NAMES[canonical(settings())] = tag
+
+
+def _add_declared() -> None:
+    """Add the methods that installed packages declare; one that is not fit gives a warning."""
+    for name, settings in plugins.declared(plugins.METHODS):
+        try:
+            add_method(settings)
+        except FedNNUNetError as error:
+            warnings.warn(
+                f"the method {name} cannot be used: {error}", RuntimeWarning, stacklevel=2
+            )
+
+
+_add_declared()

@@ -124,13 +124,16 @@ def _masks(case: Case, folder: Path) -> tuple[Volume, Volume]:
 
 
 def _draw(scores: Sequence[CaseScores], cases: dict[str, Case], folder: Path, task: Task) -> None:
-    pictures = []
+    pictures: list[_Picture] = []
     for rank, score in pick_cases(scores):
         case = cases[score.case]
         predicted, reference = _masks(case, folder)
         image = read_volume(case.images)
         with replacing(_picture_path(folder, rank)) as temporary:
-            temporary.write_bytes(draw_case(image, predicted.array[0], reference.array[0], task))
+            planes = 3 if not pictures else 1  # the worst, or only one
+            temporary.write_bytes(
+                draw_case(image, predicted.array[0], reference.array[0], task, planes=planes)
+            )
         pictures.append(_Picture(rank=rank, case=case.name, dice=score.dice))
     records.write(_Pictures(pictures=tuple(pictures)), folder / _PICTURES)
 

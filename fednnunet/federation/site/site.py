@@ -240,8 +240,7 @@ class Site:
         )
         models.keep_best(invite, scores.mean())
         if not invite.brief:
-            task = ready.plan.task.name
-            report_site(self.name, self.base, task=task, policy=self._policy)
+            report_site(self.name, self.base, task=ready.plan.task, policy=self._policy)
         policy = self._policy
         shared = scores.of_at_least(policy.min_scored_cases, squared=policy.min_squared_cases)
         return EvaluateReply(scores=shared, round=models.reached(invite))

@@ -12,6 +12,7 @@ from fednnunet.federation.site.wall import OnFault
 from fednnunet.federation.spec import Federation
 from fednnunet.planning.limits import check_limits
 from fednnunet.planning.plan import Plan
+from fednnunet.text import choices
 
 SITES = "sites"
 
@@ -38,7 +39,7 @@ def simulation_engine(
     if unknown:
         raise InputError(
             f"there is no site {', '.join(sorted(unknown))}",
-            mend=f"choose from {', '.join(federation.sites)}",
+            mend=choices(min(unknown), federation.sites),
         )
     if plan:
         check_limits(plan)  # once, before any site does

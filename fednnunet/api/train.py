@@ -1,0 +1,50 @@
+"""Train a planned federation whose sites are folders on this machine."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+from fednnunet import records
+from fednnunet.api.plan import SiteProgress
+from fednnunet.federation.coordinator.history import RoundRecord
+from fednnunet.federation.coordinator.run import Run
+from fednnunet.federation.site.wall import OnFault
+from fednnunet.federation.spec import Federation
+from fednnunet.federation.workflows.simulation import simulation_engine
+from fednnunet.federation.workflows.train import (
+    Observer,
+    TrainingScores,
+    check_runs,
+    train_together,
+)
+from fednnunet.planning.plan import read_plan
+
+
+def train(
+    run: Path | str,
+    *,
+    device: str | None = None,
+    progress: SiteProgress | None = None,
+    observer: Observer | None = None,
+    on_fault: OnFault | None = None,
+) -> TrainingScores:
+    """Train the run folder that `plan` wrote, or continue an interrupted training.
+
+    `device` replaces that of the federation file: auto, cpu, cuda, cuda:1 or mps. `observer(run,
+    record)` is told of every round. Writes bundles, the history and `scores.json`, and returns the
+    sums of scores of every model on held-out cases.
+    """
+    folder = Path(run)
+    federation = records.read(Federation, folder / "federation.json")
+    if device:
+        training = dataclasses.replace(federation.training, device=device)
+        federation = dataclasses.replace(federation, training=training)
+    plan = read_plan(folder / "plan.json")
+    check_runs(federation, plan, folder)  # before the plan is approved for the sites
+    engine = simulation_engine(federation, folder, plan=plan, progress=progress, on_fault=on_fault)
+    return train_together(engine, federation, plan, folder, observer=observer or _nobody)
+
+
+def _nobody(run: Run, record: RoundRecord) -> None:
+    """Observes nothing."""

@@ -1,0 +1,56 @@
+"""What only some operating systems tell, with a fallback for the others."""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+_UNKNOWN_MEMORY = 8 * 2**30
+
+
+def memory_bytes() -> int:
+    """The machine's memory in bytes; 8 GiB where the system does not say."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):  # Windows has no sysconf, others not every name
+        return _windows_memory() or _UNKNOWN_MEMORY
+
+
+def peak_memory_gib() -> float:
+    """The most memory that this process has had so far, in GiB; 0 where the system does not say."""
+    try:
+        resource: Any = importlib.import_module("resource")
+    except ImportError:  # Windows
+        return 0.0
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return float(most) / (2**30 if sys.platform == "darwin" else 2**20)  # bytes there, else KiB
+
+
+def is_read_only(folder: Path) -> bool:
+    """Whether a folder is on a file system that is mounted read-only."""
+    if not hasattr(os, "statvfs"):
+        return False
+    return bool(os.statvfs(folder).f_flag & os.ST_RDONLY)
+
+
+class _MemoryStatus(ctypes.Structure):
+    """MEMORYSTATUSEX of the Windows API."""
+
+    _fields_ = (
+        ("length", ctypes.c_ulong),
+        ("load", ctypes.c_ulong),
+        *((name, ctypes.c_ulonglong) for name in ("total", "free", "page_total", "page_free")),
+        *((name, ctypes.c_ulonglong) for name in ("virtual_total", "virtual_free", "extended")),
+    )
+
+
+def _windows_memory() -> int:
+    kernel = getattr(getattr(ctypes, "windll", None), "kernel32", None)
+    if kernel is None:
+        return 0
+    status = _MemoryStatus(length=ctypes.sizeof(_MemoryStatus))
+    return int(status.total) if kernel.GlobalMemoryStatusEx(ctypes.byref(status)) else 0

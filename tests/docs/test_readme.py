@@ -1,0 +1,90 @@
+"""The README's own example works, edited in names and paths only, on two real data sets."""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import fednnunet
+from fednnunet.commands import check, compare, evaluate, new, plan, predict, train
+from tests.docs.blocks import ROOT, blocks, lines
+
+DATA = ROOT.parent / "shared" / "data"
+PAGE = "README.md"
+COMMANDS = {
+    "fednnunet_check": check,
+    "fednnunet_compare": compare,
+    "fednnunet_evaluate": evaluate,
+    "fednnunet_new": new,
+    "fednnunet_plan": plan,
+    "fednnunet_predict": predict,
+    "fednnunet_train": train,
+}
+
+
+def _example() -> str:
+    (block,) = (block for block in blocks(PAGE) if block.kind == "toml")
+    return block.text
+
+
+def test_it_is_short() -> None:
+    assert len((ROOT / PAGE).read_text(encoding="utf-8").splitlines()) <= 150
+
+
+def test_its_example_is_a_federation(tmp_path: Path) -> None:
+    for site in ("berlin", "oslo"):
+        (tmp_path / "data" / site).mkdir(parents=True)
+    path = tmp_path / "federation.toml"
+    path.write_text(_example())
+    assert list(fednnunet.read_federation(path).sites) == ["berlin", "oslo"]
+
+
+def _edited(folder: Path) -> str:
+    """The example with the names and paths of a data set, and the policy for public data."""
+    text = _example()
+    sites = sorted(site for site in folder.iterdir() if (site / "dataset.json").is_file())
+    header = json.loads((sites[0] / "dataset.json").read_text())
+    labels = sorted(header["labels"], key=header["labels"].__getitem__)
+    text = text.replace('name = "liver"', f"name = {json.dumps(folder.name)}")
+    channels = json.dumps(list(header["channel_names"].values()))
+    text = re.sub(r"channels = \[.*?\]", f"channels = {channels}", text)
+    text = re.sub(r"labels = \[.*?\]", f"labels = {json.dumps(labels)}", text)
+    policy = json.dumps(str(ROOT / "plans" / "public_data_site.toml"))
+    tables = "".join(
+        f"[sites.{site.name}]\nfolder = {json.dumps(str(site))}\npolicy = {policy}\n\n"
+        for site in sites
+    )
+    return re.sub(r"\[sites\.berlin\].*?(?=\[budget\])", lambda _: tables, text, flags=re.S)
+
+
+@pytest.mark.parametrize("name", ["sarcoma_ct", "spinal_cord_gm"])
+def test_its_example_plans_real_data(name: str, tmp_path: Path) -> None:
+    if not (DATA / name).is_dir():
+        pytest.skip(f"{DATA / name} is not there")
+    path = tmp_path / "federation.toml"
+    path.write_text(_edited(DATA / name))
+    made = fednnunet.plan(path, tmp_path / "run")
+    assert made.configuration("3d_fullres").patch_vox
+    assert tomllib.loads(path.read_text())["training"]["rounds"] == 40
+
+
+def test_every_command_and_link_is_there() -> None:
+    text = (ROOT / PAGE).read_text(encoding="utf-8")
+    for command, _ in re.findall(r"`(fednnunet_\w+)( [^`]*)?`", text):
+        assert command in COMMANDS
+    for block in blocks(PAGE):
+        for line in lines(block) if block.kind == "sh" else ():
+            assert line.split()[0] in {*COMMANDS, "make", "pip"}, line
+    for link in re.findall(r"\]\(([^)#]+?)(?:#[\w-]+)?\)", text):
+        assert link.startswith("https://") or (ROOT / link).exists(), link
+
+
+def test_the_python_block_uses_public_names() -> None:
+    (block,) = (block for block in blocks(PAGE) if block.kind == "python")
+    compile(block.text, PAGE, "exec")
+    used = set(re.findall(r"fednnunet\.(\w+)\(", block.text))
+    assert used and used <= set(fednnunet.__all__)
