@@ -4,7 +4,8 @@ Grady, "Random Walks for Image Segmentation", IEEE TPAMI 2006; on scribbles as i
 "Scribble-Based Hierarchical Weakly Supervised Learning for Brain Tumor Segmentation", MICCAI 2019.
 Seeds are what is known and the pseudo-labels that passed the tests. A voxel without a label takes
 the one whose seeds a walker from there reaches first with at least the given probability. The walk
-crosses edges of the first channel's intensities reluctantly.
+crosses edges of the first channel's intensities reluctantly; an image that is the same everywhere
+says nothing, and nothing is added.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ class RandomWalker:
         from skimage.segmentation import random_walker
 
         values = np.unique(seeds[seeds != UNKNOWN])
-        if len(values) < 2 or not (seeds == UNKNOWN).any():
+        if len(values) < 2 or not (seeds == UNKNOWN).any() or image.min() == image.max():
             return seeds
         markers = np.zeros(seeds.shape, np.int32)
         for number, value in enumerate(values, start=1):

@@ -6,10 +6,11 @@ import json
 import numpy as np
 import pytest
 
+from fednnunet.case_labels import CaseLabels
 from fednnunet.errors import DataError
 from fednnunet.evaluation.tables import read_cases_csv
 from fednnunet.federation.site.evaluation import CASES, evaluate_at_site, read_pictures
-from fednnunet.supervision import SiteSupervision, Supervision
+from fednnunet.supervision import Supervision
 from tests.inference.conftest import TASK, make_bundle, make_plan
 from tests.preprocess.small_cases import a_case
 
@@ -68,10 +69,8 @@ def test_no_name_of_a_case_is_in_the_sums(evaluated):
 
 def test_targets_that_a_case_does_not_annotate_are_not_scored(bundle, cases, tmp_path):
     partial = Supervision(kind="partial", annotated=(1,))
-    supervision = SiteSupervision(cases={"bert": partial})
-    scores = evaluate_at_site(
-        bundle, cases, tmp_path, device="cpu", supervision=supervision, pictures=False
-    )
+    bert = dataclasses.replace(cases[1], labels=CaseLabels(supervision=partial))
+    scores = evaluate_at_site(bundle, [cases[0], bert], tmp_path, device="cpu", pictures=False)
     assert scores.targets["organ"].dice.count == 2
     assert scores.targets["nodule"].dice.count == 1
 
