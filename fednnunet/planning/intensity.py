@@ -72,7 +72,8 @@ def plan_intensity(
         return merged_intensity(fingerprint), None
     because = (
         "the sites state no annotated voxel of any class (boxes and image labels tell none, and "
-        f"too few cases are not stated). CT is clipped to {_WINDOW_HU[0]:g} to {_WINDOW_HU[1]:g} HU "
+        "too few cases are not stated). CT is clipped to "
+        f"{_WINDOW_HU[0]:g} to {_WINDOW_HU[1]:g} HU "
         "and divided by the standard deviation of even values in it; other normalisations use each "
         "image's own intensities"
     )

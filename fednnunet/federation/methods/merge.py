@@ -17,14 +17,15 @@ class Reply:
     """One site's reply as a method sees it.
 
     `tensors` are the shared ones, `extras` the auxiliary tensors that the method's `extras`
-    describe. `cases` are the site's training cases, `loss` is the mean loss of the round and
-    `iterations` the number of local iterations.
+    describe. `cases` are the site's training cases, `iterations` the number of local iterations.
+    `loss` is the mean loss of the round, None where the site does not state it, since it is over
+    too few cases.
     """
 
     site: str
     tensors: Tensors
     cases: int
-    loss: float
+    loss: float | None
     extras: Tensors = field(default_factory=dict)
     iterations: int = 1
 
