@@ -14,6 +14,7 @@ from fednnunet.federation.coordinator.rounds import run_rounds
 from fednnunet.federation.coordinator.run import Run
 from fednnunet.federation.engines.in_process import InProcessEngine
 from fednnunet.federation.membership import Member
+from fednnunet.federation.site.policy import SitePolicy
 from fednnunet.federation.site.prepared import PreparedSite
 from fednnunet.federation.site.trainer import SiteTrainer
 from fednnunet.federation.spec import Training
@@ -89,5 +90,6 @@ def _site(
         training=training,
         held_out=cases.store,
         held_out_cases=cases.held_out,
+        policy=SitePolicy(min_scored_cases=1),  # made-up cases, fewer than a site of patients has
     )
     return TrainingSite(prepared=prepared)

@@ -38,10 +38,10 @@ def open_board(folder: Path) -> Observer | None:
 
 
 def figures(record: RoundRecord, targets: tuple[str, ...]) -> dict[str, float]:
-    """The numbers of a round by name, e.g. `loss/berlin` and `dice_liver/berlin`."""
+    """The numbers that sites state of a round, e.g. `loss/berlin` and `dice_liver/berlin`."""
     found: dict[str, float] = {"shift": record.shift}
     for site, row in record.sites.items():
-        found[f"loss/{site}"] = row.loss
+        found |= {} if row.loss is None else {f"loss/{site}": row.loss}
         found[f"seconds/{site}"] = row.seconds
         found[f"wait_share/{site}"] = row.wait_share
         found |= _named("dice", site, dict(zip(targets, row.dice, strict=False)))

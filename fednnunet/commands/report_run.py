@@ -103,7 +103,7 @@ def _points(history: tuple[RoundRecord, ...]) -> tuple[RoundPoint, ...]:
         RoundPoint(
             round=record.round,
             site=name,
-            loss=site.loss,
+            loss=math.nan if site.loss is None else site.loss,
             dice=_mean(site.held_out or site.dice),
             phase="" if record.phase == "joint" else record.phase,
         )

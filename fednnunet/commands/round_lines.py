@@ -39,7 +39,8 @@ def round_line(method: str, done: Sequence[RoundRecord]) -> str:
     record = done[-1]
     sites = record.sites.values()
     parts = [f"{method}  round {record.round} of {record.of} ({record.phase})"]
-    parts.append(f"loss {statistics.fmean(site.loss for site in sites) if sites else 0:.4f}")
+    losses = [site.loss for site in sites if site.loss is not None]
+    parts.append(f"loss {statistics.fmean(losses):.4f}" if losses else "loss not stated")
     parts.append(f"Dice on training patches {_mean(v for site in sites for v in site.dice)}")
     if any(site.held_out for site in sites):
         parts.append(f"held-out patches {_mean(v for site in sites for v in site.held_out)}")

@@ -40,7 +40,7 @@ STYLE: Any = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoundPoint:
-    """One site in one round: mean training loss, and Dice on patches (0 to 1).
+    """One site in one round: mean training loss, and Dice on patches (0 to 1); NaN is left out.
 
     Phases other than "", such as public rounds, are plotted with dotted lines.
     """

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 import tomllib
 from collections.abc import Collection
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from typing import Annotated, Literal
 from fednnunet import records
 from fednnunet.errors import FedNNUNetError, InputError, raise_all
 from fednnunet.federation.membership import Member, present
+from fednnunet.federation.patient_pattern import check_pattern
 from fednnunet.federation.site_names import checked_sites
 from fednnunet.federation.training_spec import Training
 from fednnunet.label_names import check_targets
@@ -48,7 +48,8 @@ class SiteSpec:
     """File with the site's own limits on what it shares; by default `site.toml` in its folder."""
     patient: str | None = None
     """Regular expression whose first group is the patient in a case's name, for patients with
-    several cases. All cases of a patient stay on the same side of a split."""
+    several cases. All cases of a patient stay on the same side of a split. At most 200 characters
+    with four repeats (*, +, ?, {}), none of a group, so that no name takes forever to match."""
     joins: int = 1
     """First round in which the site takes part, counted from 1 over all phases. It may be changed
     during the training."""
@@ -69,18 +70,8 @@ class SiteSpec:
                 f"joins is {self.joins} and leaves {self.leaves}",
                 mend="give rounds counted from 1, with `joins` not after `leaves`",
             )
-        try:
-            groups = re.compile(self.patient or "()").groups
-        except re.error as error:
-            raise InputError(
-                f"patient is no regular expression: {error}",
-                mend='correct the expression, e.g. patient = "(.+)_scan[0-9]"',
-            ) from None
-        if groups < 1:
-            raise InputError(
-                f"patient = {self.patient!r} has no group",
-                mend='put the patient in parentheses, e.g. patient = "(.+)_scan[0-9]"',
-            )
+        if self.patient:
+            check_pattern(self.patient)
         if (self.labels == "partial") != bool(self.annotated):
             raise InputError(
                 f"labels = {self.labels!r} with annotated = {list(self.annotated)}",

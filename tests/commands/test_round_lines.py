@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 from rich.console import Console
 
+from fednnunet.commands.board import figures
 from fednnunet.commands.round_lines import RoundLines, round_line
 from tests.commands.records_of_rounds import a_record, a_run
 
@@ -26,3 +28,12 @@ def test_a_note_is_said_once():
     lines(a_run(), a_record(1))
     lines(a_run(), a_record(2))
     assert console.file.getvalue().count("north: float32") == 1
+
+
+def test_losses_that_sites_do_not_state_are_left_out():
+    silent = replace(a_record().sites["north"], loss=None)
+    assert "loss not stated" in round_line("fedavg", [a_record(sites={"north": silent})])
+    both = {"north": silent, "south": a_record().sites["north"]}
+    assert "loss 0.5000" in round_line("fedavg", [a_record(sites=both)])
+    assert figures(a_record(sites=both), ("ball", "core")).keys() >= {"loss/south"}
+    assert "loss/north" not in figures(a_record(sites=both), ("ball", "core"))

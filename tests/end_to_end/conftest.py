@@ -13,7 +13,7 @@ import torch
 from fednnunet.commands import train
 from fednnunet.federation.site.site import Site
 from fednnunet.federation.wire.messages import Message, unpack
-from tests.end_to_end.tiny import make_federation, make_planned
+from tests.end_to_end.tiny import WITH_PICTURES, make_federation, make_planned
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +65,8 @@ def trained(
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Site, "answer", listened)
+        for module, name, whole_one in WITH_PICTURES:  # also where a module without them asks first
+            patch.setattr(module, name, whole_one)
         assert train.main([str(run)]) == 0
     return result
 

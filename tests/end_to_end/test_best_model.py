@@ -12,9 +12,15 @@ from fednnunet.evaluation.scores import SiteScores
 from fednnunet.federation.coordinator.history import load_records
 from fednnunet.federation.workflows.train import SCORES, TrainingScores
 from fednnunet.inference.bundle import read_bundle
-from tests.end_to_end.tiny import TOML, make_federation, make_planned
+from tests.end_to_end.tiny import TOML, make_federation, make_planned, no_pictures
 
 BEST = TOML.replace('device = "cpu"\n', 'device = "cpu"\nvalidate_every = 1\nkeep = "best"\n')
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_pictures():
+    with no_pictures():
+        yield
 
 
 @pytest.fixture(scope="module")

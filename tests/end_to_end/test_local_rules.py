@@ -11,7 +11,7 @@ from fednnunet.federation.coordinator.history import load_records
 from fednnunet.federation.methods.catalogue import METHODS
 from fednnunet.federation.site import ledger
 from fednnunet.federation.workflows.train import SCORES
-from tests.end_to_end.tiny import TOML, make_federation, make_planned
+from tests.end_to_end.tiny import TOML, make_federation, make_planned, no_pictures
 
 MAIN = "fedproto"
 OTHERS = ("scaffold", "fedsam_bn_head", "per_fedavg", "ditto", "head_alternating")
@@ -28,7 +28,8 @@ def run(tmp_path_factory):
         make_federation(root, toml=toml.replace("public_rounds = 1", "public_rounds = 2")),
         root / "run",
     )
-    assert train.main([str(root / "run")]) == 0
+    with no_pictures():
+        assert train.main([str(root / "run")]) == 0
     return root / "run"
 
 

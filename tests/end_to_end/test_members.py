@@ -13,10 +13,10 @@ from safetensors.torch import load_file
 from fednnunet.commands import train
 from fednnunet.federation.coordinator.history import load_records
 from fednnunet.federation.methods.catalogue import METHODS
-from fednnunet.federation.site import evaluation as site_evaluation
 from fednnunet.federation.site.site import Site
 from fednnunet.federation.workflows.train import SCORES
 from tests.end_to_end.interruption import Interruption
+from tests.end_to_end.tiny import no_pictures
 
 METHOD = METHODS["fedbn_head"]
 SETTINGS = {"rounds": 3, "personal_rounds": 2, "public_rounds": 1, "baselines": ["pooled"]}
@@ -24,9 +24,7 @@ SETTINGS = {"rounds": 3, "personal_rounds": 2, "public_rounds": 1, "baselines": 
 
 @pytest.fixture(scope="module", autouse=True)
 def _no_pictures():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(site_evaluation, "draw_case", lambda *args: b"")
-        patch.setattr(train, "report_run", lambda run: run / "report.html")
+    with no_pictures():
         yield
 
 

@@ -13,9 +13,23 @@ from fednnunet.federation.site import ledger
 from fednnunet.federation.workflows.train import SCORES
 from fednnunet.inference.bundle import read_bundle
 from fednnunet.inference.predicted import ROUTES
-from tests.end_to_end.tiny import CASES, POLICY, TOML, contents, make_federation, make_planned
+from tests.end_to_end.tiny import (
+    CASES,
+    POLICY,
+    TOML,
+    contents,
+    make_federation,
+    make_planned,
+    no_pictures,
+)
 
 SITES = ("north", "south")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_pictures():
+    with no_pictures():
+        yield
 
 
 def a_run(root: Path, method: str, **settings: str) -> Path:

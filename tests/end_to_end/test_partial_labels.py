@@ -13,7 +13,7 @@ from fednnunet.commands import plan, train
 from fednnunet.federation.site import trainer
 from fednnunet.federation.workflows.train import SCORES
 from fednnunet.planning.plan import read_plan
-from tests.end_to_end.tiny import CASES, SPACINGS, TOML, make_federation, make_planned
+from tests.end_to_end.tiny import CASES, SPACINGS, TOML, make_federation, make_planned, no_pictures
 
 PARTIAL = TOML.replace(
     'folder = "south"\n', 'folder = "south"\nlabels = "partial"\nannotated = ["ball"]\n'
@@ -37,7 +37,10 @@ def run(tmp_path_factory):
     federation = make_federation(root, toml=PARTIAL)
     draw_balls_only(root / "south")
     make_planned(federation, root / "run")
-    with pytest.MonkeyPatch.context() as patch:  # four training cases: their overlap would stay
+    with (
+        no_pictures(),
+        pytest.MonkeyPatch.context() as patch,
+    ):  # four training cases: their overlap would stay
         patch.setattr(trainer, "OVERLAP_CASES", 1)
         assert train.main([str(root / "run")]) == 0
     return root / "run"

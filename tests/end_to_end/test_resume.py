@@ -15,9 +15,9 @@ import torch
 from safetensors.torch import load_file
 
 from fednnunet.commands import train
-from fednnunet.federation.site import evaluation as site_evaluation
 from fednnunet.federation.site.site import Site
 from tests.end_to_end.interruption import Interruption
+from tests.end_to_end.tiny import no_pictures
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = """
@@ -29,10 +29,10 @@ sys.exit(main(sys.argv[1:]))
 
 
 @pytest.fixture(autouse=True)
-def _no_report(monkeypatch):
+def _no_report():
     """Pictures and report come after the weights; drawing them each time would take longest."""
-    monkeypatch.setattr(site_evaluation, "draw_case", lambda *args: b"")
-    monkeypatch.setattr(train, "report_run", lambda run: run / "report.html")
+    with no_pictures():
+        yield
 
 
 def weights(run):

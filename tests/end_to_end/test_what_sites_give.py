@@ -14,8 +14,8 @@ from fednnunet import records
 from fednnunet.commands import train
 from fednnunet.evaluation.contribution import CONTRIBUTION, Contributions
 from fednnunet.evaluation.site_graph import GRAPH, SiteGraph
-from fednnunet.federation.site import evaluation as site_evaluation
 from fednnunet.federation.workflows.train import SCORES
+from tests.end_to_end.tiny import no_pictures
 
 
 @pytest.fixture(scope="module")
@@ -24,9 +24,7 @@ def run(planned, tmp_path_factory) -> Path:
     content = json.loads((run / "federation.json").read_text())
     content["training"] |= {"method": "similarity", "contribution": True}
     (run / "federation.json").write_text(json.dumps(content))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(site_evaluation, "draw_case", lambda *args: b"")
-        patch.setattr(train, "report_run", lambda run: run / "report.html")
+    with no_pictures():
         assert train.main([str(run)]) == 0
     return run
 

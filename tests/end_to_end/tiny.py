@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from fednnunet import io, records
-from fednnunet.commands import plan
+from fednnunet.commands import plan, train
+from fednnunet.federation.site import evaluation
+from fednnunet.federation.site import site as site_module
+from fednnunet.planning import figures
 from fednnunet.planning.plan import Architecture, Plan, Stage, read_plan
 from fednnunet.volume import Geometry, Volume
 
@@ -89,9 +96,35 @@ def make_site(folder: Path, site: str, *, channels: int = 1) -> None:
 
 
 def make_planned(federation: Path, run: Path) -> None:
-    """Plan into `run`, and put a network there whose training step takes milliseconds."""
-    assert plan.main([str(federation), "-o", str(run)]) == 0
+    """Plan into `run`, and put a network there whose training step takes milliseconds.
+
+    Without the figures of `why.md`, which take four times as long as all else.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(figures, "draw_figures", lambda *args: ())
+        assert plan.main([str(federation), "-o", str(run)]) == 0
     shrink(run / "plan.json")
+
+
+WITH_PICTURES = (
+    (evaluation, "draw_case", evaluation.draw_case),
+    (site_module, "report_site", site_module.report_site),
+    (train, "report_run", train.report_run),
+)
+"""What draws pictures and reports: where it is called, and the function itself."""
+
+
+@contextmanager
+def no_pictures() -> Iterator[None]:
+    """Train without pictures of cases and without reports, which take longer than the training."""
+    with pytest.MonkeyPatch.context() as patch:
+        for (module, name, _), made in zip(WITH_PICTURES, (b"", None, "no report"), strict=True):
+            patch.setattr(module, name, partial(_made, made))
+        yield
+
+
+def _made(value: object, *args: object, **kwargs: object) -> object:
+    return value
 
 
 def shrink(path: Path) -> None:

@@ -46,14 +46,15 @@ class SiteRound:
     """One site in one round.
 
     `dice` is on augmented training patches, `held_out` on the same few patches of held-out cases in
-    every round: one value a target, none where nothing was to be found. `notes` are for the log.
-    `unlabelled` counts the training cases without any label. `update_norm` is the norm of what the
-    site changed of the tensors that it trained with the others, `extras_norm` that of a method's
-    auxiliary tensors, 0 where there are none. Raises InputError for a figure out of range.
+    every round: one value a target, none where nothing was to be found. `loss` is None where the
+    site does not state it, since it is over too few cases. `notes` are for the log. `unlabelled`
+    counts the training cases without any label. `update_norm` is the norm of what the site changed
+    of the tensors that it trained with the others, `extras_norm` that of a method's auxiliary
+    tensors, 0 where there are none. Raises InputError for a figure out of range.
     """
 
     cases: Annotated[int, Within(0, MAX_CASES)]
-    loss: Annotated[float, Within(-1e6, 1e6)]
+    loss: Annotated[float | None, Within(-1e6, 1e6)]
     dice: Dice
     seconds: Annotated[float, Within(0, 1e9)]
     wait_share: Annotated[float, Within(0, 1)]
@@ -186,7 +187,8 @@ def _row(row: SiteRound, scores: SiteScores | None, targets: tuple[str, ...]) ->
         for target, value in zip(targets, column, strict=False)
     }
     figures = {name: round(getattr(row, name), 4) for name in _FIGURES}
-    return {"cases": row.cases, "loss": f"{row.loss:.5f}", **dice, **figures}
+    loss = "" if row.loss is None else f"{row.loss:.5f}"
+    return {"cases": row.cases, "loss": loss, **dice, **figures}
 
 
 def _split(number: int, tensors: Mapping[str, Tensor]) -> State:

@@ -8,7 +8,8 @@ they joined come first, and lots decide between equals.
 Power-of-Choice Selection Strategies", 2020, in its variant without extra exchange (rpow-d): twice
 as many candidates as wanted are sampled in proportion to their cases, and those of them with the
 highest loss take part. The loss is the mean over a site's last joint round; a site that was not yet
-heard counts as the highest.
+heard counts as the highest, and one that states no loss, since it is over too few cases, as the
+mean of the others.
 """
 
 from __future__ import annotations
@@ -49,9 +50,12 @@ def _by_loss(
     count: int,
 ) -> tuple[str, ...]:
     """The highest losses among candidates sampled by cases (Efraimidis and Spirakis 2006)."""
-    losses = dict.fromkeys(members, math.inf)
+    heard: dict[str, float | None] = dict.fromkeys(members, math.inf)
     for record in history:
-        losses |= {name: site.loss for name, site in record.sites.items() if name in members}
+        heard |= {name: site.loss for name, site in record.sites.items() if name in members}
+    stated = [loss for loss in heard.values() if loss is not None and math.isfinite(loss)]
+    mean = math.fsum(stated) / len(stated) if stated else 0.0
+    losses = {name: mean if loss is None else loss for name, loss in heard.items()}
     sampled = sorted(members, key=lambda name: -math.log(lots[name]) / max(members[name].cases, 1))
     candidates = sampled[: 2 * count]
     return tuple(sorted(sorted(candidates, key=lambda name: (-losses[name], lots[name]))[:count]))

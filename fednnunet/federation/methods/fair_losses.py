@@ -14,8 +14,17 @@ MIN_LOSS = -1.0
 def shifted_loss(reply: Reply) -> float:
     """The site's mean loss of the round minus `MIN_LOSS`: cross-entropy + (1 - Dice), at least 0.
 
-    Raises ReplyError where it is not finite.
+    Raises ReplyError where it is not finite, or where the site does not state it.
     """
+    if reply.loss is None:
+        raise ReplyError(
+            "the site states no loss, since too few of its cases entered the round, and this "
+            "method weights sites by it",
+            where=f"reply of site {reply.site}",
+            mend="train more iterations a round, so that more of its cases take part; or the site "
+            "lowers min_scored_cases in its site.toml; or choose qfedavg_dice, which needs no "
+            "training loss",
+        )
     if not math.isfinite(reply.loss):
         raise ReplyError(
             f"the loss is {reply.loss}, and this method weights sites by it",

@@ -18,14 +18,15 @@ class Reply:
 
     `tensors` are the shared ones, `extras` the auxiliary tensors that the method's `extras`
     describe. `cases` are the site's training cases; with pseudo-labels those without any label
-    count as `coordinator.counted_cases` says. `loss` is the mean loss of the round and `iterations`
-    the number of local iterations.
+    count as `coordinator.counted_cases` says. `iterations` is the number of local iterations.
+    `loss` is the mean loss of the round, None where the site does not state it, since it is over
+    too few cases.
     """
 
     site: str
     tensors: Tensors
     cases: int
-    loss: float
+    loss: float | None
     extras: Tensors = field(default_factory=dict)
     iterations: int = 1
 

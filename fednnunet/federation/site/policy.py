@@ -24,7 +24,8 @@ class SitePolicy:
     nnU-Net for the pooled cases, and entries of the sums can be single cases."""
     min_scored_cases: int = 5
     """Sums of scores and overlaps over fewer held-out cases stay at the site; a sum over one case
-    is the score of that case."""
+    is the score of that case. So do the mean loss of a round with patches of fewer training cases,
+    and scores that fewer cases tell apart from those given before."""
     min_squared_cases: int = 10
     """Sums of squared scores over fewer held-out cases stay at the site: with two cases, the sum
     and the sum of squares give both scores. Without them there is no standard deviation."""

@@ -13,12 +13,13 @@ from pathlib import Path
 
 from fednnunet.dataset import scan_dataset
 from fednnunet.errors import FedNNUNetError, InputError, RefusalError, ReplyError, raise_all
+from fednnunet.evaluation.tables import read_cases_csv
 from fednnunet.federation.site import approval
 from fednnunet.federation.site.agreement import Agreement, RunInvite, question_of
 from fednnunet.federation.site.answers import FOLDER as ANSWERS
 from fednnunet.federation.site.answers import Answered, Answers, digest
 from fednnunet.federation.site.cases import SiteCases, site_cases, training_folder
-from fednnunet.federation.site.evaluation import evaluate_at_site
+from fednnunet.federation.site.evaluation import CASES, evaluate_at_site
 from fednnunet.federation.site.ledger import About
 from fednnunet.federation.site.measurements import FOLDER_NAME as MEASUREMENTS
 from fednnunet.federation.site.measurements import MeasurementStore
@@ -28,6 +29,7 @@ from fednnunet.federation.site.policy import read_policy
 from fednnunet.federation.site.prepared import PreparedSite
 from fednnunet.federation.site.report import HELD_OUT, report_site
 from fednnunet.federation.site.restart import ProgressRecords
+from fednnunet.federation.site.scored_cases import ScoredSet, ScoreRelease
 from fednnunet.federation.site.trainer import SiteTrainer
 from fednnunet.federation.site.wall import OnFault, Outgoing, Wall
 from fednnunet.federation.spec import Federation
@@ -49,9 +51,7 @@ from fednnunet.federation.wire.messages import (
     TrainReply,
     sums,
 )
-from fednnunet.planning.minimum_counts import (
-    check_cases,
-)
+from fednnunet.planning.minimum_counts import check_cases
 from fednnunet.planning.plan import Plan
 from fednnunet.preprocess.measure_site import measure_cases
 from fednnunet.preprocess.store import Store, prepare_site
@@ -93,6 +93,7 @@ class Site:
             min_cases=self._policy.required_cases,
             min_bin_count=self._policy.min_bin_count,
         )
+        self._released = ScoreRelease(folder=base, min_cases=self._policy.min_scored_cases)
         self._ready: _Ready | None = None
 
     def approve(self, plan: Plan) -> None:
@@ -243,6 +244,12 @@ class Site:
             report_site(self.name, self.base, task=ready.plan.task, policy=self._policy)
         policy = self._policy
         shared = scores.of_at_least(policy.min_scored_cases, squared=policy.min_squared_cases)
+        if shared.cases:
+            of_cases = read_cases_csv(folder / CASES).get("", ())
+            release = self._released.release(shared, ScoredSet.of(ready.cases.scored, of_cases))
+            if release.warning:
+                self._wall.log(release.warning)
+            shared = release.scores
         return EvaluateReply(scores=shared, round=models.reached(invite))
 
     def _check_model_may_leave(self) -> None:

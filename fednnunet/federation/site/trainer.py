@@ -166,7 +166,7 @@ class SiteTrainer:
             round=invite.round,
             phase=invite.phase,
             cases=len(site.cases),
-            loss=summary.loss,
+            loss=summary.loss if len(summary.cases) >= least else None,
             seconds=summary.seconds,
             wait_share=summary.wait_share,
             iterations=summary.iterations,

@@ -128,6 +128,7 @@ class TrainReply(Message):
     """What leaves after local training: tensors, and figures of the site as a whole.
 
     `run`, `round` and `phase` are those of the invite, so that no reply can count for another one.
+    `loss` is the mean over the round, None where patches of too few cases entered it.
     `overlap` counts voxels (tp, fp, fn) of each target over all training patches,
     `held_out` over a few fixed patches of the held-out cases. `iterations` is the number of local
     iterations, `unlabelled` that of training cases without any label. `notes` are codes for the
@@ -142,7 +143,7 @@ class TrainReply(Message):
     round: Round
     phase: Phase
     cases: Annotated[int, Within(1, MAX_CASES)]
-    loss: Annotated[float, Within(-1e6, 1e6)]
+    loss: Annotated[float | None, Within(-1e6, 1e6)]
     seconds: Annotated[float, Within(0, 1e9)]
     wait_share: Annotated[float, Within(0, 1)]
     iterations: Iterations = 1

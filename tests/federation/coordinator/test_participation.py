@@ -13,7 +13,9 @@ from fednnunet.federation.membership import Member
 NAMES = tuple("abcdefg")
 
 
-def record(number: int, losses: dict[str, float], refused: tuple[str, ...] = ()) -> RoundRecord:
+def record(
+    number: int, losses: dict[str, float | None], refused: tuple[str, ...] = ()
+) -> RoundRecord:
     sites = {
         name: SiteRound(
             cases=1,
@@ -97,3 +99,14 @@ def test_by_loss_every_candidate_is_drawn_by_its_cases():
     losses = {"large": 1.0, **dict.fromkeys("abcd", 0.0)}
     asked = go(members, 30, count=1, selection="loss", losses=losses)
     assert sum("large" in sites for sites in asked) >= 25
+
+
+def test_by_loss_a_site_that_states_none_counts_as_the_mean_of_the_others():
+    members = dict.fromkeys("abc", Member())
+    history = [record(0, {"a": 0.9, "b": 0.1, "c": None})]
+    for number in range(1, 9):
+        (one,) = choose(members, number, history, count=1, selection="loss", seed=0)
+        pairs = choose(members, number, history, count=2, selection="loss", seed=0)
+        assert pairs == ("a", "c") and one in pairs
+    silent = [record(0, dict.fromkeys("abc"))]
+    assert len(choose(members, 1, silent, count=1, selection="loss", seed=0)) == 1

@@ -21,3 +21,10 @@ def test_a_loss_that_is_not_finite_is_refused_with_its_site(loss):
     with pytest.raises(ReplyError, match="weights sites by it") as caught:
         shifted_loss(a_reply("berlin", (0.0, 0.0), loss=loss))
     assert caught.value.where == "reply of site berlin"
+
+
+def test_a_loss_that_is_not_stated_is_refused_with_what_the_method_needs():
+    with pytest.raises(ReplyError, match="states no loss, since too few") as caught:
+        shifted_loss(a_reply("berlin", (0.0, 0.0), loss=None))
+    assert caught.value.where == "reply of site berlin"
+    assert "more iterations" in caught.value.mend and "qfedavg_dice" in caught.value.mend

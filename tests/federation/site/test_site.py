@@ -24,6 +24,7 @@ from fednnunet.planning.plan import Plan, read_plan
 from fednnunet.training.initial import initial_tensors
 from tests.end_to_end.tiny import TOML, make_federation, make_planned
 from tests.federation.site_fakes import INVITE
+from tests.training.fakes import small_plan
 
 BASELINES = 'baselines = ["fedbn", {name = "fedprox", mu = 0.5}]\ndevice'
 
@@ -81,12 +82,12 @@ def test_any_other_is_refused_and_nothing_is_written(place, run, method, kind):
 
 
 def a_site(folder: Path, policy: str) -> tuple[Site, Plan]:
-    """A site whose limits were set after planning."""
+    """A site with a plan, whose limits were set after planning."""
     path = make_federation(folder)
-    make_planned(path, folder / "run")
     (folder / "north" / "site.toml").write_text(policy)
-    site = Site("north", read_federation(path), folder / "run" / "sites" / "north")
-    plan = read_plan(folder / "run" / "plan.json")
+    federation = read_federation(path)
+    site = Site("north", federation, folder / "run" / "sites" / "north")
+    plan, _ = small_plan(task=federation.task)
     site.approve(plan)
     return site, plan
 
