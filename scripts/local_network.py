@@ -1,7 +1,7 @@
 """A federation over a network on this machine: each participant in processes of its own.
 
 Used by `demo_network.py`, `bench_network.py` and the tests. All that listens does so on 127.0.0.1.
-As root each site can run as an operating-system user of its own, whose files the others cannot read.
+As root each site can run as an operating-system user of its own, whose files no other can read.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -131,10 +132,8 @@ class LocalNetwork:
     def kill(self, name: str) -> None:
         """Kill a participant with all its processes, as a power cut would."""
         process = self.processes.pop(name)
-        try:
+        with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
         process.wait()
 
     def close(self) -> None:
@@ -143,8 +142,6 @@ class LocalNetwork:
             if process.poll() is None:
                 process.terminate()
         for name in list(self.processes):
-            try:
+            with suppress(subprocess.TimeoutExpired):
                 self.processes[name].wait(15)
-            except subprocess.TimeoutExpired:
-                pass
             self.kill(name)

@@ -81,9 +81,8 @@ def _site(options: Options) -> None:
 def _serve(options: Options, work: Path, console: Console) -> None:
     with network_extra():
         from fednnunet.federation.engines.network import certificates
-    from fednnunet.federation.engines.network.kit import read_kit
+    from fednnunet.federation.engines.network.kit import SETTINGS, Settings, read_kit
     from fednnunet.federation.engines.network.service import Places, SiteService
-    from fednnunet.federation.engines.network.worker import Settings
 
     kit = read_kit(options.kit, "site")
     data = options.data
@@ -101,14 +100,14 @@ def _serve(options: Options, work: Path, console: Console) -> None:
     if left < certificates.WARN_DAYS:
         console.print(f"note: the kit's certificate expires in {left:.0f} days; ask for a new kit")
     folder = options.kit.resolve()
-    places = Places(kit=folder, work=work.resolve(), settings=work.resolve() / "settings.json")
+    places = Places(kit=folder, work=work.resolve())
     settings = Settings(
         kit=folder,
         data=data.resolve(),
         work=places.work,
         policy=options.policy.resolve() if options.policy else None,
     )
-    records.write(settings, places.settings)
+    records.write(settings, folder / SETTINGS)
     service = SiteService(
         places=places,
         say=lambda text: console.print(f"{datetime.now():%H:%M:%S} {text}"),

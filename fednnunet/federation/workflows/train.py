@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Literal
 
 from fednnunet import records
-from fednnunet.errors import PlanError, raise_all
+from fednnunet.errors import PlanError
 from fednnunet.evaluation.scores import SiteScores
 from fednnunet.federation.coordinator.contribution import write_contribution
 from fednnunet.federation.coordinator.engine import Engine
-from fednnunet.federation.coordinator.exchange import ask, ask_all
+from fednnunet.federation.coordinator.exchange import Waiting, ask_quorum
 from fednnunet.federation.coordinator.history import RoundRecord, check_key, load_records, rounds_of
 from fednnunet.federation.coordinator.rounds import run_rounds
 from fednnunet.federation.coordinator.run import Run
@@ -104,18 +104,21 @@ def train_together(
     """
     training = federation.training
     invite = PrepareInvite(plan=plan, configuration=training.configuration)
+    waiting = Waiting(quorum=training.quorum, grace_s=training.grace_s)
     runs = check_runs(federation, plan, folder)  # before any site prepares its cases anew
     initial = initial_tensors(plan, training.configuration, seed=training.seed)
-    ready = ask_all(
+    prepared = ask_quorum(
         engine,
-        invite,
+        dict.fromkeys(engine.sites, invite),
         PrepareReply,
+        waiting,
         what="not all sites can prepare",
         check=partial(check_prepared_cases, read_stated(folder), training.max_cases),
         progress=progress,
     )
+    ready = {site: answer.reply for site, answer in prepared.replies.items()}
     models: list[ModelScores] = []
-    notes: tuple[str, ...] = ()
+    notes = tuple(f"{site} did not prepare: {why.what}" for site, why in prepared.errors.items())
     for run in runs:
         members = _members(federation, ready)
         if run.kind == "pooled":
@@ -127,8 +130,8 @@ def train_together(
             state = _train(engine, run, initial, members, ready, observer)
         models += _evaluate(engine, run, initial, state, ready, members, progress)
         if training.routed and not run.name:
-            routed, notes = _route(engine, run, initial, state, ready, members, progress)
-            models += routed
+            routed, more = _route(engine, run, initial, state, ready, members, progress)
+            models, notes = [*models, *routed], (*notes, *more)
     scores = TrainingScores(
         training_cases={site: reply.training_cases for site, reply in ready.items()},
         models=tuple(models),
@@ -324,8 +327,11 @@ def _scores(
     best: bool,
 ) -> ModelScores:
     check = ScoreChecks(run=run, invites=invites, held_out=_held_out(ready))
-    answers = ask(engine, invites, EvaluateReply, check=check, progress=progress)
-    raise_all("not all sites can be evaluated", answers.errors.values())
+    waiting = Waiting(quorum=run.training.quorum, grace_s=run.training.grace_s)
+    what = "not all sites can be evaluated"
+    answers = ask_quorum(
+        engine, invites, EvaluateReply, waiting, what=what, check=check, progress=progress
+    )
     kind = next((invite.model for invite in invites.values()), "global")
     replies = {site: answer.reply for site, answer in answers.replies.items()}
     return ModelScores(

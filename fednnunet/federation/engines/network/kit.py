@@ -20,6 +20,7 @@ from fednnunet.errors import InputError
 
 FILE = "kit.json"
 FEDERATION = "federation.toml"
+SETTINGS = "settings.json"
 Role = Literal["coordinator", "site", "admin"]
 
 
@@ -32,6 +33,16 @@ class Kit:
     federation: str
     host: str
     port: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """`settings.json`: where a site's things are: its kit, cases, policy and working folder."""
+
+    kit: Path
+    data: Path
+    work: Path
+    policy: Path | None = None
 
 
 def program_version() -> str:

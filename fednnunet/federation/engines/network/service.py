@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from fednnunet.errors import InputError
@@ -28,15 +28,15 @@ _LOOK_S = 0.1
 _AGAIN_S = 5.0  # before a child that ended is started again
 _STATE_S = 1.0
 _LINGER_S = 2.0
+_LOST_S = 15.0  # without an answer of the coordinator, before it is asked why
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Places:
-    """The kit and the working folder of a site, and the file with the settings of its worker."""
+    """The kit of a site, with the settings of its worker, and the site's working folder."""
 
     kit: Path
     work: Path
-    settings: Path
 
     @property
     def logs(self) -> Path:
@@ -76,8 +76,8 @@ class WorkerProcess:
 
     def _start(self) -> None:
         children.end(self._child)
-        log, settings = self._places.logs / "worker.log", str(self._places.settings)
-        self._child = child = children.start(WORKER, [settings], log=log, answers=True)
+        log, kit = self._places.logs / "worker.log", str(self._places.kit)
+        self._child = child = children.start(WORKER, [kit], log=log, answers=True)
         self._ready = False
 
         def read(lines: queue.Queue[str]) -> None:
@@ -118,7 +118,8 @@ class SiteService:
     until_finished: bool = False
     _node: subprocess.Popen[bytes] | None = None
     _node_since: float = 0.0
-    _told: str = field(default="")
+    _told: str = ""
+    _checked: float = 0.0
 
     def run(self) -> None:
         """Serve; raises what the site's staff must mend."""
@@ -126,13 +127,13 @@ class SiteService:
         for mark in (tray.problem, tray.finished, self.places.work / LEAVE):
             mark.unlink(missing_ok=True)
         worker = WorkerProcess(self.places, self.say)
-        told = 0.0
+        written = 0.0
         try:
             while not self._is_over(tray):
                 self._keep_node()
                 worker.step(tray.waiting())
-                if time.monotonic() - told > _STATE_S:
-                    told = time.monotonic()
+                if time.monotonic() - written > _STATE_S:
+                    written = time.monotonic()
                     self._tell(tray, worker)
                 time.sleep(_LOOK_S)
         finally:
@@ -167,8 +168,10 @@ class SiteService:
     def _tell(self, tray: Tray, worker: WorkerProcess) -> None:
         """Write the state for `--watch`; say once why the coordinator is not reached."""
         contact = tray.contact.stat().st_mtime if tray.contact.exists() else 0.0
-        lost = time.time() - max(contact, 0.0) > 15 and time.monotonic() - self._node_since > 10
-        why = self.check() if lost else ""
+        lost = time.time() - contact > _LOST_S and time.monotonic() - self._node_since > _LOST_S
+        why = "" if not lost else self._told
+        if lost and time.monotonic() - self._checked > _LOST_S:
+            self._checked, why = time.monotonic(), self.check()
         if why != self._told:
             self._told = why
             self.say(why or "the coordinator is reached")

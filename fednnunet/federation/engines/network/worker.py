@@ -1,6 +1,6 @@
 """A site's work in a process of its own, so that whatever ends it costs one reply.
 
-    python -m fednnunet.federation.engines.network.worker SETTINGS
+    python -m fednnunet.federation.engines.network.worker KIT
 
 It reads lines on its standard input and writes lines on its standard output:
 
@@ -26,7 +26,7 @@ from fednnunet.errors import FedNNUNetError, StorageError, WorkerError
 from fednnunet.federation.engines.network.children import end_with_parent
 from fednnunet.federation.engines.network.exchange import FOLDER, Tray
 from fednnunet.federation.engines.network.federation_file import at_site, read_network_federation
-from fednnunet.federation.engines.network.kit import FEDERATION, read_kit
+from fednnunet.federation.engines.network.kit import FEDERATION, SETTINGS, Settings, read_kit
 from fednnunet.federation.site import consent
 from fednnunet.federation.site.approval import check_approved
 from fednnunet.federation.site.policy import read_policy
@@ -41,16 +41,6 @@ PAUSED = "paused"
 _LOOK_S = 0.5
 _AGAIN_S = 5.0
 _TELL_S = 1.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
-    """Where a site's things are: its kit, its cases, its own policy and its working folder."""
-
-    kit: Path
-    data: Path
-    work: Path
-    policy: Path | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,7 +167,7 @@ def main(argv: Sequence[str]) -> int:
 
     with private_files():
         try:
-            worker = open_worker(records.read(Settings, Path(argv[0])), say)
+            worker = open_worker(records.read(Settings, Path(argv[0]) / SETTINGS), say)
         except FedNNUNetError as error:
             tell(f"error {json.dumps([error.what, error.where, error.mend])}")
             return 2

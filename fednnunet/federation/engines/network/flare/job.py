@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from fednnunet import records
 from fednnunet.federation.engines.network.flare.permissions import CONTROLLER, EXECUTOR
@@ -11,7 +12,29 @@ NAME = "fednnunet"
 TASK = "carry"
 
 
-def write_job(folder: Path, *, controller: str = CONTROLLER, executor: str = EXECUTOR) -> Path:
+CONFIGS = "config"
+CLIENT, SERVER = "config_fed_client.json", "config_fed_server.json"
+
+
+def client_config(executor: str = EXECUTOR) -> dict[str, Any]:
+    """What a site is told to run."""
+    return {
+        "format_version": 2,
+        "executors": [{"tasks": [TASK], "executor": {"path": executor, "args": {}}}],
+        "components": [],
+    }
+
+
+def server_config(controller: str = CONTROLLER) -> dict[str, Any]:
+    """What the coordinator is told to run."""
+    return {
+        "format_version": 2,
+        "workflows": [{"id": TASK, "path": controller, "args": {}}],
+        "components": [],
+    }
+
+
+def write_job(folder: Path) -> Path:
     """Write a job that any number of connected sites may take part in; returns its folder."""
     meta = {
         "name": NAME,
@@ -19,17 +42,7 @@ def write_job(folder: Path, *, controller: str = CONTROLLER, executor: str = EXE
         "min_clients": 1,
         "deploy_map": {"app": ["@ALL"]},
     }
-    server = {
-        "format_version": 2,
-        "workflows": [{"id": "carry", "path": controller, "args": {}}],
-        "components": [],
-    }
-    client = {
-        "format_version": 2,
-        "executors": [{"tasks": [TASK], "executor": {"path": executor, "args": {}}}],
-        "components": [],
-    }
     records.write(meta, folder / "meta.json")
-    records.write(server, folder / "app" / "config" / "config_fed_server.json")
-    records.write(client, folder / "app" / "config" / "config_fed_client.json")
+    records.write(server_config(), folder / "app" / CONFIGS / SERVER)
+    records.write(client_config(), folder / "app" / CONFIGS / CLIENT)
     return folder

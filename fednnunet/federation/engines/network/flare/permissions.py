@@ -10,6 +10,7 @@ from typing import Any
 
 PACKAGE = "fednnunet.federation.engines.network.flare"
 EXECUTOR = f"{PACKAGE}.executor.CarryExecutor"
+GATE = f"{PACKAGE}.gate.JobGate"
 CONTROLLER = f"{PACKAGE}.controller.CarryController"
 ROLE = "project_admin"
 HEARTBEAT_TIMEOUT_S = 60  # NVFlare's default, 600 s, lets a round wait that long
@@ -39,6 +40,7 @@ def site_resources() -> dict[str, Any]:
         "class_list_enforcement_mode": "enforce",
         "class_allow_list": [EXECUTOR],
         "allow_log_streaming": False,
+        "app_validator": {"path": GATE, "args": {}},
         "client": {"retry_timeout": 30, "compression": "Gzip"},
         "components": [
             _component(
