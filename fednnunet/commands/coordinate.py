@@ -24,6 +24,7 @@ from fednnunet.federation.coordinator.stated import SITES
 from fednnunet.federation.spec import Federation
 from fednnunet.federation.workflows.plan import plan_together
 from fednnunet.federation.workflows.train import check_runs, train_together
+from fednnunet.files import write_text
 from fednnunet.planning.plan import Plan, read_plan
 
 PLAN = "plan.json"
@@ -42,6 +43,8 @@ class Options:
     """run folder"""
     admin: Path | None = None
     """the admin's start-up kit; by default `admin` beside the coordinator's"""
+    revoke: str = ""
+    """admit this site no more, also while another coordinator runs with the kit; nothing else"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -71,6 +74,9 @@ def _coordinate(options: Options) -> None:
             mend="give the kits that one call of fednnunet_provision made",
         )
     _check_same(options, federation)
+    if options.revoke:
+        _revoke(kits.coordinator, options.revoke, federation)
+        return
     check_output(options.output)
     console = PlainConsole(highlight=False)
     left = certificates.days_left(options.kit)
@@ -80,6 +86,17 @@ def _coordinate(options: Options) -> None:
     signal.signal(signal.SIGTERM, _interrupt)
     with connected(kits, federation, network) as engine:
         run_federation(engine, federation, options.output, console)
+
+
+def _revoke(kit: Path, site: str, federation: Federation) -> None:
+    from fednnunet.federation.engines.network.exchange import FOLDER, Desk
+
+    if site not in federation.sites:
+        raise InputError(
+            f"there is no site {site}", mend=f"choose one of: {', '.join(federation.sites)}"
+        )
+    desk = Desk(kit / FOLDER)
+    write_text(desk.revoked_list, "\n".join(sorted(desk.revoked() | {site})))
 
 
 def _interrupt(number: int, frame: object) -> None:

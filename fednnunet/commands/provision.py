@@ -20,6 +20,8 @@ class Options:
     """federation file (TOML) with the sites' names, [network] host and port, and no folders"""
     output: Annotated[Path, Opt(short="-o")]
     """folder for the kits; it must not exist, or be empty"""
+    authority: Path | None = None
+    """make further kits of a federation, with its folder `authority`: to renew or to add sites"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -48,12 +50,13 @@ def _provision(options: Options) -> None:
         port=network.port,
         federation=options.federation.read_text(encoding="utf-8"),
     )
-    kits = make_kits(wanted, options.output.resolve())
+    kits = make_kits(wanted, options.output.resolve(), options.authority)
     console = PlainConsole(highlight=False)
     for kit in kits:
         console.print(f"kit: {kit}")
+    authority = options.authority or options.output / "authority"
     console.print(
-        f"{options.output / 'authority'} can make further kits: keep it on a disk that is not "
+        f"{authority} can make further kits: keep it on a disk that is not "
         "connected.\nGive each site its kit by a way that nobody else can read: it holds the "
         "site's private key."
     )

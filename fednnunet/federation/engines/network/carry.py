@@ -30,6 +30,8 @@ def answer(desk: Desk, site: str, version: str, kind: str, request: Fields) -> F
     """The coordinator's answer to a request of `site`, whose name is known from its certificate."""
     if request.get("version") != version:
         return {"other_version": version}
+    if site in desk.revoked():
+        return {"revoked": True}
     match kind:
         case "next":
             desk.touch(site)
@@ -123,6 +125,9 @@ class Carrier:
                 f"the coordinator runs version {str(found['other_version'])[:40]} of the program, "
                 f"this site version {self.version}",
             )
+            return None
+        if "revoked" in found:
+            write_text(self.tray.problem, "the coordinator admits this site no more")
             return None
         return found
 

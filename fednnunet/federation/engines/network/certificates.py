@@ -19,7 +19,9 @@ from fednnunet.federation.engines.network.kit import Kit
 WARN_DAYS = 30
 _DAY_S = 86_400
 _TIMEOUT_S = 5.0
-_MEND_NEW = "ask for a new kit (fednnunet_provision --renew), and put it in the place of this one"
+_MEND_NEW = "ask for a new kit (fednnunet_provision --authority), and put its startup in this one"
+    "ask for a new kit (fednnunet_provision --authority), and put its startup folder in this one"
+)
 
 
 def certificate_of(folder: Path) -> Path:

@@ -39,6 +39,8 @@ class NetworkEngine:
             self._desk.want(frozenset(questions))
             while questions and not deadline.passed and not hard.passed:
                 self._check()
+                for site in questions.keys() & self._desk.revoked():
+                    self._desk.withdraw(site, questions.pop(site))
                 ready = [s for s, q in questions.items() if self._desk.reply(s, q).exists()]
                 for site in ready:
                     question = questions[site]

@@ -107,6 +107,16 @@ class Desk:
         return frozenset(path.read_text(encoding="utf-8").split() if path.exists() else ())
 
     @property
+    def revoked_list(self) -> Path:
+        """The file with the names of sites that are admitted no more; it outlasts `clear`."""
+        return self.root.parent / "revoked"
+
+    def revoked(self) -> frozenset[str]:
+        """The sites that are admitted no more."""
+        path = self.revoked_list
+        return frozenset(path.read_text(encoding="utf-8").split() if path.exists() else ())
+
+    @property
     def closing(self) -> Path:
         """Exists while the running job is to end, since another one is to follow."""
         return self.root / "closing"

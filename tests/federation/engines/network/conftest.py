@@ -9,11 +9,21 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+import torch
 
 from fednnunet.commands import plan, train
 from tests.end_to_end.tiny import POLICY, SPACINGS, TOML, make_federation, shrink
 
 METHOD = "fedbn_head"
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Sites train with one thread, and sums of several threads differ in their last bits."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture

@@ -11,14 +11,19 @@ from fednnunet.federation.engines.network.exchange import FOLDER, Tray
 
 def main(folder: Path) -> None:
     tray, end = Tray(folder / FOLDER), folder / "end_at_first"
-    print("ready", flush=True)
+    _say("ready")
     for line in sys.stdin:
         command, _, question = line.strip().partition(" ")
         if command == "answer" and end.exists():
             end.unlink()
             os.kill(os.getpid(), 9)
         tray.put_reply(question, command.encode())
-        print(f"done {question}", flush=True)
+        _say(f"done {question}")
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from fednnunet import records
@@ -39,6 +40,8 @@ class Replay:
 def replay(planned: Path, recorded: Path) -> Path:
     """Train the federation of `planned` anew as `recorded` had it; returns its run folder."""
     federation = records.read(Federation, planned / "federation.json")
+    training = replace(federation.training, grace_s=0.0)  # all that are asked are waited for
+    federation = replace(federation, training=training)
     plan = read_plan(planned / "plan.json")
     engine = simulation_engine(federation, planned, plan=plan)
     train_together(

@@ -45,6 +45,7 @@ class Keeper:
     waited_since: float = 0.0
     not_before: dict[str, float] = field(default_factory=dict)
     jobs: int = 0
+    revoked: frozenset[str] = frozenset()
 
     def step(self) -> None:
         """Look once, and do what is due."""
@@ -54,6 +55,10 @@ class Keeper:
             return
         self.waited_since = self.waited_since or time.monotonic()
         session = self._connected()
+        for site in self.desk.revoked() - self.revoked:
+            session.disable_client(site)
+            self.revoked |= {site}
+            _say(f"{site} is admitted no more")
         here = {client.name for client in session.get_connected_client_list()}
         if self.job and self._has_ended(session):
             _say(f"job {self.job} has ended")

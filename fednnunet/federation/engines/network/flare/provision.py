@@ -12,7 +12,9 @@ import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from nvflare.lighter.constants import CtxKey, PropKey
 from nvflare.lighter.entity import Project
 from nvflare.lighter.impl.cert import CertBuilder
@@ -22,7 +24,7 @@ from nvflare.lighter.impl.workspace import WorkspaceBuilder
 from nvflare.lighter.provisioner import Provisioner
 
 from fednnunet import records
-from fednnunet.errors import FedNNUNetError
+from fednnunet.errors import FedNNUNetError, InputError
 from fednnunet.federation.engines.network.flare.permissions import (
     ROLE,
     authorization,
@@ -34,6 +36,7 @@ from fednnunet.files import private_files, write_text
 
 ADMIN = "admin@fednnunet.org"
 PROJECT = "fednnunet"
+_ROOT_DAYS = 3650  # of the root; participants' certificates last 360 days
 _ORGANISATION = "fednnunet"
 
 
@@ -66,16 +69,19 @@ class _Quiet:
     error = warning
 
 
-def make_kits(wanted: Wanted, out: Path) -> tuple[Path, ...]:
+def make_kits(wanted: Wanted, out: Path, authority: Path | None = None) -> tuple[Path, ...]:
     """Write `out/coordinator`, `out/admin`, `out/NAME` of each site and `out/authority`.
 
-    Only their owner can read them. Raises FedNNUNetError where NVFlare makes none.
+    With the `authority` of earlier kits, the new ones are of the same federation: their
+    certificates begin now, and old kits hold until theirs expire. Only their owner can read the
+    kits. Raises FedNNUNetError where NVFlare makes none.
     """
     with private_files(), tempfile.TemporaryDirectory(dir=out.parent) as scratch:
-        made = _provision(wanted, Path(scratch))
+        made = _provision(wanted, Path(scratch), authority)
         root = (made / wanted.host / "startup" / "rootCA.pem").read_bytes()
         identity = hashlib.sha256(root).hexdigest()
-        _keep_authority(Path(scratch) / PROJECT / "state" / "cert.json", out / "authority")
+        if authority is None:
+            _keep_authority(Path(scratch) / PROJECT / "state" / "cert.json", out / "authority")
         kits = [
             _place(made / wanted.host, out / "coordinator", "coordinator", identity, wanted),
             _place(made / ADMIN, out / "admin", "admin", identity, wanted),
@@ -85,8 +91,8 @@ def make_kits(wanted: Wanted, out: Path) -> tuple[Path, ...]:
     return tuple(kits)
 
 
-def _provision(wanted: Wanted, scratch: Path) -> Path:
-    project = Project(name=PROJECT, description="")
+def _provision(wanted: Wanted, scratch: Path, authority: Path | None) -> Path:
+    project = Project(name=PROJECT, description="", **(_root(authority) if authority else {}))
     project.set_server(
         wanted.host,
         _ORGANISATION,
@@ -103,7 +109,7 @@ def _provision(wanted: Wanted, scratch: Path) -> Path:
     builders = [
         WorkspaceBuilder(template_file="master_template.yml"),
         StaticFileBuilder(config_folder="config", scheme="tcp"),
-        CertBuilder(),
+        CertBuilder(root_valid_days=_ROOT_DAYS),
         SignatureBuilder(),
     ]
     log = _Quiet()
@@ -114,6 +120,20 @@ def _provision(wanted: Wanted, scratch: Path) -> Path:
             mend="correct the names of sites and host in the federation file",
         )
     return Path(context[CtxKey.CURRENT_PROD_DIR])
+
+
+def _root(authority: Path) -> dict[str, Any]:
+    """The root's certificate and private key, as NVFlare takes them."""
+    try:
+        certificate = (authority / "rootCA.pem").read_bytes()
+        key = load_pem_private_key((authority / "rootCA.key").read_bytes(), password=None)
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"the folder is no authority: {error}",
+            where=str(authority),
+            mend="give the folder `authority` that the first fednnunet_provision made",
+        ) from None
+    return {"serialized_root_cert": certificate, "root_private_key": key}
 
 
 def _keep_authority(state: Path, folder: Path) -> None:
