@@ -28,6 +28,7 @@ from fednnunet.federation.membership import Member
 from fednnunet.federation.methods.merge import State, Tensors
 from fednnunet.federation.methods.pooled import run_kind
 from fednnunet.federation.spec import Federation
+from fednnunet.federation.training_spec import Training
 from fednnunet.federation.wire.messages import (
     EvaluateInvite,
     EvaluateReply,
@@ -104,14 +105,15 @@ def train_together(
     """
     training = federation.training
     invite = PrepareInvite(plan=plan, configuration=training.configuration)
-    waiting = Waiting(quorum=training.quorum, grace_s=training.grace_s)
     runs = check_runs(federation, plan, folder)  # before any site prepares its cases anew
     initial = initial_tensors(plan, training.configuration, seed=training.seed)
     prepared = ask_quorum(
         engine,
         dict.fromkeys(engine.sites, invite),
         PrepareReply,
-        waiting,
+        _waiting(training)
+        if any(load_records(run.folder / "rounds") for run in runs)
+        else Waiting(),
         what="not all sites can prepare",
         check=partial(check_prepared_cases, read_stated(folder), training.max_cases),
         progress=progress,
@@ -139,6 +141,10 @@ def train_together(
     )
     records.write(scores, folder / SCORES)
     return scores
+
+
+def _waiting(training: Training) -> Waiting:
+    return Waiting(quorum=training.quorum, grace_s=training.exchange_grace_s)
 
 
 def check_runs(federation: Federation, plan: Plan, folder: Path) -> tuple[Run, ...]:
@@ -327,8 +333,7 @@ def _scores(
     best: bool,
 ) -> ModelScores:
     check = ScoreChecks(run=run, invites=invites, held_out=_held_out(ready))
-    waiting = Waiting(quorum=run.training.quorum, grace_s=run.training.grace_s)
-    what = "not all sites can be evaluated"
+    waiting, what = _waiting(run.training), "not all sites can be evaluated"
     answers = ask_quorum(
         engine, invites, EvaluateReply, waiting, what=what, check=check, progress=progress
     )

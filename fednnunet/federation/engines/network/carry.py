@@ -32,9 +32,9 @@ def answer(desk: Desk, site: str, version: str, kind: str, request: Fields) -> F
         return {"other_version": version}
     if site in desk.revoked():
         return {"revoked": True}
+    desk.touch(site)
     match kind:
         case "next":
-            desk.touch(site)
             finished = desk.finished.exists()
             return {
                 "wanted": [[w.question, w.size, w.limit] for w in desk.wanted(site)],

@@ -20,8 +20,6 @@ WARN_DAYS = 30
 _DAY_S = 86_400
 _TIMEOUT_S = 5.0
 _MEND_NEW = "ask for a new kit (fednnunet_provision --authority), and put its startup in this one"
-    "ask for a new kit (fednnunet_provision --authority), and put its startup folder in this one"
-)
 
 
 def certificate_of(folder: Path) -> Path:

@@ -20,7 +20,7 @@ from fednnunet.files import replacing, sync, write_text
 
 FOLDER = "exchange"
 _DIGEST = re.compile(r"[0-9a-f]{64}")
-_ALIVE_S = 6.0  # a site that asked this recently takes part in the job
+_ALIVE_S = 15.0  # a site that asked this recently takes part in the job
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -40,7 +40,7 @@ class Replay:
 def replay(planned: Path, recorded: Path) -> Path:
     """Train the federation of `planned` anew as `recorded` had it; returns its run folder."""
     federation = records.read(Federation, planned / "federation.json")
-    training = replace(federation.training, grace_s=0.0)  # all that are asked are waited for
+    training = replace(federation.training, grace_s=0.0, exchange_grace_s=0.0)
     federation = replace(federation, training=training)
     plan = read_plan(planned / "plan.json")
     engine = simulation_engine(federation, planned, plan=plan)

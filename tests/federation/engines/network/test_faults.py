@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.network, pytest.mark.timeout(1500)]
 
 ROUNDS = 8
 FAULTS = TOML.replace("rounds = 2", f"rounds = {ROUNDS}").replace(
-    "public_rounds = 1", "public_rounds = 0\nquorum = 1\ngrace_s = 6"
+    "public_rounds = 1", "public_rounds = 0\nquorum = 1\ngrace_s = 6\nexchange_grace_s = 90"
 )
 
 

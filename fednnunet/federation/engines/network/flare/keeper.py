@@ -30,6 +30,7 @@ _GATHER_S = 20.0  # for all awaited sites to connect before a job begins without
 _SETTLE_S = 30.0  # for a site's process to ask the coordinator after a job began
 _PATIENCE_S = 300.0  # the longest time between two jobs for the sake of one site
 _END_S = 20.0  # for a job to end by itself
+_HEARD_S = 25.0  # NVFlare's site programs send a sign of life every 10 s
 _ENDED = ("FINISHED", "FAILED", "ABANDONED")
 
 
@@ -59,7 +60,9 @@ class Keeper:
             session.disable_client(site)
             self.revoked |= {site}
             _say(f"{site} is admitted no more")
-        here = {client.name for client in session.get_connected_client_list()}
+        clients = session.get_connected_client_list()
+        heard = time.time() - _HEARD_S
+        here = {client.name for client in clients if client.last_connect_time > heard}
         if self.job and self._has_ended(session):
             _say(f"job {self.job} has ended")
             self.job = ""
