@@ -29,7 +29,7 @@ _LOOK_S = 0.5
 _GATHER_S = 20.0  # for all awaited sites to connect before a job begins without some
 _SETTLE_S = 30.0  # for a site's process to ask the coordinator after a job began
 _PATIENCE_S = 300.0  # the longest time between two jobs for the sake of one site
-_END_S = 20.0  # for a job to end by itself
+_END_S = 6.0  # for a job to end by itself
 _HEARD_S = 25.0  # NVFlare's site programs send a sign of life every 10 s
 _ENDED = ("FINISHED", "FAILED", "ABANDONED")
 
