@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 from fednnunet.federation.engines.network.exchange import Desk, Tray, Wanted, complete, is_digest
-from fednnunet.files import write_text
 
 PIECE = 2**21  # bytes
 MAX_INVITE = 2**35  # bytes: more than any model, and less than a disk
@@ -120,14 +119,17 @@ class Carrier:
         self.tray.root.mkdir(parents=True, exist_ok=True)
         self.tray.contact.touch()
         if "other_version" in found:
-            write_text(
-                self.tray.problem,
+            self.tray.report(
                 f"the coordinator runs version {str(found['other_version'])[:40]} of the program, "
                 f"this site version {self.version}",
+                mend="install the same version at both, and start the same command again",
             )
             return None
         if "revoked" in found:
-            write_text(self.tray.problem, "the coordinator admits this site no more")
+            self.tray.report(
+                "the coordinator admits this site no more",
+                mend="ask the coordinator's staff why; it needs a kit of another name to return",
+            )
             return None
         return found
 
@@ -136,8 +138,10 @@ class Carrier:
         part.parent.mkdir(parents=True, exist_ok=True)
         have = part.stat().st_size if part.exists() else 0
         if shutil.disk_usage(part.parent).free < wanted.size - have + _SPARE:
-            text = f"there is no room for a message of {wanted.size:,} bytes"
-            write_text(self.tray.problem, f"{text} in {part.parent}")
+            self.tray.report(
+                f"there is no room for a message of {wanted.size:,} bytes in {part.parent}",
+                mend="free some space there, and start the same command again: it goes on",
+            )
             return
         while have < wanted.size:
             request = {"question": wanted.question, "offset": have}

@@ -187,8 +187,12 @@ class Tray:
 
     @property
     def problem(self) -> Path:
-        """A text for the site's staff, where coordinator and site do not fit together."""
+        """What the site's staff must mend, in the first line, and how, in the second."""
         return self.root / "problem"
+
+    def report(self, what: str, *, mend: str) -> None:
+        """Write down what the site's staff must mend."""
+        write_text(self.problem, f"{what}\n{mend}")
 
     @property
     def contact(self) -> Path:

@@ -143,12 +143,8 @@ class SiteService:
 
     def _is_over(self, tray: Tray) -> bool:
         if tray.problem.exists():
-            raise InputError(
-                tray.problem.read_text(encoding="utf-8"),
-                where=f"site kit {self.places.kit}",
-                mend="install the coordinator's version of the program, or make room on the disk, "
-                "and start the same command again",
-            )
+            what, _, mend = tray.problem.read_text(encoding="utf-8").partition("\n")
+            raise InputError(what, where=f"site kit {self.places.kit}", mend=mend)
         if (self.places.work / LEAVE).exists():
             self.say("the site leaves, as its staff asked")
             return True

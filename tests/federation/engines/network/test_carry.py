@@ -158,3 +158,21 @@ def test_the_job_ends_when_another_is_to_follow_or_all_is_done(
     desk.finished.touch()
     assert not carrier.step()
     assert carrier.tray.finished.exists()
+
+
+def test_a_revoked_site_is_given_nothing(desk: Desk, carrier: Carrier) -> None:
+    question = lay_out(desk, b"x")
+    desk.revoked_list.write_text("a")
+    carrier.step()
+    assert "admits this site no more" in carrier.tray.problem.read_text()
+    assert not carrier.tray.invite(question).exists()
+
+
+def test_a_full_disk_is_a_problem_of_the_sites_staff(
+    desk: Desk, carrier: Carrier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lay_out(desk, b"x")
+    monkeypatch.setattr(carry, "_SPARE", 2**60)
+    carrier.step()
+    assert "no room" in carrier.tray.problem.read_text()
+    assert "free some space" in carrier.tray.problem.read_text()

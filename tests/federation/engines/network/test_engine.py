@@ -12,7 +12,7 @@ import pytest
 from fednnunet.errors import FedNNUNetError
 from fednnunet.federation.coordinator.engine import Deadline
 from fednnunet.federation.engines.network.engine import NetworkEngine
-from fednnunet.federation.engines.network.exchange import Desk
+from fednnunet.federation.engines.network.exchange import FOLDER, Desk
 from fednnunet.federation.wire.messages import ProbeReply, ShapesInvite, pack, unpack
 from fednnunet.files import write_text
 
@@ -22,7 +22,7 @@ REPLY = pack(ProbeReply(dice_loss=0.5))
 
 @pytest.fixture
 def desk(tmp_path: Path) -> Desk:
-    found = Desk(tmp_path)
+    found = Desk(tmp_path / FOLDER)
     found.clear()
     return found
 
@@ -91,3 +91,16 @@ def test_what_waiting_cannot_mend_is_raised(desk: Desk) -> None:
     write_text(desk.problem, "a process of the coordinator ended, see X")
     with pytest.raises(FedNNUNetError, match="see X"):
         list(NetworkEngine(("a",), desk, limit_s=30).ask({"a": INVITE}, Deadline()))
+
+
+def test_a_revoked_site_is_not_waited_for(desk: Desk) -> None:
+    desk.revoked_list.write_text("b")
+    try:
+        join = answering(desk, "a")
+        answers = list(
+            NetworkEngine(("a", "b"), desk, limit_s=30).ask(dict.fromkeys("ab", INVITE), Deadline())
+        )
+        join()
+    finally:
+        desk.revoked_list.unlink()
+    assert [answer.site for answer in answers] == ["a"]

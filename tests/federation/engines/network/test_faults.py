@@ -1,4 +1,7 @@
-"""A site's machine and the coordinator's are lost in mid-training; both come back by themselves."""
+"""A site's machine and the coordinator's are lost in mid-training; both come back by themselves.
+
+And a site that does not train is revoked while the federation goes on.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from fednnunet.commands import coordinate
 from fednnunet.federation.coordinator.history import load_records
 from fednnunet.federation.engines.network.worker import PAUSED
 from tests.end_to_end.tiny import SPACINGS, TOML
@@ -62,6 +66,12 @@ def _run_with_faults(network: Any, run: Path) -> None:
     network.start_site("south", "--once")
     network.wait_for(lambda: taken("south"), 400, "a round with south again")
     network.kill("coordinator")
+    before = len(load_records(run / "rounds"))
     paused.unlink()
     network.start_coordinator(run)
+    network.wait_for(lambda: taken("north"), 400, "a round after the coordinator's restart")
+    kit, file = str(network.kits / "coordinator"), str(network.federation)
+    assert coordinate.main([kit, file, "-o", str(run), "--revoke", "west"]) == 0
     assert network.wait("coordinator", 500) == 0, network.tail("coordinator")
+    assert network.wait("west", 60) == 2
+    assert "admits this site no more" in network.tail("west")
