@@ -94,7 +94,9 @@ def _serve(options: Options, work: Path, console: Console) -> None:
         )
     if options.policy and not options.policy.is_file():
         raise InputError(
-            "the policy file is missing", where=str(options.policy), mend="correct --policy"
+            "the policy file is missing",
+            where=str(options.policy),
+            mend="correct the path given as --policy",
         )
     left = certificates.days_left(options.kit)
     if left < certificates.WARN_DAYS:
