@@ -21,7 +21,13 @@ from fednnunet.federation.site import ledger
 
 sys.path.insert(0, str(Path(__file__).parent))
 import make_phantoms
-from local_network import LocalNetwork, allow_everything, free_port, network_toml
+from local_network import (
+    LocalNetwork,
+    allow_everything,
+    can_run_as_others,
+    free_port,
+    network_toml,
+)
 
 ROOT = Path(__file__).resolve().parents[1]
 OUT = ROOT / "demo" / "network"
@@ -43,7 +49,9 @@ def main() -> int:
     console = Console(highlight=False)
     shutil.rmtree(OUT, ignore_errors=True)
     OUT.mkdir(parents=True)
-    users = os.geteuid() == 0
+    users = os.geteuid() == 0 and can_run_as_others()
+    if not users:
+        console.print("the sites run as this user: others cannot be used, or not reach the program")
     # users of their own must be able to reach their folders, which may not be so below ROOT
     root = Path(tempfile.mkdtemp(prefix="fednnunet_network_")) if users else OUT
     root.chmod(0o711)

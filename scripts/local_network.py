@@ -29,6 +29,27 @@ def free_port() -> int:
         return int(server.getsockname()[1])
 
 
+def can_run_as_others() -> bool:
+    """Whether another user can run this Python and reach the project, e.g. not below /root."""
+    code = "import fednnunet.federation.engines.network.worker"
+    paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH", "")])]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            user=_FIRST_UID,
+            group=_FIRST_UID,
+            extra_groups=[],
+            env=environment,
+            capture_output=True,
+            check=False,
+            timeout=120,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return done.returncode == 0
+
+
 def network_toml(embedded: str, port: int) -> str:
     """A simulation's federation file as one of a network: without folders, and with a port."""
     lines = [line for line in embedded.splitlines() if not line.startswith(("folder", "policy"))]
@@ -95,7 +116,8 @@ class LocalNetwork:
     def _start(self, name: str, command: str, arguments: list[str], user: int | None) -> None:
         code = f"import sys; from fednnunet.commands.{command} import main; sys.exit(main())"
         environment = os.environ | {"OMP_NUM_THREADS": "1", "HOME": str(self.root)}
-        environment |= {"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
+        paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH", "")])]
+        environment |= {"PYTHONPATH": os.pathsep.join(paths), "PYTHONDONTWRITEBYTECODE": "1"}
         with self.log(name).open("ab") as log:
             self.processes[name] = subprocess.Popen(
                 [sys.executable, "-c", code, *arguments],
