@@ -18,6 +18,13 @@ def with_certificate(kit: Path, startup: Path, folder: Path) -> Path:
 
 def expired_certificate(authority: Path, site: str, folder: Path) -> Path:
     """A certificate of the federation's own authority that expired yesterday; returns `folder`."""
+    return certificate(authority, site, folder, begin=timedelta(-30), end=timedelta(-1))
+
+
+def certificate(
+    authority: Path, site: str, folder: Path, *, begin: timedelta, end: timedelta
+) -> Path:
+    """A certificate that holds from `begin` to `end`, both from now; returns `folder`."""
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes, serialization
     from cryptography.hazmat.primitives.asymmetric import rsa
@@ -32,18 +39,18 @@ def expired_certificate(authority: Path, site: str, folder: Path) -> Path:
         x509.NameAttribute(NameOID.COMMON_NAME, site),
         x509.NameAttribute(NameOID.ORGANIZATION_NAME, "fednnunet"),
     ]
-    certificate = (
+    made = (
         x509.CertificateBuilder()
         .subject_name(x509.Name(names))
         .issuer_name(root.subject)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=30))
-        .not_valid_after(now - timedelta(days=1))
+        .not_valid_before(now + begin)
+        .not_valid_after(now + end)
         .sign(root_key, hashes.SHA256())  # type: ignore[arg-type]
     )
     folder.mkdir()
-    (folder / "client.crt").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    (folder / "client.crt").write_bytes(made.public_bytes(serialization.Encoding.PEM))
     pem, pkcs8 = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
     private = key.private_bytes(pem, pkcs8, serialization.NoEncryption())
     (folder / "client.key").write_bytes(private)
