@@ -115,7 +115,7 @@ class LocalNetwork:
 
     def _start(self, name: str, command: str, arguments: list[str], user: int | None) -> None:
         code = f"import sys; from fednnunet.commands.{command} import main; sys.exit(main())"
-        environment = os.environ | {"OMP_NUM_THREADS": "1", "HOME": str(self.root)}
+        environment = os.environ | {"OMP_NUM_THREADS": "1", "HOME": str(self.kits / name)}
         paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH", "")])]
         environment |= {"PYTHONPATH": os.pathsep.join(paths), "PYTHONDONTWRITEBYTECODE": "1"}
         with self.log(name).open("ab") as log:

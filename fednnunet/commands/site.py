@@ -56,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _site(options: Options) -> None:
     from fednnunet.federation.engines.network.kit import read_kit
     from fednnunet.federation.engines.network.service import LEAVE
-    from fednnunet.federation.engines.network.worker import PAUSED
+    from fednnunet.federation.engines.network.state import PAUSED
 
     read_kit(options.kit, "site")
     work = options.work or options.kit / "work"

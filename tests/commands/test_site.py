@@ -12,7 +12,7 @@ from fednnunet.commands.network_extra import network_extra
 from fednnunet.errors import InputError, RefusalError
 from fednnunet.federation.engines.network.kit import FEDERATION, FILE, Kit
 from fednnunet.federation.engines.network.service import LEAVE
-from fednnunet.federation.engines.network.worker import PAUSED
+from fednnunet.federation.engines.network.state import PAUSED
 from fednnunet.federation.site import consent
 from fednnunet.federation.site.approval import check_approved
 from tests.federation.fakes import a_plan

@@ -8,6 +8,8 @@ from pathlib import Path
 from fednnunet import records
 
 FILE = "state.json"
+PAUSED = "paused"
+"""A file of this name in the working folder lets a site begin no new work."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

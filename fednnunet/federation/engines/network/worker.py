@@ -27,6 +27,7 @@ from fednnunet.federation.engines.network.children import end_with_parent
 from fednnunet.federation.engines.network.exchange import FOLDER, Tray
 from fednnunet.federation.engines.network.federation_file import at_site, read_network_federation
 from fednnunet.federation.engines.network.kit import FEDERATION, SETTINGS, Settings, read_kit
+from fednnunet.federation.engines.network.state import PAUSED
 from fednnunet.federation.site import consent
 from fednnunet.federation.site.approval import check_approved
 from fednnunet.federation.site.policy import read_policy
@@ -37,7 +38,6 @@ from fednnunet.federation.wire.messages import MAX_HEADER, PrepareInvite, TrainI
 from fednnunet.files import private_files
 from fednnunet.planning.plan import Plan
 
-PAUSED = "paused"
 _LOOK_S = 0.5
 _AGAIN_S = 5.0
 _TELL_S = 1.0

@@ -13,7 +13,7 @@ import pytest
 
 from fednnunet.commands import coordinate
 from fednnunet.federation.coordinator.history import load_records
-from fednnunet.federation.engines.network.worker import PAUSED
+from fednnunet.federation.engines.network.state import PAUSED
 from tests.end_to_end.tiny import SPACINGS, TOML
 from tests.federation.engines.network.conftest import make_network
 from tests.federation.engines.network.replay import replay
