@@ -67,7 +67,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _bench(options: Options) -> None:
-    with tempfile.TemporaryDirectory() as folder:
+    # a job of NVFlare may write its last lines while the folder is removed
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         root = Path(folder)
         names = tuple(f"site{number:02d}" for number in range(options.sites))
         kits = _make_kits(root, names)

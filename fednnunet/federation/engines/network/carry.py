@@ -16,7 +16,7 @@ from typing import Any
 
 from fednnunet.federation.engines.network.exchange import Desk, Tray, Wanted, complete, is_digest
 
-PIECE = 2**21  # bytes
+PIECE = 2**20 - 2**14  # bytes; with its fields a piece stays below 1 MiB
 MAX_INVITE = 2**35  # bytes: more than any model, and less than a disk
 _SPARE = 2**28  # bytes that stay free on the site's disk
 
