@@ -3,29 +3,51 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from fednnunet.errors import DataError, FedNNUNetError, InputError
+from fednnunet.label_names import ValueMap, compare_labels
 from fednnunet.records import is_too_deep
 from fednnunet.task import MAX_LABELS, Task
 
 FILE = "dataset.json"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Header:
+    """`dataset.json` as it was read: its fields (none without a file), and how it fits the task."""
+
+    fields: dict[str, Any] = field(default_factory=dict)
+    values: ValueMap = field(default_factory=ValueMap)
+    """How the site's label maps are read."""
+    faults: tuple[FedNNUNetError, ...] = ()
+    """In what the file differs from the task."""
+
+
 def read_header(
-    folder: Path, task: Task, site: str = ""
-) -> tuple[dict[str, Any], list[FedNNUNetError]]:
-    """The contents of `dataset.json` (empty without one), and its differences from the task."""
+    folder: Path, task: Task, site: str = "", label_names: Mapping[str, str] | None = None
+) -> Header:
+    """`dataset.json` of a site, compared with the task.
+
+    `label_names` says which of the site's names or values stands for which of the task's labels.
+    """
     path = folder / FILE
-    if not path.is_file():
-        return {}, []
     where = f"site {site}, {path}" if site else str(path)
+    fields: dict[str, Any] = {}
     try:
-        header = _load(path)
+        fields = _load(path) if path.is_file() else {}
     except InputError as fault:
-        return {}, [DataError(fault.what, where=where, mend=fault.mend)]
-    return header, _differences(header, task, where)
+        return Header(faults=(DataError(fault.what, where=where, mend=fault.mend),))
+    labels = fields.get("labels")
+    entries = labels.items() if isinstance(labels, dict) else ()
+    own = {_name(key, entry): _values(key, entry) for key, entry in entries}
+    values, differences = compare_labels(own, task, label_names or {}, site=site)
+    faults: list[FedNNUNetError] = _channel_faults(fields, task, where)
+    faults += [DataError(found.what, where=where, mend=found.mend) for found in differences]
+    return Header(fields=fields, values=values, faults=tuple(faults))
 
 
 def task_of(folder: Path) -> Task:
@@ -76,6 +98,14 @@ def channel_names(header: dict[str, Any]) -> list[str]:
     return [str(named[key]) for key in sorted(named, key=_number)]
 
 
+def label_values(header: dict[str, Any]) -> dict[str, int]:
+    """The value of each label that stands for one, by the file's own names."""
+    labels = header.get("labels")
+    pairs = labels.items() if isinstance(labels, dict) else ()
+    values = ((_name(key, entry), _values(key, entry)) for key, entry in pairs)
+    return {name: found[0] for name, found in values if len(found) == 1}
+
+
 def _load(path: Path) -> dict[str, Any]:
     try:
         header = json.loads(path.read_text(encoding="utf-8"))
@@ -94,7 +124,7 @@ def _load(path: Path) -> dict[str, Any]:
     return header
 
 
-def _differences(header: dict[str, Any], task: Task, where: str) -> list[FedNNUNetError]:
+def _channel_faults(header: dict[str, Any], task: Task, where: str) -> list[FedNNUNetError]:
     faults: list[FedNNUNetError] = []
     channels = channel_names(header)
     if channels and [c.lower() for c in channels] != [c.lower() for c in task.channels]:
@@ -103,15 +133,6 @@ def _differences(header: dict[str, Any], task: Task, where: str) -> list[FedNNUN
         what = f"the site has the channels {channels}, the task has {list(task.channels)}"
         what = f"the site lacks the channel {', '.join(lacking)}: {what}" if lacking else what
         mend = "use the same channels in the same order at every site"
-        faults.append(DataError(what, where=where, mend=mend))
-    labels = header.get("labels")
-    values = (
-        {v for k, e in labels.items() for v in _values(k, e)} if isinstance(labels, dict) else ()
-    )
-    unknown = sorted(set(values) - set(task.values))
-    if unknown:
-        what = f"{FILE} has the label values {unknown}, the task has {list(task.values)}"
-        mend = f"correct {FILE}, or add the labels to the task"
         faults.append(DataError(what, where=where, mend=mend))
     return faults
 

@@ -130,6 +130,16 @@ def cpu_has_bfloat16(info: Path = Path("/proc/cpuinfo")) -> bool:
     return "avx512_bf16" in flags or "amx_bf16" in flags
 
 
+def check_name(name: str) -> None:
+    """Raise InputError for a name that no machine's device has."""
+    if not _NAMES.fullmatch(name):
+        guess = " (did you mean cuda?)" if name.lower() in ("gpu", "nvidia") else ""
+        raise InputError(
+            f"there is no device {name!r}{guess}",
+            mend="choose auto, cpu, cuda, cuda:1 (the second GPU) or mps",
+        )
+
+
 def choose_device(name: str, machine: Machine, *, gradients: bool) -> Device:
     """The device of that name ("auto": the GPU if there is one, else the CPU) and its precision.
 
@@ -137,7 +147,8 @@ def choose_device(name: str, machine: Machine, *, gradients: bool) -> Device:
     GPU takes float16, the finer of the two short formats, and a CPU float32, so that masks do not
     depend on the CPU's make. Raises InputError for a device that is unknown or not there.
     """
-    if not _NAMES.fullmatch(name) or (gradients and name == "mps"):
+    check_name(name)
+    if gradients and name == "mps":
         raise InputError(f"device {name!r} is not supported", mend=_choose_from(machine))
     if name == "auto":
         name = "cuda" if machine.cuda_devices else "cpu"

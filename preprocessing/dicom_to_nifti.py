@@ -1,6 +1,7 @@
 """Convert DICOM series with DICOM-SEG or RTSTRUCT segmentations into nnU-Net's raw layout.
 
     python preprocessing/dicom_to_nifti.py DICOM -o FOLDER --channels CT --labels liver,tumour
+    python preprocessing/dicom_to_nifti.py DICOM -o FOLDER --channels CT --images-only
 
 No file in FOLDER identifies a patient. The file FOLDER.mapping.json does, and stays at the site.
 """
@@ -32,6 +33,8 @@ class Options:
     """names of the channels; several with patterns of their series: T1=t1,T2=t2.*tse"""
     labels: tuple[str, ...] = ()
     """structures in the order of their label values; by default all"""
+    images_only: bool = False
+    """convert every image series into imagesTs, without label maps, to predict them"""
     prefix: str = "case"
     """beginning of the names of the cases"""
     mapping: Path | None = None
@@ -57,9 +60,10 @@ def _convert(options: Options) -> None:
             channels=[_channel(text) for text in options.channels],
             labels=options.labels,
             prefix=options.prefix,
+            images_only=options.images_only,
             progress=lambda done, total, what: progress(out.name, done, total, what),
         )
-    _show(converted, out, mapping, console)
+    _show(converted, out / "imagesTs" if options.images_only else out, mapping, console)
     raise_all("some series were not converted", converted.faults)
 
 

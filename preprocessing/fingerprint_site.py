@@ -15,7 +15,7 @@ from typing import Annotated
 
 from rich.console import Console
 
-from fednnunet.commands.cli import Opt, PlainConsole, parse, run_command
+from fednnunet.commands.cli import Opt, PlainConsole, check_output_file, parse, run_command
 from fednnunet.commands.progress import bars
 from fednnunet.dataset import read_dataset
 from fednnunet.dataset_header import task_of
@@ -49,6 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _measure(options: Options) -> None:
+    check_output_file(options.output)
     task, site = task_of(options.folder), options.folder.resolve().name
     policy = read_policy(options.policy, options.folder)
     cases = read_dataset(options.folder, task, site=site).cases

@@ -15,7 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from fednnunet.dataset import list_images
 from fednnunet.inference.bundle import write_bundle
 from fednnunet.inference.compute import choose_compute
-from fednnunet.inference.predict import predict_cases
+from fednnunet.inference.predict import PredictOptions, predict_cases
 from fednnunet.planning.plan import read_plan
 from fednnunet.preprocess.store import Store
 from fednnunet.training.device import choose_execution
@@ -76,7 +76,13 @@ class Server:
             weights=self.state.network.state_dict(),
         )
         cases = list_images(Path(images), len(self.plan.task.channels))
-        predict_cases(bundle, cases, Path(out), compute=choose_compute("cpu"), overwrite=True)
+        predict_cases(
+            bundle,
+            cases,
+            Path(out),
+            compute=choose_compute("cpu"),
+            options=PredictOptions(overwrite=True),
+        )
         return {"out": out}
 
     def memory(self) -> dict:

@@ -75,7 +75,7 @@ def federation(rng: random.Random, folder: Path) -> None:
     records.write(read, folder / "federation.json")
     records.read(Federation, folder / "federation.json")
     for name in read.sites:
-        read.supervision(name)
+        read.agreed_labels(name)
 
 
 def site_policy(rng: random.Random, folder: Path) -> None:

@@ -19,7 +19,7 @@ ROOT = PACKAGE.parent
 RETIRED_IDENTIFIERS = (
     "Stretch|stretch|Detour|detours?|Given|Look|Uphill|uphill|Trail|Eased|eased|Means|Traits|Grid",
     "asides?|beside|apart|unrest|likes|suits?|pays|heap|keeping|watching|invented|plainly|told",
-    "closing_rounds|entropy_weight|odd_ones|drawn|shortfall|traits|looked_at|LOOKED_AT",
+    "closing_rounds|entropy_weight|odd_ones|(is)?_?drawn|_DRAWN|shortfall|traits|looked_at|LOOKED_AT",
     "cleanse(_shapes)?|_?most_(?!common).+|_?least_.+|_?MOST(_.+)?|_?LEAST(_.+)?|_?FEWEST(_.+)?|fewest_.+",
     "hit|missed|WORDS|_sum_of_drawn|_that_matters|verdicts_in_words",
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
@@ -11,11 +11,14 @@ from rich.console import Console
 from rich.table import Table
 
 from fednnunet import records
-from fednnunet.commands.cli import Opt, PlainConsole, parse, run_command
+from fednnunet.commands.cli import Opt, PlainConsole, check_output_file, parse, run_command
 from fednnunet.commands.progress import bars
 from fednnunet.dataset_header import task_of
-from fednnunet.preprocess.check import SiteReport, check_site
+from fednnunet.federation.site.policy import read_policy
+from fednnunet.federation.spec import read_federation
+from fednnunet.preprocess.check import SiteReport, check_site, require_cases
 from fednnunet.preprocess.fix import Fixed, fix_site
+from fednnunet.task import Task
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +29,9 @@ class Options:
     """a site's folder in nnU-Net raw layout"""
     site: str = ""
     """name of the site in messages; by default the name of the folder"""
+    federation: Path | None = None
+    """federation file (TOML) whose task the folder must fit; with the label_names of --site, if it
+    names that site"""
     output: Annotated[Path | None, Opt(short="-o")] = None
     """also write the report to this file, as JSON"""
     fix: Path | None = None
@@ -44,6 +50,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(options: Options) -> None:
     console = PlainConsole(highlight=False, soft_wrap=True)
+    if options.output:
+        check_output_file(options.output)
     report = _check(options, options.folder, console)
     if options.output:
         records.write(report, options.output)
@@ -62,14 +70,38 @@ def _run(options: Options) -> None:
 
 def _check(options: Options, folder: Path, console: Console) -> SiteReport:
     site = options.site or folder.resolve().name
+    wanted = _wanted(options.federation, site)
+    policy = read_policy(wanted.policy, options.folder)
     with bars(console) as progress:
-        return check_site(
+        report = check_site(
             folder,
+            wanted.task,
             site=site,
+            label_names=wanted.label_names,
             workers=options.workers,
             memory_gib=options.memory_gib,
             progress=lambda done, total, what: progress(site, done, total, what),
         )
+    return require_cases(report, policy.required_cases)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Wanted:
+    """What a federation file says of the site."""
+
+    task: Task | None = None
+    label_names: dict[str, str] = field(default_factory=dict)
+    policy: Path | None = None
+
+
+def _wanted(federation: Path | None, site: str) -> _Wanted:
+    if federation is None:
+        return _Wanted()
+    read = read_federation(federation, missing=True)
+    if site not in read.sites:
+        return _Wanted(task=read.task)
+    own = read.sites[site]
+    return _Wanted(task=read.task, label_names=own.label_names, policy=own.policy)
 
 
 def _show(report: SiteReport, console: Console) -> None:
@@ -77,6 +109,9 @@ def _show(report: SiteReport, console: Console) -> None:
     console.print(
         f"site {report.site}: {report.verdict}, {report.cases} cases; {labels}", markup=False
     )
+    if report.cases_per_kind.keys() - {"full"}:
+        kinds = ", ".join(f"{kind} in {count}" for kind, count in report.cases_per_kind.items())
+        console.print(f"  kinds of labels: {kinds}", markup=False)
     for kind, count in report.counts().items():
         console.print(f"  {kind}: {count}", markup=False)
     for warning in report.warnings:

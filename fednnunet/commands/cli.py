@@ -28,12 +28,13 @@ from typing import Any, TypeVar, get_args, get_origin
 from rich.console import Console
 from rich.text import Text
 
-from fednnunet.errors import FedNNUNetError
+from fednnunet.errors import FedNNUNetError, InputError
 from fednnunet.field_docs import field_docs
 from fednnunet.files import private_files, storage_error
 from fednnunet.text import printable
 
 Options = TypeVar("Options")
+_EXTRAS = {"pydicom": "dicom", "highdicom": "dicom", "tensorboard": "board"}  # of pyproject.toml
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,8 +68,9 @@ class PlainConsole(Console):
 def run_command(work: Callable[[], None], *, private: bool = False) -> int:
     """Run a command's work; faults of the family are printed to stderr and give exit code 2.
 
-    So are those of a disk that is full or may not be written. Ctrl-C gives 130, a reader of the
-    output that has gone away 141. With `private` only the owner may read what is written.
+    So are those of a disk or a file (full, read-only, not to be read), and of a package that is not
+    installed. Ctrl-C gives 130, a reader of the output that has gone away 141. With `private` only
+    the owner may read what is written.
     """
     try:
         with private_files() if private else nullcontext():
@@ -84,12 +86,46 @@ def run_command(work: Callable[[], None], *, private: bool = False) -> int:
         _show(error)
         return 2
     except OSError as error:
-        found = storage_error(error, Path(os.fsdecode(error.filename or ".")))
-        if found is None:
+        _show(_of_system(error))
+        return 2
+    except ModuleNotFoundError as error:
+        name = (error.name or "").split(".")[0]
+        if name in ("", "fednnunet"):
             raise
-        _show(found)
+        _show(_missing_package(name))
         return 2
     return 0
+
+
+def _of_system(error: OSError) -> FedNNUNetError:
+    """The error of ours for one of the operating system, whether something was read or written."""
+    path = Path(os.fsdecode(error.filename)) if error.filename else Path()
+    if error.errno in (errno.EACCES, errno.EPERM):
+        what, mend = "may not be read or written", "give yourself the right to, or choose another"
+        return InputError(f"{path.name or 'a file'} {what}", where=str(path), mend=mend)
+    found = storage_error(error, path)
+    if found is not None and error.errno not in (errno.ENOTDIR, errno.EISDIR):
+        return found
+    return InputError(
+        f"{path.name or 'a file'} cannot be used: {error.strerror or error}",
+        where=str(path) if error.filename else "",
+        mend="see that the file or folder is there, and of the right kind",
+    )
+
+
+def _missing_package(name: str) -> InputError:
+    extra = _EXTRAS.get(name)
+    return InputError(
+        f"this needs the package {name}, which is not installed",
+        mend=f"run: pip install 'fednnunet[{extra}]'" if extra else f"run: pip install {name}",
+    )
+
+
+def check_output_file(path: Path) -> None:
+    """Raise StorageError for a file of results that cannot be written; makes nothing."""
+    if path.is_dir() and (fault := storage_error(IsADirectoryError(errno.EISDIR, ""), path)):
+        raise fault
+    check_output(path.parent)
 
 
 def check_output(folder: Path) -> None:

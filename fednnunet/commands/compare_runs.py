@@ -248,7 +248,7 @@ def _without_execution(federation: Federation) -> Federation:
     """The federation without the settings that may change during a training."""
     training = dataclasses.replace(
         federation.training,
-        device="",
+        device="auto",
         compile=False,
         cuda_kernels="torch",
         quorum=0,

@@ -17,6 +17,11 @@ from fednnunet.federation.site.policy import SitePolicy, read_policy
 from fednnunet.federation.site.wall import LEDGER
 from fednnunet.federation.spec import Federation, read_federation
 from fednnunet.federation.workflows.plan import Planned, plan_together
+from fednnunet.federation.workflows.plan_checks import (
+    check_configuration,
+    check_simulation,
+    planning_notes,
+)
 from fednnunet.federation.workflows.simulation import SITES, simulation_engine
 from fednnunet.planning.plan import read_plan
 
@@ -36,6 +41,9 @@ def plan_federation(
     were left out.
     """
     federation = _with_options(read_federation(path, without=without), planner, memory_gib)
+    check_simulation(federation, without=without)
+    for note in planning_notes(federation):
+        console.print(f"note: {note}", markup=False, highlight=False)
     with bars(console) as progress:
         engine = simulation_engine(
             federation, out, without=without, progress=progress, on_fault=show_fault
@@ -43,6 +51,7 @@ def plan_federation(
         kept = {name: site for name, site in federation.sites.items() if name not in without}
         federation = dataclasses.replace(federation, sites=kept)
         planned = plan_together(engine, federation)
+    check_configuration(planned.plan, federation.training.configuration)
     _refuse_to_change_a_trained_plan(out, planned)
     return federation, planned
 
@@ -68,11 +77,13 @@ def note_what_left(federation: Federation, out: Path, console: Console) -> None:
 def policy_notes(federation: Federation) -> tuple[str, ...]:
     """Notes for every reader of a report: the sites that share sums over very few cases."""
     usual = SitePolicy().min_cases
-    return tuple(
-        f"site {name} shares sums over as few as {policy.min_cases} cases (usual limit: {usual})"
-        for name, site in federation.sites.items()
-        if (policy := read_policy(site.policy, site.folder)).min_cases < usual
-    )
+    notes = []
+    for name, site in federation.sites.items():
+        fewest = read_policy(site.policy, site.folder).min_cases
+        if fewest < usual:
+            number = f"only {fewest} cases" if fewest > 1 else "a single case"
+            notes.append(f"site {name} may share sums over {number} (usual limit: {usual})")
+    return tuple(notes)
 
 
 def _with_options(

@@ -31,6 +31,8 @@ class Options:
     """auto, cpu, cuda, cuda:1 or mps"""
     overwrite: bool = False
     """also predict cases that already have a mask"""
+    strict: bool = False
+    """refuse a case that is unlike those of the training, instead of warning"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -42,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _predict(options: Options) -> None:
     from fednnunet.inference.bundle import read_bundle
     from fednnunet.inference.compute import choose_compute
-    from fednnunet.inference.predict import predict_cases
+    from fednnunet.inference.predict import PredictOptions, predict_cases
 
     check_output(options.output)
     bundles = [read_bundle(Path(name)) for name in options.bundle.split(",") if name]
@@ -64,12 +66,17 @@ def _predict(options: Options) -> None:
             cases,
             options.output,
             compute=compute,
-            mirror=options.mirror,
-            overwrite=options.overwrite,
+            options=PredictOptions(
+                mirror=options.mirror, overwrite=options.overwrite, strict=options.strict
+            ),
             progress=show,
         )
     kept = f", {len(outcome.kept)} already present" if outcome.kept else ""
-    PlainConsole(highlight=False).print(
-        f"{len(outcome.written)} masks written to {options.output}{kept}", markup=False
-    )
+    out = PlainConsole(highlight=False, soft_wrap=True)
+    number = "1 mask" if len(outcome.written) == 1 else f"{len(outcome.written)} masks"
+    out.print(f"{number} written to {options.output}{kept}", markup=False)
+    if outcome.warnings:
+        out.print(f"{len(outcome.warnings)} not to be trusted, see predictions.json:", markup=False)
+    for name, why in outcome.warnings.items():
+        out.print(f"warning: {name}: {why}", markup=False)
     raise_all("some cases could not be predicted", outcome.faults)

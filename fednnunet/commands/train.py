@@ -12,12 +12,13 @@ from rich.table import Table
 
 from fednnunet import records
 from fednnunet.commands.board import open_board
-from fednnunet.commands.cli import Opt, PlainConsole, parse, run_command
+from fednnunet.commands.cli import Opt, PlainConsole, check_output, parse, run_command
 from fednnunet.commands.progress import bars
 from fednnunet.commands.report_run import report_run
 from fednnunet.commands.round_lines import RoundLines
 from fednnunet.commands.site_faults import show_fault
 from fednnunet.commands.tables import print_table
+from fednnunet.errors import InputError
 from fednnunet.evaluation.report import left_out, summarise
 from fednnunet.federation.coordinator.history import RoundRecord
 from fednnunet.federation.coordinator.rounds import Run
@@ -32,6 +33,8 @@ from fednnunet.federation.workflows.train import (
     train_together,
 )
 from fednnunet.planning.plan import read_plan
+
+PLANNED = ("federation.json", "plan.json")  # that fednnunet_plan writes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +53,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _train(options: Options) -> None:
     folder = options.run
+    _check_planned(folder)
+    check_output(folder)
     federation = records.read(Federation, folder / "federation.json")
     plan = read_plan(folder / "plan.json")
     check_runs(federation, plan, folder)  # before the plan is approved for the sites
@@ -70,6 +75,25 @@ def _train(options: Options) -> None:
     console.print(f"report: {report_run(folder)}", markup=False)
     own = folder / SITES / "NAME" / SITE_REPORT
     console.print(f"each site's own, with pictures of its cases: {own}", markup=False)
+
+
+def _check_planned(folder: Path) -> None:
+    """Raise InputError, with the command to run, for anything but the folder of a planned run."""
+    if folder.suffix == ".toml":
+        run = folder.with_suffix("")
+        raise InputError(
+            f"{folder.name} is a federation file; training needs a run folder",
+            where=str(folder),
+            mend=f"run: fednnunet_plan {folder} -o {run} && fednnunet_train {run}",
+        )
+    missing = [name for name in PLANNED if not (folder / name).is_file()]
+    if missing:
+        there = f"the run folder {folder.name} has no {' and no '.join(missing)}"
+        raise InputError(
+            there if folder.is_dir() else f"there is no run folder {folder.name}",
+            where=str(folder),
+            mend=f"plan first, run: fednnunet_plan FEDERATION.toml -o {folder}",
+        )
 
 
 def show_scores(folder: Path, console: Console) -> None:

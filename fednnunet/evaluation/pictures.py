@@ -23,8 +23,14 @@ from fednnunet.volume import Volume
 REFERENCE_COLOUR = "#35c9d6"
 PREDICTION_COLOUR = "#ff9d3c"
 
+CLASS_COLOURS = (
+    "#35c9d6", "#ff9d3c", "#8bd450", "#ff6fae", "#f4e04d", "#b18cff", "#ffffff", "#ff5c5c",
+)  # fmt: skip
+"""Outlines of the task's targets, in their order."""
+
 _SIDE_INCHES = 2.6
 _DPI = 150
+_SHOWN_FROM = 0.1  # the uncertainty that is shown in colour
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,26 +73,39 @@ def draw_case(image: Volume, predicted: np.ndarray, reference: np.ndarray, task:
     box = _window(masks[0] | masks[1], step_mm)
     figure = Figure(figsize=(_SIDE_INCHES, _SIDE_INCHES), dpi=_DPI, facecolor="black")
     axes = figure.add_axes((0.0, 0.0, 1.0, 1.0))
-    axes.set_axis_off()
-    low, high = np.percentile(plane[box], (0.5, 99.5))
-    origin: Literal["upper", "lower"] = "upper" if axis == 0 else "lower"
-    rows, columns = (part.stop - part.start for part in box)
-    right, top = columns * step_mm[1], rows * step_mm[0]
-    extent = (0.0, right, top, 0.0) if axis == 0 else (0.0, right, 0.0, top)
-    axes.imshow(
-        plane[box],
-        cmap="gray",
-        vmin=low,
-        vmax=max(high, low + 1e-6),
-        extent=extent,
-        origin=origin,
-        interpolation="bilinear",
-    )
+    _show(axes, plane[box], step_mm, axis)
     for values in target_values(task).values():
         _outline(axes, np.isin(masks[1][box], values), step_mm, REFERENCE_COLOUR, 1.6)
         _outline(axes, np.isin(masks[0][box], values), step_mm, PREDICTION_COLOUR, 1.0)
-    axes.set_xlim(*extent[:2])
-    axes.set_ylim(*extent[2:])
+    return png_of(figure)
+
+
+def draw_planes(image: Volume, mask: np.ndarray, uncertainty: np.ndarray, task: Task) -> bytes:
+    """A PNG of three slices, one across each axis: the mask outlined, above it what is unsure.
+
+    `mask` and `uncertainty` (0 to 1) are (z, y, x). Each slice is the one where the mask is
+    largest, or without a mask the most unsure one; the upper row shows it with the uncertainty in
+    colour, the lower row with the mask's outlines. Both rows show the same surroundings.
+    """
+    figure = Figure(figsize=(3 * _SIDE_INCHES, 2 * _SIDE_INCHES), dpi=_DPI, facecolor="black")
+    for axis in range(3):
+        others = tuple(a for a in range(3) if a != axis)
+        unsure = int(uncertainty.sum(axis=others).argmax())
+        index = _fullest_slice(mask, axis, task) if mask.any() else unsure
+        step_mm = tuple(s for a, s in enumerate(image.spacing_mm) if a != axis)
+        found, doubt = (np.take(array, index, axis) for array in (mask, uncertainty))
+        box = _window(found | (doubt > _SHOWN_FROM), step_mm)
+        plane = np.take(image.array[0], index, axis).astype(np.float32)[box]
+        for row in range(2):
+            axes = figure.add_axes((axis / 3, row / 2, 1 / 3, 1 / 2))
+            _show(axes, plane, step_mm, axis)
+            if row:
+                veil = np.ma.masked_less(doubt[box], _SHOWN_FROM)
+                _show(axes, veil, step_mm, axis, colours="inferno")
+                continue
+            for index_of, values in enumerate(target_values(task).values()):
+                colour = CLASS_COLOURS[index_of % len(CLASS_COLOURS)]
+                _outline(axes, np.isin(found[box], values), step_mm, colour, 1.2)
     return png_of(figure)
 
 
@@ -95,6 +114,29 @@ def png_of(figure: Figure) -> bytes:
     stream = io.BytesIO()
     FigureCanvasAgg(figure).print_png(stream, metadata={"Software": None})
     return stream.getvalue()
+
+
+def _show(
+    axes: Axes, plane: np.ndarray, step_mm: Sequence[float], axis: int, colours: str = ""
+) -> None:
+    """Show a slice across `axis` in true proportions: grey, or values from 0 to 1 in `colours`."""
+    axes.set_axis_off()
+    low, high = (0.0, 1.0) if colours else np.percentile(plane, (0.5, 99.5))
+    origin: Literal["upper", "lower"] = "upper" if axis == 0 else "lower"
+    right, top = plane.shape[1] * step_mm[1], plane.shape[0] * step_mm[0]
+    extent = (0.0, right, top, 0.0) if axis == 0 else (0.0, right, 0.0, top)
+    axes.imshow(
+        plane,
+        cmap=colours or "gray",
+        alpha=0.6 if colours else 1.0,
+        vmin=low,
+        vmax=max(high, low + 1e-6),
+        extent=extent,
+        origin=origin,
+        interpolation="nearest" if colours else "bilinear",
+    )
+    axes.set_xlim(*extent[:2])
+    axes.set_ylim(*extent[2:])
 
 
 def _fullest_slice(labels: np.ndarray, axis: int, task: Task) -> int:

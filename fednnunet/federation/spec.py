@@ -15,9 +15,10 @@ from fednnunet.errors import FedNNUNetError, InputError, raise_all
 from fednnunet.federation.membership import Member, present
 from fednnunet.federation.network_spec import Network
 from fednnunet.federation.training_spec import Training
+from fednnunet.label_names import check_targets
 from fednnunet.planning.presets import PLANNERS
 from fednnunet.schema import Names
-from fednnunet.supervision import SiteSupervision, partial_supervision
+from fednnunet.supervision import Supervision, partial_supervision
 from fednnunet.task import Task
 
 _SITE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
@@ -31,9 +32,15 @@ class SiteSpec:
     """Folder in nnU-Net's raw layout (imagesTr, labelsTr, dataset.json), relative to this file.
     Over a network it is left out: the site alone knows it."""
     labels: Literal["full", "partial"] = "full"
-    """Whether the site annotates all labels of the task ("full") or only some ("partial")."""
+    """Whether the site annotates all labels of the task ("full") or only some ("partial"). The
+    site's own dataset.json may say more, case by case (`supervision`, `annotated`); this holds for
+    what it does not say."""
     annotated: tuple[str, ...] = ()
     """The labels that a "partial" site annotates."""
+    label_names: dict[str, str] = field(default_factory=dict)
+    """The site's own labels, by their name in its dataset.json or their value in its label maps,
+    and which of the task's labels each stands for, e.g. {GTV = "tumour"} or {5 = "tumour"}. Its
+    label maps are read through it; the files stay as they are."""
     trains: bool = True
     """Whether the site trains. An external site (false) takes part in planning and evaluates the
     global model on all of its cases."""
@@ -81,6 +88,11 @@ class SiteSpec:
                 f"labels = {self.labels!r} with annotated = {list(self.annotated)}",
                 mend='list the annotated labels of a "partial" site, and none for a "full" site',
             )
+
+    def agreed_labels(self, task: Task) -> Supervision:
+        """What the labels of the site's cases are, as far as its own dataset.json does not say."""
+        names = self.annotated or task.labels[1:]
+        return partial_supervision([task.labels.index(name) for name in names], task)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,6 +145,7 @@ class Federation:
                     where=f"sites.{name}",
                     mend="use letters, digits, - and _, beginning with a letter or digit",
                 )
+            check_targets(site.label_names, self.task, site=name)
             unknown = set(site.annotated) - set(self.task.labels[1:])
             if unknown:
                 raise InputError(
@@ -153,6 +166,13 @@ class Federation:
                     where=f"sites.{name}.joins",
                     mend="let the site join earlier, or set trains = false",
                 )
+        if training.sites_per_round > len(members):
+            raise InputError(
+                f"sites_per_round is {training.sites_per_round}, but only {len(members)} sites "
+                "train",
+                where="training.sites_per_round",
+                mend=f"set it to at most {len(members)}, or to 0 for all sites",
+            )
         invited = min(training.sites_per_round or len(members), len(members))
         if training.quorum > invited:
             raise InputError(
@@ -175,17 +195,17 @@ class Federation:
             if site.trains
         }
 
-    def supervision(self, site: str) -> SiteSupervision:
-        """What the labels of each of a site's cases teach."""
-        names = self.sites[site].annotated or self.task.labels[1:]
-        values = [self.task.labels.index(name) for name in names]
-        return SiteSupervision(default=partial_supervision(values, self.task))
+    def agreed_labels(self, site: str) -> Supervision:
+        """What the labels of a site's cases are, as far as its own dataset.json does not say."""
+        return self.sites[site].agreed_labels(self.task)
 
 
-def read_federation(path: Path, *, without: Collection[str] = ()) -> Federation:
+def read_federation(
+    path: Path, *, without: Collection[str] = (), missing: bool = False
+) -> Federation:
     """Read a federation file; folders in it are relative to the file.
 
-    The folders must exist, except those of the sites in `without`.
+    The folders must exist, except those of the sites in `without`, or with `missing` all of them.
     """
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -202,7 +222,8 @@ def read_federation(path: Path, *, without: Collection[str] = ()) -> Federation:
             mend="correct the line that the message names",
         ) from None
     federation = records.decode(Federation, data, source=str(path))
-    return _with_absolute_paths(federation, path.resolve().parent, without)
+    unseen = federation.sites if missing else without
+    return _with_absolute_paths(federation, path.resolve().parent, unseen)
 
 
 def _with_absolute_paths(

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Literal
 
+from fednnunet.device import check_name
 from fednnunet.errors import InputError
 from fednnunet.federation.filters.catalogue import filter_from
 from fednnunet.federation.filters.filter import Filter
@@ -15,6 +16,7 @@ from fednnunet.federation.methods.fedease import FedEase
 from fednnunet.federation.methods.method import Method
 from fednnunet.federation.methods.settings import Settings
 from fednnunet.federation.wire.phases import Phases
+from fednnunet.labels.settings import PseudoLabels
 from fednnunet.network.tensors import Tensors
 from fednnunet.schema import Names
 from fednnunet.training.device import CudaKernels
@@ -107,6 +109,9 @@ class Training:
     pooled: Literal["samples", "iterations"] = "samples"
     """The baseline "pooled" sees as many samples as all sites together, or takes as many iterations
     as one site."""
+    pseudo_labels: PseudoLabels | None = None
+    """Pseudo-labels where a site's labels leave classes unknown: a table of settings, which may be
+    empty. Without the table there are none. A site trains by its own file's table."""
     contribution: bool = False
     """Estimate each site's contribution (FedCE), with one more request to each site after the last
     joint round."""
@@ -183,6 +188,7 @@ class Training:
         object.__setattr__(self, "method", chosen[0])
         object.__setattr__(self, "baselines", tuple(chosen[1:]))
         recipe_named(self.recipe)
+        check_name(self.device)
         _ = self.filter_chain  # an unknown filter is an error
         self._check_lengths()
         if min(self.seed, self.split_seed or 0) < 0:

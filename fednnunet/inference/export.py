@@ -40,11 +40,26 @@ def region_values(task: Task) -> tuple[int, ...]:
     return tuple(values)
 
 
+def native_logits(
+    logits: np.ndarray, index: int, placement: Placement, resampling: Resampling
+) -> np.ndarray:
+    """One channel's logits (z, y, x) on the cropped native grid, axes in the plan's order."""
+    return resample_logits(
+        logits[index : index + 1],
+        placement.target_mm,
+        placement.spacing_mm,
+        placement.cropped_shape,
+        order=resampling.logits_order,
+        thick_axis_order=resampling.thick_axis_order,
+        anisotropy=resampling.anisotropy,
+    )[0]
+
+
 def _argmax(logits: np.ndarray, placement: Placement, resampling: Resampling) -> np.ndarray:
-    best = _native(logits, 0, placement, resampling).copy()
+    best = native_logits(logits, 0, placement, resampling).copy()
     labels = np.zeros(best.shape, _small_type(len(logits) - 1))
     for value in range(1, len(logits)):
-        current = _native(logits, value, placement, resampling)
+        current = native_logits(logits, value, placement, resampling)
         better = current > best
         labels[better] = value
         np.copyto(best, current, where=better)
@@ -57,23 +72,9 @@ def _regions(
     values = region_values(task)
     labels = np.zeros(placement.cropped_shape, _small_type(max(values)))
     for index, value in enumerate(values):
-        labels[_native(logits, index, placement, resampling) > 0] = value  # sigmoid above a half
+        inside = native_logits(logits, index, placement, resampling) > 0  # sigmoid above a half
+        labels[inside] = value
     return labels
-
-
-def _native(
-    logits: np.ndarray, index: int, placement: Placement, resampling: Resampling
-) -> np.ndarray:
-    """One class's logits (z, y, x) on the cropped native grid, axes in the plan's order."""
-    return resample_logits(
-        logits[index : index + 1],
-        placement.target_mm,
-        placement.spacing_mm,
-        placement.cropped_shape,
-        order=resampling.logits_order,
-        thick_axis_order=resampling.thick_axis_order,
-        anisotropy=resampling.anisotropy,
-    )[0]
 
 
 def _small_type(highest: int) -> type[np.unsignedinteger]:

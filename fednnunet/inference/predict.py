@@ -3,31 +3,32 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
 
-from fednnunet import io, records
+from fednnunet import io
 from fednnunet.dataset import Case
-from fednnunet.errors import FedNNUNetError, InputError, StorageError
+from fednnunet.errors import DataError, FedNNUNetError, InputError, StorageError
 from fednnunet.inference.bundle import Bundle
 from fednnunet.inference.compute import Compute, no_room
 from fednnunet.inference.export import labels_of_logits
+from fednnunet.inference.predicted import PredictedFolder
 from fednnunet.inference.routing import Experts, route
 from fednnunet.inference.sliding import predict_logits
+from fednnunet.inference.trust import image_doubts, mask_doubts
 from fednnunet.planning.plan import Configuration, Plan
-from fednnunet.preprocess.pipeline import Prepared, prepare_volume
+from fednnunet.preprocess.pipeline import Placement, Prepared, prepare_volume
 from fednnunet.progress import Progress
 from fednnunet.volume import Geometry, Volume
-
-RECORD = "predictions.json"
-ROUTES = "routing.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +38,30 @@ class Outcome:
     written: tuple[str, ...]
     kept: tuple[str, ...]
     faults: tuple[FedNNUNetError, ...]
+    warnings: dict[str, str] = field(default_factory=dict)
+    """Of the cases with a mask that should not be trusted: why."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PredictOptions:
+    """How cases are predicted."""
+
+    mirror: bool = False
+    """Average the logits of all flips, at eight (in 2D four) times the work."""
+    overwrite: bool = False
+    """Predict cases again that have a mask."""
+    strict: bool = False
+    """Write no mask for a case that is unlike those of the plan."""
+
+
+class ExtraOutput(Protocol):
+    """What is written beside each mask, from the same logits."""
+
+    def there(self, case: Case) -> bool:
+        """Whether it is there already; a case is kept only then."""
+
+    def write(self, case: Case, logits: np.ndarray, placement: Placement, mask: np.ndarray) -> None:
+        """Write it: `logits` (k, z, y, x) are of the prepared volume, `mask` is native."""
 
 
 def predict_volume(
@@ -54,7 +79,8 @@ def predict_volume(
     logits of all flips are averaged, at eight (in 2D four) times the work.
     """
     prepared = prepare_volume(volume, plan, configuration)
-    return _predict_prepared(networks, plan, configuration, prepared, compute, mirror)
+    logits = _logits(networks, configuration, prepared, compute, mirror)
+    return labels_of_logits(logits, prepared.placement, plan.task, configuration.resampling)
 
 
 def predict_cases(
@@ -63,73 +89,78 @@ def predict_cases(
     folder: Path,
     *,
     compute: Compute,
-    mirror: bool = False,
-    overwrite: bool = False,
+    options: PredictOptions | None = None,
+    extra: ExtraOutput | None = None,
     progress: Progress | None = None,
 ) -> Outcome:
     """Write a mask per case to `folder`, in the format of its first image.
 
-    While one case is predicted, the next is read and preprocessed in a thread. A mask is kept,
-    unless `overwrite`, if images, bundles and options are the same as when it was written. A case
-    that cannot be predicted gives a fault; the others are predicted. A bundle of experts is mixed
-    for each case, with the shares in `routing.json`.
+    While one case is predicted, the next is read and preprocessed in a thread. A mask is kept if
+    images, bundles and mirroring are the same as when it was written, unless `options` say to
+    overwrite it. A case that cannot be predicted gives a fault; the others are predicted. A bundle
+    of experts is mixed for each case, with the shares in `routing.json`. A case that is unlike
+    those of the plan gets a warning, which `predictions.json` keeps, or, where `options` are
+    strict, a fault and no mask. `extra` writes more from the same logits.
     """
     members = (bundles,) if isinstance(bundles, Bundle) else tuple(bundles)
-    _check_bundles(members, mirror)
+    options = options or PredictOptions()
+    _check_bundles(members, options.mirror)
     folder.mkdir(parents=True, exist_ok=True)
-    job = _Job(bundles=members, folder=folder, compute=compute, mirror=mirror, keep=not overwrite)
-    settings = members[0].settings
+    job = _Job(bundles=members, folder=folder, compute=compute, options=options, extra=extra)
     models = [_Model(bundle, compute) for bundle in members]
-    done, routes = _read_record(folder), _read_routes(folder)
+    found = PredictedFolder(folder)
     written, kept = [], []
     faults: list[FedNNUNetError] = []
-    for count, (case, pending) in enumerate(_ahead(cases, job, done)):
+    for count, (case, pending) in enumerate(_ahead(cases, job, found.digests)):
         if progress:
             progress(count, len(cases), case.name)
         try:
             ready = pending.result()
             if ready.prepared is None:
+                _refuse(found.warnings.get(case.name, ""), job, case)
                 kept.append(case.name)
                 continue
-            plan = members[0].plan
-            shares = [model.route(ready.prepared.data) for model in models]
-            networks = [model.network for model in models]
-            mask = _predict_prepared(networks, plan, settings, ready.prepared, compute, mirror)
-            geometry = ready.prepared.placement.geometry
-            _write(mask, geometry, case, folder)
+            shares, doubts = _predict_case(models, ready.prepared, ready.doubts, job, case)
         except StorageError:  # no other case would fare better
             raise
         except FedNNUNetError as fault:
             faults.append(_named(fault, case))
             continue
-        if any(shares):
-            routes[case.name] = {name: s for part in shares for name, s in part.items()}
-            records.write(_Routes(cases=dict(sorted(routes.items()))), folder / ROUTES)
-        done[case.name] = ready.digest
-        records.write(_Record(cases=dict(sorted(done.items()))), folder / RECORD)
+        found.add(case.name, ready.digest, doubts, shares)
         written.append(case.name)
     if progress:
         progress(len(cases), len(cases), "done")
-    return Outcome(written=tuple(written), kept=tuple(kept), faults=tuple(faults))
+    there = sorted({*written, *kept} & found.warnings.keys())
+    return Outcome(
+        written=tuple(written),
+        kept=tuple(kept),
+        faults=tuple(faults),
+        warnings={name: found.warnings[name] for name in there},
+    )
+
+
+def _predict_case(
+    models: Sequence[_Model], prepared: Prepared, doubts: tuple[str, ...], job: _Job, case: Case
+) -> tuple[list[dict[str, float]], str]:
+    """Write the mask of a case; returns the shares of experts, and why not to trust the mask."""
+    plan, settings = job.bundles[0].plan, job.bundles[0].settings
+    shares = [model.route(prepared.data) for model in models]
+    networks = [model.network for model in models]
+    placement, geometry = prepared.placement, prepared.placement.geometry
+    logits = _logits(networks, settings, prepared, job.compute, job.options.mirror)
+    mask = labels_of_logits(logits, placement, plan.task, settings.resampling)
+    of_mask = mask_doubts(mask, math.prod(geometry.spacing_mm) / 1000, plan)
+    warning = "; ".join((*doubts, *of_mask))
+    _refuse(warning, job, case)
+    if job.extra:
+        job.extra.write(case, logits, placement, mask)
+    _write(mask, geometry, case, job.folder)
+    return shares, warning
 
 
 def mask_path(folder: Path, case: Case) -> Path:
     """The path of a case's mask: its name with the ending of its first image."""
     return folder / f"{case.name}{io.ending(case.images[0])}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Record:
-    """For each mask in the folder, a digest of its inputs."""
-
-    cases: dict[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Routes:
-    """For each case predicted with mixed experts, the share of each expert."""
-
-    cases: dict[str, dict[str, float]] = field(default_factory=dict)
 
 
 class _Model:
@@ -162,16 +193,17 @@ class _Job:
     bundles: tuple[Bundle, ...]
     folder: Path
     compute: Compute
-    mirror: bool
-    keep: bool
+    options: PredictOptions
+    extra: ExtraOutput | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Ready:
-    """A case's digest, and its preprocessed volume unless it has a mask already."""
+    """A case's digest, its preprocessed volume unless it has a mask, and doubts about its image."""
 
     digest: str
     prepared: Prepared | None
+    doubts: tuple[str, ...] = ()
 
 
 def _ahead(
@@ -189,7 +221,8 @@ def _ahead(
 
 def _prepare(case: Case, job: _Job, earlier: str | None) -> _Ready:
     digest = _digest(case, job)
-    if job.keep and digest == earlier and mask_path(job.folder, case).is_file():
+    there = mask_path(job.folder, case).is_file() and (not job.extra or job.extra.there(case))
+    if not job.options.overwrite and digest == earlier and there:
         return _Ready(digest=digest, prepared=None)
     bundle = job.bundles[0]
     volume = io.read_volume(case.images)
@@ -199,17 +232,30 @@ def _prepare(case: Case, job: _Job, earlier: str | None) -> _Ready:
             where=str(case.images[0]),
             mend="export the image again, or replace these voxels",
         )
-    return _Ready(digest=digest, prepared=prepare_volume(volume, bundle.plan, bundle.settings))
+    doubts = image_doubts(volume, bundle.plan)
+    _refuse("; ".join(doubts), job, case)
+    prepared = prepare_volume(volume, bundle.plan, bundle.settings)
+    return _Ready(digest=digest, prepared=prepared, doubts=doubts)
 
 
-def _predict_prepared(
+def _refuse(doubts: str, job: _Job, case: Case) -> None:
+    """Raise DataError for a case that is not to be trusted, where that was asked for."""
+    if doubts and job.options.strict:
+        raise DataError(
+            f"the prediction should not be trusted: {doubts}",
+            where=str(case.images[0]),
+            mend="look at the image and its header; without --strict its mask is written",
+        )
+
+
+def _logits(
     networks: Sequence[torch.nn.Module],
-    plan: Plan,
     configuration: Configuration,
     prepared: Prepared,
     compute: Compute,
     mirror: bool,
 ) -> np.ndarray:
+    """The mean logits (k, z, y, x) of the networks."""
     patch = configuration.patch_vox
     axes = tuple(range(len(patch))) if mirror else ()
     total: np.ndarray | None = None
@@ -222,7 +268,7 @@ def _predict_prepared(
     if total is None:
         raise InputError("no network was given", mend="give at least one bundle")
     total /= len(networks)
-    return labels_of_logits(total, prepared.placement, plan.task, configuration.resampling)
+    return total
 
 
 def _write(mask: np.ndarray, geometry: Geometry, case: Case, folder: Path) -> None:
@@ -237,7 +283,7 @@ def _write(mask: np.ndarray, geometry: Geometry, case: Case, folder: Path) -> No
 
 
 def _digest(case: Case, job: _Job) -> str:
-    sums = sha256(f"mirror {job.mirror}".encode())
+    sums = sha256(f"mirror {job.options.mirror}".encode())
     for bundle in job.bundles:
         sums.update(bundle.digest.encode())
     for path in case.images:
@@ -252,21 +298,6 @@ def _digest(case: Case, job: _Job) -> str:
                 mend="check that the file exists and may be read",
             ) from None
     return sums.hexdigest()
-
-
-def _read_record(folder: Path) -> dict[str, str]:
-    """The digests of an earlier prediction; empty without one, or if the record is damaged."""
-    try:
-        return dict(records.read(_Record, folder / RECORD).cases)
-    except InputError:
-        return {}
-
-
-def _read_routes(folder: Path) -> dict[str, dict[str, float]]:
-    try:
-        return dict(records.read(_Routes, folder / ROUTES).cases)
-    except InputError:
-        return {}
 
 
 def _check_bundles(bundles: Sequence[Bundle], mirror: bool) -> None:

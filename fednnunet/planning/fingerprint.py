@@ -8,7 +8,6 @@ into); what a site releases is made by `minimum_counts.release_fingerprint`.
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -18,28 +17,24 @@ import numpy as np
 
 from fednnunet.errors import DataError, ReplyError
 from fednnunet.planning.histogram import COLUMNS, CROP_RATIO, SHAPE_BINS, SPACING_MM
+from fednnunet.planning.label_volume import (
+    COMPLETE,
+    VOLUME_BINS,
+    volume_place,
+    volumes_ml,
+)
+from fednnunet.planning.orientation import ORIENTATIONS, orientation_place
 from fednnunet.planning.sketch import FOREGROUND_COLUMNS, INTENSITY_BINS, ForegroundSketch
 from fednnunet.task import Task
 
 AXES = ("z", "y", "x")
 DESCRIPTION = (  # for the person who decides whether a fingerprint may leave the site
     "sums over all cases: histograms of spacing, shape, crop ratio, orientation and foreground "
-    "intensity, numbers of cases, label kinds and voxels per label. From min_bin_count 2 on, each "
-    "histogram entry stands for at least that many cases, at a common rounded value; in exact mode "
-    "(min_bin_count 1) an entry can be the value of a single case"
+    "intensity, numbers of cases, label kinds, voxels and volumes per label. From min_bin_count 2 "
+    "on, each histogram entry stands for at least that many cases, at a common rounded value; in "
+    "exact mode (min_bin_count 1) an entry can be the value of a single case"
 )
 LABEL_KINDS = ("full", "partial", "scribble", "point", "box", "image", "none", "pseudo")
-
-
-def _orientations() -> tuple[str, ...]:
-    codes = []
-    for order in itertools.permutations(("LR", "PA", "IS")):
-        codes += ["".join(letters) for letters in itertools.product(*order)]
-    return tuple(sorted(codes))
-
-
-ORIENTATIONS = _orientations()  # the 48 axis codes of nibabel, for the voxel axes (x, y, z)
-UNKNOWN_ORIENTATION = len(ORIENTATIONS)  # the last place of the block `orientation`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,10 +42,13 @@ class CaseFingerprint:
     """Statistics of one case after cropping to its nonzero box. It stays at the site.
 
     `shape_vox` (z, y, x) is the shape after the crop and `crop_ratio` the cropped share of the
-    volume. `foreground` holds one sketch per channel, `voxels_per_label` one count per label of the
-    task, background first (all zero for a case without a label map). `orientation` is the axis code
-    of the stored volume (one of `ORIENTATIONS`, e.g. "RAS"), empty if unknown; `kind` says what the
-    label map is (one of `LABEL_KINDS`).
+    volume. Spacing and shape are along the patient's axes (z is inferior to superior, as in
+    "RAS"), however the volume is stored; without a known orientation, as stored. `foreground`
+    holds one sketch per channel, `voxels_per_label` one count per label of the task, background
+    first (all zero for a case without a label map). `orientation` is the axis code of the stored
+    volume (one of `ORIENTATIONS`, e.g. "RAS"), empty if unknown; `kind` says what the labels are
+    (one of `LABEL_KINDS`), and `annotated` which classes they say something of (label values; None
+    for all).
     """
 
     spacing_mm: tuple[float, float, float]
@@ -60,6 +58,11 @@ class CaseFingerprint:
     voxels_per_label: tuple[int, ...]
     orientation: str = ""
     kind: str = "full"
+    annotated: tuple[int, ...] | None = None
+
+    def says_of(self, value: int) -> bool:
+        """Whether the labels say something of a class; of the background (0) they always do."""
+        return value == 0 or self.annotated is None or value in self.annotated
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +85,7 @@ def _layout(labels: int, channels: int) -> Layout:
         "cases_with_foreground": (1,),
         "cases_per_label": (labels,),
         "voxels_per_label": (labels,),
+        "volume_per_label": (labels, VOLUME_BINS),
         "label_kinds": (len(LABEL_KINDS), labels),
         "orientation": (len(ORIENTATIONS) + 1,),
         "crop_ratio": (COLUMNS, CROP_RATIO.bins),
@@ -125,11 +129,20 @@ class Fingerprint:
     def block(self, name: str) -> np.ndarray:
         """A view of one part of the sums, e.g. `spacing_z` (5, bins), `cases` (1,).
 
-        `label_kinds` (kinds, labels) counts, for each label, the cases annotated in each way;
+        `label_kinds` (kinds, labels) counts, for each label, the cases annotated in each way, and
+        for the background all cases of a kind;
         `orientation` (49,) the cases of each axis code, those of unknown orientation last.
         """
         shape, place = Layout.of(self.task).blocks[name]
         return self.vector[place : place + math.prod(shape)].reshape(shape)
+
+    def in_order(self, axes: tuple[int, int, int]) -> Fingerprint:
+        """A copy whose axes (z, y, x) are the `axes` of this one."""
+        turned = Fingerprint(task=self.task, vector=self.vector.copy())
+        for name, axis in zip(AXES, axes, strict=True):
+            for block in ("spacing", "shape"):
+                turned.block(f"{block}_{name}")[:] = self.block(f"{block}_{AXES[axis]}")
+        return turned
 
     @property
     def cases(self) -> int:
@@ -140,6 +153,12 @@ class Fingerprint:
         """For each label, the number of cases in which it occurs."""
         counts = self.block("cases_per_label")
         return {name: int(n) for name, n in zip(self.task.labels, counts, strict=True)}
+
+    def annotated_cases(self) -> dict[str, int]:
+        """For each label but the background, the number of cases whose labels say something of it,
+        whether it occurs or not."""
+        counts = self.block("label_kinds").sum(axis=0)[1:]
+        return {name: int(n) for name, n in zip(self.task.labels[1:], counts, strict=True)}
 
     def to_vector(self) -> np.ndarray:
         """A copy of the sums, (n,) float64; its length does not depend on the number of cases."""
@@ -217,11 +236,6 @@ def check_case(task: Task, case: CaseFingerprint) -> None:
         )
 
 
-def orientation_place(code: str) -> int:
-    """Place of an axis code in the block `orientation`; an empty code is unknown."""
-    return ORIENTATIONS.index(code) if code else UNKNOWN_ORIENTATION
-
-
 def _add_case(blocks: dict[str, np.ndarray], task: Task, case: CaseFingerprint) -> None:
     check_case(task, case)
     for axis, spacing, size in zip(AXES, case.spacing_mm, case.shape_vox, strict=True):
@@ -229,10 +243,14 @@ def _add_case(blocks: dict[str, np.ndarray], task: Task, case: CaseFingerprint) 
         blocks[f"shape_{axis}"][size] += 1
     CROP_RATIO.add(blocks["crop_ratio"], case.crop_ratio)
     voxels = np.asarray(case.voxels_per_label, np.float64)
+    for value, volume in enumerate(volumes_ml(case.spacing_mm, case.voxels_per_label)):
+        if value and volume and case.kind in COMPLETE:
+            blocks["volume_per_label"][value, volume_place(volume)] += 1
     blocks["cases"] += 1
     blocks["voxels_per_label"] += voxels
     blocks["cases_per_label"] += voxels > 0
-    blocks["label_kinds"][LABEL_KINDS.index(case.kind)] += 1
+    said = [case.says_of(value) for value in range(len(task.labels))]
+    blocks["label_kinds"][LABEL_KINDS.index(case.kind)] += said
     blocks["orientation"][orientation_place(case.orientation)] += 1
     blocks["cases_with_foreground"] += not all(sketch.empty for sketch in case.foreground)
     for channel, sketch in enumerate(case.foreground):

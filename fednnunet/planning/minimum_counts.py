@@ -35,14 +35,14 @@ from fednnunet.errors import RefusalError
 from fednnunet.planning.fingerprint import (
     AXES,
     LABEL_KINDS,
-    UNKNOWN_ORIENTATION,
     CaseFingerprint,
     Fingerprint,
     check_case,
     largest_volume,
-    orientation_place,
 )
 from fednnunet.planning.histogram import CROP_RATIO, SPACING_MM
+from fednnunet.planning.label_volume import COMPLETE, volume_place, volumes_ml
+from fednnunet.planning.orientation import UNKNOWN_ORIENTATION, orientation_place
 from fednnunet.planning.shapes import ShapeSketch, Spacing, resampled_shapes
 from fednnunet.planning.sketch import INTENSITY_BINS, INTENSITY_EDGES, ForegroundSketch
 from fednnunet.task import Task
@@ -220,15 +220,35 @@ def _add_labels(result: Fingerprint, cases: Sequence[CaseFingerprint], min_count
         for total, n in zip(sums, released, strict=True)
     ]
     result.block("voxels_per_label")[:] = sums
+    _add_volumes(result, cases, released, min_count)
     for place, kind in enumerate(LABEL_KINDS):
-        count = _common_count(sum(c.kind == kind for c in cases), len(cases), min_count)
-        result.block("label_kinds")[place] = count
+        of_kind = [case for case in cases if case.kind == kind]
+        total = _common_count(len(of_kind), len(cases), min_count)
+        result.block("label_kinds")[place] = [
+            _common_count(sum(c.says_of(value) for c in of_kind), total, min_count)
+            for value in range(len(result.task.labels))
+        ]
     annotated = [case for case in cases if not all(sketch.empty for sketch in case.foreground)]
     total = _common_count(len(annotated), len(cases), min_count)
     result.block("cases_with_foreground")[:] = total
     for channel in range(len(result.task.channels)) if total else ():
         sketches = [case.foreground[channel] for case in annotated]
         result.block(f"foreground_{channel}")[:] = release_intensities(sketches, total, min_count)
+
+
+def _add_volumes(
+    result: Fingerprint, cases: Sequence[CaseFingerprint], released: Sequence[int], min_count: int
+) -> None:
+    """Mark the bins of the labels' common volumes, each with the released number of cases."""
+    table = result.block("volume_per_label")
+    whole = [case for case in cases if case.kind in COMPLETE]
+    volumes = [volumes_ml(case.spacing_mm, case.voxels_per_label) for case in whole]
+    for value in range(1, len(table)):
+        found = [row[value] for row in volumes if row[value] > 0]
+        if not released[value] or len(found) < min_count:
+            continue
+        for volume in set(common_values(found, min_count)):
+            table[value, volume_place(volume)] = released[value]
 
 
 _MIDDLE = INTENSITY_BINS // 2  # the bin around 0

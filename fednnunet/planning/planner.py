@@ -10,12 +10,18 @@ from statistics import median_low
 from fednnunet.errors import PlanError
 from fednnunet.planning.configuration import MemoryBudget, Sized, size_configuration
 from fednnunet.planning.fingerprint import Fingerprint
-from fednnunet.planning.intensity import merged_intensity, normalisation_of, plan_mask_use
+from fednnunet.planning.intensity import (
+    label_reason,
+    normalisation_of,
+    plan_intensity,
+    plan_mask_use,
+)
 from fednnunet.planning.memory import output_channels
 from fednnunet.planning.plan import Configuration, Intensity, Normalisation, Plan, Reason
 from fednnunet.planning.presets import PLANNERS, Planner, find_planner
+from fednnunet.planning.seen import seen_ranges
 from fednnunet.planning.shapes import ShapeSketch
-from fednnunet.planning.spacing import axis_order, explain_spacing
+from fednnunet.planning.spacing import axis_order, explain_orientation, explain_spacing, plan_axes
 
 __all__ = ["PLANNERS", "make_plan"]
 
@@ -45,13 +51,15 @@ def make_plan(
 ) -> Plan:
     """Plan for all cases in `fingerprint` and `shapes` (first and second exchange).
 
-    `memory_gib` is one number or one per site. The patch fits the smallest site, the batch fits at
-    least half of the sites; the others accumulate gradients. None means the planner's own target.
-    `intensity` replaces the merged foreground intensities (for planning without images).
-    `site_labels` names the labels that each site annotates. Raises PlanError.
+    `memory_gib` is one number or one per site (default: the planner's own target). The patch fits
+    the smallest site, the batch at least half of them; the others accumulate gradients. `intensity`
+    replaces the merged one (without images); `site_labels` is what each site annotates. PlanError.
     """
     task, chosen = fingerprint.task, find_planner(planner)
-    target, spacing_why = explain_spacing(fingerprint)
+    orientation, orientation_why = explain_orientation(fingerprint)
+    axes = plan_axes(fingerprint)
+    turned, shapes = fingerprint.in_order(axes), shapes.in_order(axes)
+    target, spacing_why = explain_spacing(turned)
     _check_exchanges(fingerprint, shapes, target)
     order = axis_order(target)
     budget, memory_why = _memory_budget(chosen, memory_gib, output_channels(task))
@@ -64,15 +72,18 @@ def make_plan(
     )
     normalisation = tuple(normalisation_of(channel) for channel in task.channels)
     use_mask, mask_why = plan_mask_use(fingerprint, normalisation)
+    intensity_why = None
+    if not intensity:
+        intensity, intensity_why = plan_intensity(fingerprint, normalisation)
     found, reasons = _configurations(inputs)
     configurations = tuple(
         _finish(sized, name, median, batch_dice, previous, normalisation, use_mask)
         for name, sized, median, batch_dice, previous in found
     )
     common = (
+        orientation_why,
         spacing_why,
-        Reason(decision="axes", because=_order_why(order, target)),
-        Reason(decision="median shape", because=_shape_why(median, fingerprint.cases)),
+        *_axes_and_shape_why(order, target, median, fingerprint.cases),
         mask_why,
         memory_why,
     )
@@ -80,12 +91,14 @@ def make_plan(
         task=task,
         planner=planner,
         configurations=configurations,
-        intensity=intensity or merged_intensity(fingerprint),
+        intensity=intensity,
         transpose=order,
+        orientation=orientation,
         cases=fingerprint.cases,
         label_cases=fingerprint.label_cases(),
         site_labels=site_labels or {},
-        reasons=(*common, *reasons),
+        seen=seen_ranges(turned, shapes),
+        reasons=(*common, *reasons, *filter(None, (intensity_why, label_reason(fingerprint)))),
     )
 
 
@@ -116,6 +129,7 @@ def _memory_budget(
     if planner.fixed or not given:
         smallest = typical = default
         why = f"{default:g} GiB, the target of this planner"
+        why += "; memory_gib does not change its network" if given else ""
     else:
         smallest, typical = min(given), median_low(given)
         why = (
@@ -220,14 +234,14 @@ def _named(name: str, sized: Sized) -> list[Reason]:
     return [replace(r, decision=f"{name}: {r.decision}") for r in sized.reasons]
 
 
-def _order_why(order: tuple[int, ...], target: tuple[float, ...]) -> str:
+def _axes_and_shape_why(
+    order: tuple[int, ...], target: tuple[float, ...], median: tuple[float, ...], cases: int
+) -> tuple[Reason, Reason]:
     names = ", ".join("zyx"[axis] for axis in order)
-    return f"{names}: the coarsest axis ({max(target):.6g} mm) first, the others in their order"
-
-
-def _shape_why(median: tuple[float, ...], cases: int) -> str:
-    shape = " x ".join(f"{edge:g}" for edge in median)
-    return (
-        f"{shape} voxels (z, y, x), the median of each axis over {cases} cases resampled to the "
+    axes = f"{names}: the coarsest axis ({max(target):.6g} mm) first, the others in their order"
+    edges = " x ".join(f"{edge:g}" for edge in median)
+    shape = (
+        f"{edges} voxels (z, y, x), the median of each axis over {cases} cases resampled to the "
         "target spacing"
     )
+    return Reason(decision="axes", because=axes), Reason(decision="median shape", because=shape)

@@ -14,7 +14,7 @@ from fednnunet.planning.histogram import CROP_RATIO, SHAPE_BINS, SPACING_MM
 from fednnunet.planning.sketch import INTENSITY_BINS
 from fednnunet.task import Task
 
-SCHEMA = 2
+SCHEMA = 3
 _MEND = "measure the cases again, or copy the file from its source"
 BINS = (
     f"spacing {SPACING_MM.bins}, shape {SHAPE_BINS}, crop {CROP_RATIO.bins}, "

@@ -45,6 +45,11 @@ class ShapeSketch:
             )
         return ShapeSketch(spacing_mm=self.spacing_mm, counts=self.counts + other.counts)
 
+    def in_order(self, axes: tuple[int, int, int]) -> ShapeSketch:
+        """A copy whose axes (z, y, x) are the `axes` of this one."""
+        z, y, x = (self.spacing_mm[axis] for axis in axes)
+        return ShapeSketch(spacing_mm=(z, y, x), counts=self.counts[list(axes)])
+
     @property
     def cases(self) -> int:
         """Number of cases counted."""

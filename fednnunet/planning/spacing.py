@@ -5,14 +5,44 @@ from __future__ import annotations
 from fednnunet.errors import PlanError
 from fednnunet.planning.fingerprint import AXES, Fingerprint
 from fednnunet.planning.histogram import SPACING_MM, integer_median, percentile
+from fednnunet.planning.orientation import (
+    AS_STORED,
+    CANONICAL,
+    ORIENTATIONS,
+    axes_between,
+    chosen_orientation,
+)
 from fednnunet.planning.plan import Reason
 
 ANISOTROPY = 3.0
 
 
 def target_spacing(fingerprint: Fingerprint) -> tuple[float, float, float]:
-    """Spacing (z, y, x) in mm of the full resolution, before the axes are transposed."""
-    return explain_spacing(fingerprint)[0]
+    """Spacing (z, y, x) in mm of the full resolution, along the axes that cases are measured in.
+
+    It is chosen along the axes of the plan's orientation.
+    """
+    axes = plan_axes(fingerprint)
+    target = explain_spacing(fingerprint.in_order(axes))[0]
+    return _triple([target[axes.index(axis)] for axis in range(3)])
+
+
+def plan_axes(fingerprint: Fingerprint) -> tuple[int, int, int]:
+    """For each axis (z, y, x) of the plan's orientation, the axis that cases are measured along."""
+    return axes_between(CANONICAL, chosen_orientation(fingerprint.block("orientation").tolist()))[0]
+
+
+def explain_orientation(fingerprint: Fingerprint) -> tuple[str, Reason]:
+    """The orientation into which volumes are turned, and why."""
+    counts = fingerprint.block("orientation").tolist()
+    chosen = chosen_orientation(counts)
+    found = {code: int(n) for code, n in zip(ORIENTATIONS, counts, strict=False) if n}
+    numbers = ", ".join(f"{code} in {found[code]}" for code in sorted(found, key=found.__getitem__))
+    because = "no volume states its orientation, so all are used as they are stored"
+    if chosen != AS_STORED:
+        because = f"{chosen}, the most frequent one ({numbers} cases)"
+        because += "; others are permuted and flipped on reading" if len(found) > 1 else ""
+    return chosen, Reason(decision="orientation", because=because)
 
 
 def median_spacing(fingerprint: Fingerprint) -> tuple[float, float, float]:

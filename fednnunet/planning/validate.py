@@ -89,6 +89,9 @@ def _label_faults(fingerprint: Fingerprint, cases: float) -> Iterator[str]:
         yield "the numbers of voxels per label do not match the numbers of cases"
     elif voxels.sum() > largest_volume(fingerprint) + labelled.sum():
         yield f"the labels have {voxels.sum():.6g} voxels, more than volumes of these shapes"
+    volumes = fingerprint.block("volume_per_label")
+    if not _whole(volumes) or np.any(volumes > labelled[:, None]) or volumes[0].any():
+        yield "the volumes of labels are not those of the cases that have them"
     if not _whole(kinds) or np.any(kinds.sum(axis=0) > cases):
         yield f"the kinds of labels are not those of {cases:g} cases"
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -46,6 +46,7 @@ class SiteReport:
     verdict: Literal["fit", "not fit"]
     cases: int
     cases_per_label: dict[str, int]
+    cases_per_kind: dict[str, int]
     faults: tuple[Finding, ...]
     warnings: tuple[Finding, ...]
 
@@ -65,11 +66,13 @@ def check_site(
     site: str = "",
     workers: int = 1,
     memory_gib: float | None = None,
+    label_names: Mapping[str, str] | None = None,
     progress: Progress | None = None,
 ) -> SiteReport:
     """Read all images and label maps of a site once and report every fault and every outlier.
 
-    The default `task` is the one in the folder's `dataset.json`. Bad data raise nothing: a missing
+    The default `task` is the one in the folder's `dataset.json`; `label_names` says which of the
+    site's labels stands for which of another task's. Bad data raise nothing: a missing
     folder or an unreadable file is a fault in the report.
     """
     site = site or folder.name
@@ -77,7 +80,7 @@ def check_site(
         task = task or task_of(folder)
     except FedNNUNetError as fault:
         return _report(site, folder, [], None, [_layout(fault)], [])
-    dataset, layout = scan_dataset(folder, task, site=site)
+    dataset, layout = scan_dataset(folder, task, site=site, label_names=label_names)
     faults = [_layout(fault) for fault in layout]
     warnings: list[Finding] = []
     jobs = {case.name: (case, task) for case in dataset.cases}
@@ -91,13 +94,28 @@ def check_site(
             faults += [Finding(kind=k, what=w, where=p, mend=m) for k, w, p, m in problems]
             seen += [properties] if properties else []
     faults += _duplicates(seen)
-    header, _ = read_header(folder, task, site)
-    reviewed = header.get(REVIEWED, ())
+    reviewed = read_header(folder, task, site).fields.get(REVIEWED, ())
     unusual = outliers([one for one in seen if one.case not in reviewed], task)
     faults += [_outlier(one, dataset.cases) for one in unusual if one.is_other_task]
     warnings += [_outlier(one, dataset.cases) for one in unusual if not one.is_other_task]
     warnings += _empty_labels(seen, dataset.cases) + _orientations(seen, dataset.cases)
-    return _report(site, folder, seen, task, faults, warnings)
+    kinds = Counter(case.labels.supervision.kind for case in dataset.cases)
+    if kinds and kinds.keys() <= {"none"}:
+        warnings.append(_no_labels(folder))
+    return _report(site, folder, seen, task, faults, warnings, dict(sorted(kinds.items())))
+
+
+def require_cases(report: SiteReport, required: int) -> SiteReport:
+    """The report with a fault if the site has fewer cases than its own policy requires."""
+    if report.cases >= required:
+        return report
+    fault = Finding(
+        kind="too few cases",
+        what=f"{report.cases} cases are fewer than the {required} that this site requires",
+        where=report.folder,
+        mend="add cases, or let the site lower min_cases or min_bin_count in its own policy",
+    )
+    return replace(report, verdict="not fit", faults=(*report.faults, fault))
 
 
 def _check_case(job: tuple[Case, Task]) -> Checked:
@@ -111,6 +129,7 @@ def _report(
     task: Task | None,
     faults: list[Finding],
     warnings: list[Finding],
+    kinds: dict[str, int] | None = None,
 ) -> SiteReport:
     labels = list(enumerate(task.labels))[1:] if task else []
     return SiteReport(
@@ -118,6 +137,7 @@ def _report(
         folder=str(folder),
         verdict="not fit" if faults else "fit",
         cases=len(seen),
+        cases_per_kind=kinds or {},
         cases_per_label={n: sum(t.voxels.get(str(v), 0) > 0 for t in seen) for v, n in labels},
         faults=tuple(sorted(faults, key=lambda f: (f.kind, f.where))),
         warnings=tuple(sorted(warnings, key=lambda f: (f.kind, f.where))),
@@ -171,8 +191,17 @@ def _empty_labels(seen: Sequence[CaseProperties], cases: Sequence[Case]) -> list
     ]
 
 
+def _no_labels(folder: Path) -> Finding:
+    return Finding(
+        kind="no labels",
+        what="no case of the site has labels",
+        where=str(folder),
+        mend="the site can take part where other sites have labels; else annotate some cases",
+    )
+
+
 def _orientations(seen: Sequence[CaseProperties], cases: Sequence[Case]) -> list[Finding]:
-    """Cases with an unusual orientation; volumes are not reoriented, so training would see both."""
+    """Cases with an unusual orientation: they are turned on reading, if their headers are right."""
     if not seen:
         return []
     usual, count = Counter(t.orientation for t in seen).most_common(1)[0]
@@ -181,7 +210,8 @@ def _orientations(seen: Sequence[CaseProperties], cases: Sequence[Case]) -> list
             kind="orientation",
             what=f"{t.case} is stored as {t.orientation}, {count} other cases as {usual}",
             where=_place(t, cases),
-            mend="reorient the cases so that all have the same orientation",
+            mend="nothing if its header is right, as volumes are turned on reading; look at the "
+            "image, and correct the header if left and right or up and down are confused",
         )
         for t in seen
         if t.orientation != usual

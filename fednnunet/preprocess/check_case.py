@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+import math
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from fednnunet.case_labels import LabelBox
 from fednnunet.dataset import Case
 from fednnunet.errors import FedNNUNetError
+from fednnunet.preprocess.boxes import voxels_of
+from fednnunet.preprocess.case_label_map import unmarked_value
 from fednnunet.preprocess.load import label_counts, try_case
+from fednnunet.preprocess.orient import orientation_code
 from fednnunet.task import Task
-from fednnunet.volume import Geometry, Volume
+from fednnunet.volume import Volume
 
 _AIR_HU = -200  # intensities below are air; only CT has many of them
 
@@ -35,7 +42,7 @@ class CaseProperties:
     air: tuple[float, ...]
     """Per channel, the share of voxels with an intensity that is air in CT."""
     voxels: dict[str, int]
-    """Number of voxels of each label value; empty without a readable label map."""
+    """Number of voxels of each label value, or inside its boxes; empty without any."""
 
 
 Checked = tuple[CaseProperties | None, list[tuple[str, str, str, str]]]  # kind, what, where, mend
@@ -47,7 +54,13 @@ def check_case(case: Case, task: Task) -> Checked:
     problems = [(_kind(fault), fault.what, fault.where, fault.mend) for fault in faults]
     if volume is None:
         return None, problems
-    counts = label_counts(label.array[0]) if label else {}
+    boxes = case.labels.boxes
+    if boxes is not None:
+        counts = _boxed(boxes, volume)
+    else:
+        counts = label_counts(label.array[0]) if label else {}
+        unmarked = unmarked_value(case.labels, task)
+        counts = {value: n for value, n in counts.items() if value != unmarked}
     return _properties(case, volume, {str(value): n for value, n in counts.items()}), problems
 
 
@@ -57,7 +70,7 @@ def _properties(case: Case, volume: Volume, voxels: dict[str, int]) -> CasePrope
         case=case.name,
         shape_vox=volume.shape_vox,
         spacing_mm=volume.spacing_mm,
-        orientation=orientation(volume.geometry),
+        orientation=orientation_code(volume.geometry),
         files=tuple(path.name for path in case.images),
         digests=tuple(digest(channel) for channel in volume.array),
         range=tuple(float(np.subtract(*np.quantile(s, [0.99, 0.01]))) for s in samples),
@@ -65,6 +78,14 @@ def _properties(case: Case, volume: Volume, voxels: dict[str, int]) -> CasePrope
         air=tuple(float((s < _AIR_HU).mean()) for s in samples),
         voxels=voxels,
     )
+
+
+def _boxed(boxes: Sequence[LabelBox], volume: Volume) -> dict[int, int]:
+    """Number of voxels in the boxes of each class."""
+    counts: Counter[int] = Counter()
+    for box in boxes:
+        counts[box.label] += math.prod(high - low for low, high in voxels_of(box, volume))
+    return dict(counts)
 
 
 def _sample(channel: np.ndarray, max_voxels: int = 1 << 18) -> np.ndarray:
@@ -83,15 +104,10 @@ def digest(channel: np.ndarray) -> str:
     ).hexdigest()
 
 
-def orientation(geometry: Geometry) -> str:
-    """Directions of the axes x, y, z of a volume, e.g. LPS: left, posterior, superior."""
-    matrix = np.reshape(geometry.direction, (3, 3))
-    letters = ("LR", "PA", "SI")
-    axes = [int(np.abs(column).argmax()) for column in matrix.T]
-    return "".join(letters[a][0 if matrix[a, i] > 0 else 1] for i, a in enumerate(axes))
-
-
 _KINDS = {
+    "its labels do not annotate": "label kind",
+    "as a table says": "label kind",
+    "outside of the volume": "label kind",
     "cannot be read": "unreadable",
     "is missing": "unreadable",
     "no image format": "unreadable",

@@ -5,16 +5,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from difflib import SequenceMatcher
 from pathlib import Path
 
 import numpy as np
 
 from fednnunet import io, records
-from fednnunet.errors import DataError, FedNNUNetError, InputError, ManyFaults, StorageError
+from fednnunet.dataset_header import task_of
+from fednnunet.errors import (
+    DataError,
+    FedNNUNetError,
+    InputError,
+    ManyFaults,
+    StorageError,
+    raise_all,
+)
 from fednnunet.files import private_files
-from fednnunet.preprocess.dicom_cases import Channel, DicomCase, pair
+from fednnunet.preprocess.dicom_cases import Channel, DicomCase, images_alone, pair
 from fednnunet.preprocess.dicom_label import masks_of, names_in
-from fednnunet.preprocess.dicom_scan import Series, in_order, reading, require_dicom, scan
+from fednnunet.preprocess.dicom_scan import IMAGES, Series, in_order, reading, require_dicom, scan
 from fednnunet.progress import Progress
 from fednnunet.volume import Geometry, Volume
 
@@ -55,33 +64,40 @@ def convert_dicom(
     channels: Sequence[Channel],
     labels: Sequence[str] = (),
     prefix: str = "case",
+    images_only: bool = False,
     progress: Progress | None = None,
 ) -> Converted:
     """Convert every image series with a segmentation under `folder` into the raw layout in `out`.
 
     `labels` names the structures in the order of their values, from 1 on; later ones overwrite
-    earlier ones. By default all structures are taken, sorted by name. Case names do not identify
+    earlier ones. By default all structures are taken, sorted by name. With `images_only` every
+    image series is converted, into `imagesTs` and without label maps. Case names do not identify
     patients; the file `mapping_path` does. It must be outside `out`, and only its owner can read
     it. If the conversion is repeated, known cases keep their names. A series that is not one whole
-    volume is a fault in the result; the other series are converted.
+    volume is a fault in the result; the other series are converted. Raises InputError where there
+    is nothing to convert, or where no structure has the name of a label.
     """
     require_dicom()
-    if out.resolve() in mapping_path.resolve().parents:
-        raise InputError(
-            "the mapping file would lie in the folder that may be shared",
-            where=str(mapping_path),
-            mend=f"choose a mapping file outside {out}",
-        )
+    _check_mapping(mapping_path, out)
     series, damaged = scan(folder)
-    found = pair(series, channels)
+    found = images_alone(series, channels) if images_only else pair(series, channels)
+    if not (found.cases or found.faults or damaged):
+        raise _nothing(folder, series, images_only)
     notes, faults = list(found.notes), [*damaged, *found.faults]
     known = records.read(Mapping, mapping_path).cases if mapping_path.is_file() else {}
-    wanted = tuple(labels) or _all_names(found.cases)
+    names = () if images_only else _all_names(found.cases)
+    if names:  # without any, the references are faults themselves
+        _check_names(labels, names, out)
+    wanted = tuple(labels) or names
     origins = _name_cases(found.cases, known, prefix)
     converted = []
     for done, (name, case) in enumerate(origins, start=1):
         try:
-            notes += [f"{name}: {note}" for note in _convert(case, name, out, wanted)]
+            images = _read_images(case)
+            if images_only:
+                _write_images(images, out / "imagesTs", name)
+            else:
+                notes += [f"{name}: {note}" for note in _convert(case, images, name, out, wanted)]
             known[name] = _origin(case, known)
             converted.append(name)
             _write_mapping(mapping_path, Mapping(cases=known))
@@ -93,11 +109,20 @@ def convert_dicom(
             faults.append(fault)
         if progress:
             progress(done, len(origins), "convert")
-    if known:
+    if known and not images_only:
         _write_header(out, channels, wanted, known)
     return Converted(
         cases=tuple(converted), labels=wanted, notes=tuple(notes), faults=tuple(faults)
     )
+
+
+def _check_mapping(path: Path, out: Path) -> None:
+    if out.resolve() in path.resolve().parents:
+        raise InputError(
+            "the mapping file would lie in the folder that may be shared",
+            where=str(path),
+            mend=f"choose a mapping file outside {out}",
+        )
 
 
 def read_series(series: Series) -> Volume:
@@ -142,8 +167,8 @@ def _read_multiframe(series: Series) -> Volume:
     return Volume(array=np.ascontiguousarray(volume.array)[None], geometry=geometry)
 
 
-def _convert(case: DicomCase, name: str, out: Path, labels: Sequence[str]) -> list[str]:
-    """Write one case; returns notes for the user."""
+def _read_images(case: DicomCase) -> list[Volume]:
+    """The channels of a case; raises DataError unless they are on one grid."""
     images = [read_series(series) for series in case.channels]
     for series, image in zip(case.channels[1:], images[1:], strict=True):
         if difference := io.grid_difference(images[0], image):
@@ -152,6 +177,18 @@ def _convert(case: DicomCase, name: str, out: Path, labels: Sequence[str]) -> li
                 where=series.where,
                 mend="register and resample them onto one grid first",
             )
+    return images
+
+
+def _write_images(images: Sequence[Volume], folder: Path, name: str) -> None:
+    for index, image in enumerate(images):
+        io.write_volume(image, folder / f"{name}_{index:04d}.nii.gz")
+
+
+def _convert(
+    case: DicomCase, images: Sequence[Volume], name: str, out: Path, labels: Sequence[str]
+) -> list[str]:
+    """Write one case; returns notes for the user."""
     masks: dict[str, np.ndarray] = {}
     for reference in case.references:
         with reading(f"a {reference.modality}", reference.where):
@@ -165,8 +202,7 @@ def _convert(case: DicomCase, name: str, out: Path, labels: Sequence[str]) -> li
                 )
             masks[structure.lower()] = mask
     label, notes = _merge(masks, labels, images[0].shape_vox)
-    for index, image in enumerate(images):
-        io.write_volume(image, out / "imagesTr" / f"{name}_{index:04d}.nii.gz")
+    _write_images(images, out / "imagesTr", name)
     io.write_mask(label, images[0].geometry, out / "labelsTr" / f"{name}.nii.gz")
     return notes
 
@@ -189,6 +225,52 @@ def _merge(
     if ignored:
         notes.append(f"ignored structures: {', '.join(ignored)}")
     return label, notes
+
+
+def _nothing(folder: Path, series: Sequence[Series], images_only: bool) -> InputError:
+    """Why a folder gives no case."""
+    if not series:
+        what, mend = "there is no DICOM file in the folder", "correct the path of the folder"
+    elif images_only or not any(one.modality in IMAGES for one in series):
+        kinds = ", ".join(sorted({one.modality or "unknown" for one in series}))
+        what = f"no image series fits the channels; there are series of {kinds}"
+        mend = "correct the patterns of --channels, or add the image series to the folder"
+    else:
+        what = "no image series has a DICOM-SEG or an RTSTRUCT"
+        mend = "add the segmentations, or convert the images alone with --images-only"
+    return InputError(what, where=str(folder), mend=mend)
+
+
+def _check_names(labels: Sequence[str], names: Sequence[str], out: Path) -> None:
+    """Raise InputError for labels that no structure has, unless an earlier conversion had them."""
+    known = {*_lower(names), *_lower(_earlier_names(out))}
+    faults = [
+        InputError(
+            f"no structure is called {label!r}",
+            where="--labels",
+            mend=f"choose from the structures that there are: {_by_likeness(label, names)}",
+        )
+        for label in labels
+        if label.lower() not in known
+    ]
+    raise_all("some labels have no structure", faults)
+
+
+def _earlier_names(out: Path) -> Sequence[str]:
+    """The labels of cases that were converted to the same folder before."""
+    try:
+        return task_of(out).labels[1:]
+    except FedNNUNetError:
+        return ()
+
+
+def _by_likeness(label: str, names: Sequence[str]) -> str:
+    """The names in quotation marks, the most similar first."""
+
+    def unlike(name: str) -> float:
+        return -SequenceMatcher(None, label.lower(), name.lower()).ratio()
+
+    return ", ".join(repr(name) for name in sorted(names, key=unlike)) or "none"
 
 
 def _lower(names: Sequence[str]) -> list[str]:

@@ -75,6 +75,29 @@ def pair(found: Sequence[Series], channels: Sequence[Channel]) -> Pairing:
     return Pairing(cases=ordered, notes=tuple(notes), faults=tuple(faults))
 
 
+def images_alone(found: Sequence[Series], channels: Sequence[Channel]) -> Pairing:
+    """Every image series as a case; with several channels, those of each study as one."""
+    images = {series.uid: series for series in found if series.modality in IMAGES}
+    first = [series for series in images.values() if channels[0].fits(series)]
+    notes = []
+    if len(first) < len(images) and len(channels) == 1:
+        notes.append(f"skipped: {len(images) - len(first)} image series that do not fit")
+    if others := len(found) - len(images):
+        notes.append(f"skipped: {others} series that are no images")
+    if len(channels) > 1:
+        first = list({series.study: series for series in reversed(first)}.values())
+    faults: list[FedNNUNetError] = []
+    cases = []
+    for image in first:
+        try:
+            group = tuple(_channels(image, images, channels))
+            cases.append(DicomCase(channels=group, references=()))
+        except FedNNUNetError as fault:
+            faults.append(fault)
+    ordered = tuple(sorted(cases, key=lambda case: case.key))
+    return Pairing(cases=ordered, notes=tuple(notes), faults=tuple(faults))
+
+
 def _referenced_image(reference: Series, images: dict[str, Series]) -> Series:
     """The image that a reference names, or else the only one in its frame of reference."""
     named = [images[uid] for uid in dict.fromkeys(reference.refers_to) if uid in images]

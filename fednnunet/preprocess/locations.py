@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from fednnunet.preprocess.crop import OUTSIDE
+from fednnunet.supervision import SPARSE, UNKNOWN, WITHOUT_MAP, SupervisionKind
 from fednnunet.task import Task
 
 _MIN_VOXELS = 10_000
@@ -12,26 +15,50 @@ _SHARE = 0.01
 _SEED = 1234
 
 
-def class_locations(seg: np.ndarray, task: Task) -> np.ndarray:
+def class_locations(seg: np.ndarray, task: Task, kind: SupervisionKind = "full") -> np.ndarray:
     """Sample voxels of each foreground label of `seg` (z, y, x) without replacement.
 
-    A class with n voxels gives max(min(10,000, n), 1 % of n) of them. Returns int32 (m, 4): class,
-    z, y, x. If the task has an ignore label, class -1 holds samples of all annotated voxels.
+    A class with n voxels gives max(min(10,000, n), 1 % of n) of them; of boxes, those inside the
+    class's boxes. Returns int32 (m, 4): class, z, y, x. If voxels may be unknown, or the task has
+    an ignore label, class -1 holds samples of all annotated voxels. A case without a map has none.
     """
+    if kind in WITHOUT_MAP:
+        return no_locations()
     rng = np.random.default_rng(_SEED)
-    tables = [_sample(seg, value, rng) for value in range(1, len(task.labels))]
-    if task.ignore is not None:
-        tables.append(_sample(seg, OUTSIDE, rng, other_than=task.ignore))
+    values = range(1, len(task.labels))
+    if kind == "box":
+        inside = [_has_bit(1 << (value - 1)) for value in values]
+        return np.concatenate(
+            [_sample(seg, v, rng, bit) for v, bit in zip(values, inside, strict=True)]
+        )
+    tables = [_sample(seg, value, rng, _equals(value)) for value in values]
+    unknown = {UNKNOWN} if kind in SPARSE else set()
+    unknown |= set() if task.ignore is None else {task.ignore}
+    if unknown:
+        tables.append(_sample(seg, OUTSIDE, rng, _is_none_of(unknown)))
     return np.concatenate(tables)
 
 
-def _sample(
-    seg: np.ndarray, value: int, rng: np.random.Generator, *, other_than: int | None = None
-) -> np.ndarray:
-    """Voxels with `seg == value`, or `seg != other_than`; slice by slice, to save memory."""
+_Test = Callable[[np.ndarray], np.ndarray]  # of the voxels of a slice
+
+
+def _equals(value: int) -> _Test:
+    return lambda plane: plane == value
+
+
+def _has_bit(bit: int) -> _Test:
+    return lambda plane: (plane & bit) != 0
+
+
+def _is_none_of(values: set[int]) -> _Test:
+    return lambda plane: np.logical_and.reduce([plane != value for value in values])
+
+
+def _sample(seg: np.ndarray, value: int, rng: np.random.Generator, test: _Test) -> np.ndarray:
+    """Voxels of `seg` that pass a test, under a class; slice by slice, to save memory."""
 
     def found(z: int) -> np.ndarray:
-        return seg[z] == value if other_than is None else seg[z] != other_than
+        return test(seg[z])
 
     counts = np.array([np.count_nonzero(found(z)) for z in range(len(seg))])
     total = int(counts.sum())
@@ -54,5 +81,5 @@ def _sample(
 
 
 def no_locations() -> np.ndarray:
-    """The empty table of a case without a label map."""
+    """The empty table of a case of which no voxel is known."""
     return np.empty((0, 4), np.int32)

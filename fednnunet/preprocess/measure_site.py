@@ -43,4 +43,4 @@ def _measure(job: _Job) -> CaseFingerprint:
     volume, label = load_case(job.case, job.task)
     if label is None:
         raise DataError(f"case {job.case.name} has no label", mend="add its label map to labelsTr")
-    return measure_case(volume, label, job.task)
+    return measure_case(volume, label, job.task, job.case.labels.supervision)

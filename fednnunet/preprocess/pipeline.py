@@ -1,9 +1,9 @@
-"""Preprocess a volume by the plan (transpose, crop, normalise, resample), and the inverse."""
+"""Preprocess a volume by the plan (turn, transpose, crop, normalise, resample), and the inverse."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -11,7 +11,10 @@ from fednnunet.errors import DataError
 from fednnunet.planning.plan import Configuration, Plan
 from fednnunet.preprocess.crop import Box, crop, inside_mask, mark_outside, nonzero_box
 from fednnunet.preprocess.normalise import normalise
+from fednnunet.preprocess.orient import Turn
 from fednnunet.preprocess.resample import new_shape, resample_image, resample_labels
+from fednnunet.preprocess.resample_sparse import resample_bits, resample_marks
+from fednnunet.supervision import UNKNOWN, WITHOUT_MAP, SupervisionKind
 from fednnunet.volume import Geometry, Volume
 
 
@@ -19,7 +22,8 @@ from fednnunet.volume import Geometry, Volume
 class Placement:
     """The position of a prepared volume in its image, for mapping predictions back.
 
-    `box` and the two spacings are in the plan's axis order, `native_shape` in the image's own.
+    `box` and the two spacings are in the plan's axis order, `native_shape` is that of the turned
+    image, and `turn` what turned it from its stored orientation into the plan's.
     """
 
     transpose: tuple[int, int, int]
@@ -29,6 +33,7 @@ class Placement:
     target_mm: tuple[float, float, float]
     prepared_shape: tuple[int, int, int]
     geometry: Geometry
+    turn: Turn = field(default_factory=Turn)
 
     @property
     def cropped_shape(self) -> tuple[int, int, int]:
@@ -41,8 +46,9 @@ class Placement:
 class Prepared:
     """A preprocessed case, axes in the plan's order.
 
-    `data` is float32 (c, z, y, x). `seg` is int16 (z, y, x), with -1 for unlabelled voxels outside
-    the patient, or `None` without a label map.
+    `data` is float32 (c, z, y, x). `seg` is int16 (z, y, x), with -1 for background outside the
+    patient, or `None` without labels; what it holds by the kind of labels says
+    `fednnunet.supervision`.
     """
 
     data: np.ndarray
@@ -51,18 +57,24 @@ class Prepared:
 
 
 def prepare_volume(
-    volume: Volume, plan: Plan, configuration: Configuration, label: np.ndarray | None = None
+    volume: Volume,
+    plan: Plan,
+    configuration: Configuration,
+    label: np.ndarray | None = None,
+    kind: SupervisionKind = "full",
 ) -> Prepared:
-    """Prepare a volume, and its `label` (z, y, x) if given; the inputs are not changed.
+    """Prepare a volume, and its loaded `label` (z, y, x), of a `kind`, if given.
 
+    The inputs are not changed.
     A 2D configuration keeps the spacing of the first axis. Raises DataError for a wrong number of
     channels or a label map of another shape.
     """
     _check(volume, plan, label)
     axes = plan.transpose
-    array = volume.array.transpose(0, *(axis + 1 for axis in axes))
+    turn = Turn.of(volume.geometry, plan.orientation)
+    array = turn.apply(volume.array).transpose(0, *(axis + 1 for axis in axes))
     box = nonzero_box(array)
-    placement = _place(volume, plan, configuration, box)
+    placement = _place(volume, plan, configuration, box, turn)
     array = crop(array, box)
     inside = inside_mask(array)
     data = np.empty((len(array), *placement.prepared_shape), np.float32)
@@ -74,21 +86,41 @@ def prepare_volume(
         del ready
     seg = None
     if label is not None:
-        seg = mark_outside(crop(label.transpose(axes), box), inside)
-        seg = resample_labels(
-            seg,
-            placement.spacing_mm,
-            placement.target_mm,
-            placement.prepared_shape,
-            resampling=configuration.resampling,
-        )
+        cropped = crop(turn.apply(label).transpose(axes), box)
+        seg = _prepared_labels(cropped, inside, placement, configuration, kind)
     return Prepared(data=data, seg=seg, placement=placement)
 
 
-def to_native(labels: np.ndarray, placement: Placement) -> np.ndarray:
-    """Insert `labels` of the crop (z, y, x; plan's axis order) into the whole image, in its axes.
+def _prepared_labels(
+    label: np.ndarray,
+    inside: np.ndarray | None,
+    placement: Placement,
+    configuration: Configuration,
+    kind: SupervisionKind,
+) -> np.ndarray:
+    """A cropped label map (z, y, x) of a kind at the prepared spacing, int16."""
+    shape = placement.prepared_shape
+    if kind in WITHOUT_MAP:
+        return np.full(shape, UNKNOWN, np.int16)
+    if kind == "box":
+        return resample_bits(label.astype(np.int16), shape)
+    label = mark_outside(label, inside)
+    if kind in ("scribble", "point"):
+        return resample_marks(label, shape)
+    return resample_labels(
+        label,
+        placement.spacing_mm,
+        placement.target_mm,
+        shape,
+        resampling=configuration.resampling,
+    )
 
-    The result (z, y, x) is uint8, or uint16 if a value exceeds 255; it is 0 outside the crop.
+
+def to_native(labels: np.ndarray, placement: Placement) -> np.ndarray:
+    """Insert `labels` of the crop (z, y, x; plan's axis order) into the whole image as stored.
+
+    The result (z, y, x) is uint8, or uint16 if a value exceeds 255, and for values that are no
+    whole numbers of the same type as these; it is 0 outside the crop.
     """
     if labels.shape != placement.cropped_shape:
         raise DataError(
@@ -96,10 +128,12 @@ def to_native(labels: np.ndarray, placement: Placement) -> np.ndarray:
             f"{list(placement.cropped_shape)}",
             mend="resample the mask to the shape of the crop first",
         )
-    dtype = np.uint8 if int(labels.max(initial=0)) <= 255 else np.uint16
+    small = np.uint8 if labels.max(initial=0) <= 255 else np.uint16
+    dtype = labels.dtype if labels.dtype.kind == "f" else small
     full = np.zeros([placement.native_shape[axis] for axis in placement.transpose], dtype)
     crop(full, placement.box)[...] = labels
-    return np.ascontiguousarray(full.transpose(np.argsort(placement.transpose)))
+    turned = full.transpose(np.argsort(placement.transpose))
+    return np.ascontiguousarray(placement.turn.undo(turned))
 
 
 def _resampled(array: np.ndarray, placement: Placement, configuration: Configuration) -> np.ndarray:
@@ -112,19 +146,23 @@ def _resampled(array: np.ndarray, placement: Placement, configuration: Configura
     )
 
 
-def _place(volume: Volume, plan: Plan, configuration: Configuration, box: Box) -> Placement:
-    spacing = _ordered(volume.spacing_mm, plan.transpose)
+def _place(
+    volume: Volume, plan: Plan, configuration: Configuration, box: Box, turn: Turn
+) -> Placement:
+    spacing = _ordered(turn.order(volume.spacing_mm), plan.transpose)
+    z, y, x = turn.apply(volume.array[0]).shape
     target = configuration.spacing_mm
     full = (spacing[0], *target) if configuration.is_2d else target
     cropped = [stop - start for start, stop in box]
     return Placement(
         transpose=plan.transpose,
-        native_shape=volume.shape_vox,
+        native_shape=(z, y, x),
         box=box,
         spacing_mm=spacing,
         target_mm=(full[0], full[1], full[2]),
         prepared_shape=new_shape(cropped, spacing, full),
         geometry=volume.geometry,
+        turn=turn,
     )
 
 

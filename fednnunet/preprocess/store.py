@@ -8,10 +8,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from fednnunet import records
 from fednnunet.dataset import Case
 from fednnunet.errors import DataError, InputError
+from fednnunet.planning.orientation import AS_STORED
 from fednnunet.planning.plan import Configuration, Plan
 from fednnunet.preprocess.load import load_case
 from fednnunet.preprocess.locations import class_locations, no_locations
@@ -119,10 +121,11 @@ def _prepare(job: _Job) -> None:
     if stored_key(job.folder, case.name) == key:
         return
     volume, label = load_case(case, plan.task)
-    prepared = prepare_volume(volume, plan, configuration, label)
+    kind = case.labels.supervision.kind
+    prepared = prepare_volume(volume, plan, configuration, label, kind)
     del volume, label
     seg = prepared.seg
-    locations = class_locations(seg, plan.task) if seg is not None else no_locations()
+    locations = no_locations() if seg is None else class_locations(seg, plan.task, kind)
     write_case(
         job.folder,
         case.name,
@@ -134,9 +137,12 @@ def _prepare(job: _Job) -> None:
 
 
 def case_key(case: Case, plan: Plan, configuration_name: str) -> str:
-    """A hash of the case's files and of all parts of the plan that its preparation depends on."""
+    """A hash of all that a case's preparation depends on: its files and labels, parts of the plan.
+
+    Which classes a complete map annotates changes nothing in it; the loss asks for it.
+    """
     configuration = plan.configuration(configuration_name)
-    parts = {
+    parts: dict[str, Any] = {
         "version": VERSION,
         "transpose": plan.transpose,
         "spacing": configuration.spacing_mm,
@@ -146,6 +152,13 @@ def case_key(case: Case, plan: Plan, configuration_name: str) -> str:
         "intensity": plan.intensity if "ct" in configuration.normalisation else (),
         "values": plan.task.values,
     }
+    if plan.orientation != AS_STORED:
+        parts["orientation"] = plan.orientation
+    labels = case.labels
+    if labels.values.pairs:
+        parts["label values"] = labels.values.pairs
+    if labels.supervision.kind not in ("full", "partial"):
+        parts["labels"] = (labels.supervision.kind, labels.unmarked, labels.boxes)
     digest = hashlib.sha256(json.dumps(records.encode(parts), sort_keys=True).encode())
     for path in (*case.images, *(() if case.label is None else (case.label,))):
         if not path.is_file():

@@ -76,7 +76,7 @@ class StoredCase:
     def locations(self) -> dict[int, np.ndarray]:
         """Voxel indices (n, 3; z, y, x; int32) of each class present, for foreground oversampling.
 
-        If the task has an ignore label, class -1 holds voxels of all annotated classes.
+        If voxels may be unknown, class -1 holds voxels of which something is known.
         """
         path = self.folder / "locations.npy"
         with _reading(path):

@@ -27,6 +27,12 @@ _LONG = 1.5  # ratio of edges from which 2D patches are rotated a little only
 
 
 Voxels = tuple[int, int, int]
+Step = Callable[..., dict[str, Any]]
+"""A step of augmentation: takes and returns `image` (c, *patch) and `segmentation`, by name.
+
+It uses the global random generators, which the augmenter seeds for each patch.
+"""
+
 Reader = Callable[[Voxels, Voxels], Box]
 """Reads the box at a corner, counted from that of the largest box, of a size (both z, y, x)."""
 
@@ -61,35 +67,100 @@ class SpatialAugmentation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Augmenter:
-    """Applies `spatial`, if there is one, and `steps` to a patch; `size` says what to read."""
+    """Applies `spatial`, if there is one, `steps` and `last` to a patch; `size` says what to read.
+
+    The steps change intensities only, `last` mirrors and masks.
+    """
 
     size: PatchSize
-    steps: tuple[Callable[..., dict[str, Any]], ...]
+    steps: tuple[Step, ...]
     is_2d: bool
     spatial: SpatialAugmentation | None = None
+    last: tuple[Step, ...] = ()
 
-    def __call__(self, read: Reader, seed: int) -> tuple[Tensor, Tensor]:
+    def __call__(self, read: Reader, seed: int, *, upright: bool = False) -> tuple[Tensor, Tensor]:
         """An augmented patch of `size.final_vox` (c, z, y, x) and its labels (z, y, x).
+
+        An `upright` patch is neither rotated nor scaled, and all else about it is as of the seed.
 
         It is the middle of the box of `size.read_vox`, which is read whole only for spatial
         augmentation. In 2D the first axis (of one voxel) is dropped. Labels are int16, -1 outside.
         """
+        image, labels, _ = self._augment(read, seed, upright=upright)
+        return image, labels
+
+    def views(
+        self, read: Reader, seed: int, strong: Sequence[Step] = (), *, upright: bool = False
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The patch and labels of a call, and the patch without changes of intensity.
+
+        All three have the same geometry. The steps `strong` come last, to the first view alone.
+        """
+        image, labels, weak = self._augment(read, seed, upright=upright, weakly=True, strong=strong)
+        return image, labels, image if weak is None else weak
+
+    def _augment(
+        self,
+        read: Reader,
+        seed: int,
+        *,
+        upright: bool,
+        weakly: bool = False,
+        strong: Sequence[Step] = (),
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Image, labels and, if `weakly`, the weak view; the steps see the same chance."""
+        weak: Tensor | None = None
         with torch.no_grad(), seeded(seed):
-            points = self.spatial.draw() if self.spatial else None
-            if self.spatial is None or points is None:
-                box = read(self.size.inset_vox, self.size.final_vox).padded()
-                image, labels = box.image, box.labels
-            else:
-                image, labels = self.spatial.apply(read((0, 0, 0), self.size.read_vox), points)
-            if self.is_2d:
-                image, labels = image[:, 0], labels[0]
-            values: dict[str, Any] = {
-                "image": torch.from_numpy(image),
-                "segmentation": torch.from_numpy(labels[None]),
-            }
+            values = self._patch(read, upright)
+            if weakly:
+                weak = values["image"].clone()
             for step in self.steps:
                 values = step(**values)
-        return values["image"].contiguous(), values["segmentation"][0].contiguous()
+            if weak is not None and self.last:
+                values["image"] = torch.cat([values["image"], weak])
+            for step in self.last:
+                values = step(**values)
+            if weak is not None and self.last:
+                values["image"], weak = values["image"].chunk(2)
+            for step in strong:
+                values = step(**values)
+        image, labels = values["image"].contiguous(), values["segmentation"][0].contiguous()
+        return image, labels, None if weak is None else weak.contiguous()
+
+    def _patch(self, read: Reader, upright: bool) -> dict[str, Any]:
+        """The patch and its labels (1, ...) after the spatial augmentation."""
+        points = self.spatial.draw() if self.spatial else None
+        if self.spatial is None or points is None or upright:
+            box = read(self.size.inset_vox, self.size.final_vox).padded()
+            image, labels = box.image, box.labels
+        else:
+            image, labels = self.spatial.apply(read((0, 0, 0), self.size.read_vox), points)
+        if self.is_2d:
+            image, labels = image[:, 0], labels[0]
+        return {
+            "image": torch.from_numpy(image),
+            "segmentation": torch.from_numpy(labels[None]),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class OutsideIsZero:
+    """Sets image channels to 0 outside the patient, again after the changes of intensity.
+
+    `use_mask` says which channels; several views of a patch may come one after another.
+    batchgeneratorsv2's own does so wherever labels are negative, which would erase the image where
+    only its labels are unknown.
+    """
+
+    use_mask: tuple[bool, ...]
+
+    def __call__(self, **values: Tensor) -> dict[str, Tensor]:
+        """The same `image` (v * c, z, y, x) and `segmentation` (1, z, y, x), the image changed."""
+        outside = values["segmentation"][0] == OUTSIDE
+        for channel in range(len(values["image"])):
+            if self.use_mask[channel % len(self.use_mask)]:
+                values["image"][channel, outside] = 0
+        return values
 
 
 @contextmanager
@@ -131,7 +202,8 @@ def make_augmenter(
     size = PatchSize(final_vox=_three(lead + patch), read_vox=_three(lead + read))
     return Augmenter(
         size=size,
-        steps=(*first, *_intensity(augmentation, flat), *_last(len(patch), use_mask, augmentation)),
+        steps=(*first, *_intensity(augmentation, flat)),
+        last=tuple(_last(len(patch), use_mask, augmentation)),
         is_2d=is_2d,
         spatial=_spatial(size, degrees, flat or is_2d, augmentation),
     )
@@ -208,10 +280,8 @@ def _intensity(augmentation: Augmentation, flat: bool) -> list[Any]:
 
 def _last(axes: int, use_mask: Sequence[bool], augmentation: Augmentation) -> list[Any]:
     from batchgeneratorsv2.transforms.spatial.mirroring import MirrorTransform
-    from batchgeneratorsv2.transforms.utils.nnunet_masking import MaskImageTransform
 
     steps: list[Any] = [MirrorTransform(tuple(range(axes)))] if augmentation.mirror else []
     if any(use_mask):
-        masked = [channel for channel, used in enumerate(use_mask) if used]
-        steps.append(MaskImageTransform(masked, 0, 0))
+        steps.append(OutsideIsZero(tuple(use_mask)))
     return steps

@@ -7,8 +7,8 @@ restart, the number of worker processes and the number of GPUs cannot change the
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from multiprocessing.reduction import ForkingPickler
 
@@ -19,7 +19,7 @@ from torch import Tensor
 from fednnunet.errors import FedNNUNetError, InputError, WorkerError, raise_all, single_faults
 from fednnunet.supervision import SiteSupervision, Supervision
 from fednnunet.task import Task
-from fednnunet.training.augment import Augmenter
+from fednnunet.training.augment import Augmenter, Step
 from fednnunet.training.patches import (
     Box,
     PatchStore,
@@ -39,11 +39,17 @@ class Batch:
     """`image` float32 (b, c, z, y, x), `labels` int16 (b, z, y, x) with -1 outside; no z in 2D.
 
     `supervision` says of each sample what its case's labels teach (default: fully annotated).
+    `weak` is the image in the same geometry without the augmentations of intensity, where a second
+    view was asked for. `pseudo` holds pseudo-labels like `labels`, UNKNOWN where there are none,
+    once for each of `pseudo_weights`, by which their losses count.
     """
 
     image: Tensor
     labels: Tensor
     supervision: tuple[Supervision, ...] = ()
+    weak: Tensor | None = None
+    pseudo: tuple[Tensor, ...] = ()
+    pseudo_weights: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.supervision:
@@ -54,7 +60,8 @@ class Batch:
 
     def part(self, start: int, stop: int) -> Batch:
         """Samples from `start` to before `stop`."""
-        return Batch(self.image[start:stop], self.labels[start:stop], self.supervision[start:stop])
+        part = self._each(lambda tensor: tensor[start:stop])
+        return replace(part, supervision=self.supervision[start:stop])
 
     def samples(self) -> Iterator[Batch]:
         """Each sample as a batch of one."""
@@ -70,15 +77,37 @@ class Batch:
     def to(self, device: torch.device) -> Batch:
         """The batch on a device; from pinned memory the copy does not wait."""
         wait = not self.image.is_pinned() if device.type == "cuda" else True
-        return Batch(
-            self.image.to(device, non_blocking=not wait),
-            self.labels.to(device, non_blocking=not wait),
-            self.supervision,
-        )
+        return self._each(lambda tensor: tensor.to(device, non_blocking=not wait))
 
     def pin_memory(self) -> Batch:
         """The batch in page-locked memory."""
-        return Batch(self.image.pin_memory(), self.labels.pin_memory(), self.supervision)
+        return self._each(Tensor.pin_memory)
+
+    def without_pseudo(self) -> Batch:
+        """The batch with its labels alone."""
+        return replace(self, pseudo=(), pseudo_weights=())
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        """The batch with every tensor changed."""
+        return replace(
+            self,
+            image=change(self.image),
+            labels=change(self.labels),
+            weak=None if self.weak is None else change(self.weak),
+            pseudo=tuple(map(change, self.pseudo)),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecondView:
+    """Asks for `Batch.weak`, for samples of whose supervision `wanted` holds.
+
+    The steps `strong` are applied to the other view of these samples, after all augmentations.
+    Both are sent to the processes that make batches, so they must be importable.
+    """
+
+    wanted: Callable[[Supervision], bool]
+    strong: tuple[Step, ...] = ()
 
 
 def take(tensor: Tensor, rows: Sequence[int]) -> Tensor:
@@ -104,6 +133,7 @@ class BatchSource:
     seed: int
     shard: tuple[int, int] = (0, 1)
     supervision: SiteSupervision = field(default_factory=SiteSupervision)
+    second_view: SecondView | None = None
 
     def __post_init__(self) -> None:
         if not self.names:
@@ -112,8 +142,12 @@ class BatchSource:
     def __getitem__(self, step: int) -> Batch:
         rank, ranks = self.shard
         samples = [self._sample(step, position) for position in range(rank, self.size, ranks)]
-        images, labels, supervision = zip(*samples, strict=True)
-        return Batch(torch.stack(images), torch.stack(labels), supervision)
+        images, labels, supervision, weak = zip(*samples, strict=True)
+        batch = Batch(torch.stack(images), torch.stack(labels), supervision)
+        if all(view is None for view in weak):
+            return batch
+        views = [i if view is None else view for i, view in zip(images, weak, strict=True)]
+        return replace(batch, weak=torch.stack(views))
 
     def cases(self, step: int) -> frozenset[str]:
         """The names of the cases in the whole batch of an iteration, whatever the shard."""
@@ -124,7 +158,9 @@ class BatchSource:
         rng = np.random.default_rng([self.seed, step, position])
         return self.names[int(rng.integers(len(self.names)))], rng
 
-    def _sample(self, step: int, position: int) -> tuple[Tensor, Tensor, Supervision]:
+    def _sample(
+        self, step: int, position: int
+    ) -> tuple[Tensor, Tensor, Supervision, Tensor | None]:
         name, rng = self._choose(step, position)
         case = self.store.case(name)
         forced = forced_foreground(self.size, self.foreground)[position]
@@ -134,8 +170,14 @@ class BatchSource:
         def read(inset: Sequence[int], edges: Sequence[int]) -> Box:
             return read_box(case, [c + i for c, i in zip(corner, inset, strict=True)], edges)
 
-        image, labels = self.augmenter(read, int(rng.integers(2**63)))
-        return image, labels, self.supervision.of(name)
+        seed, supervision = int(rng.integers(2**63)), self.supervision.of(name)
+        upright = supervision.kind == "box"  # what boxes teach asks for sides along the axes
+        view = self.second_view
+        if view is None or not view.wanted(supervision):
+            image, labels = self.augmenter(read, seed, upright=upright)
+            return image, labels, supervision, None
+        image, labels, weak = self.augmenter.views(read, seed, view.strong, upright=upright)
+        return image, labels, supervision, weak
 
 
 @dataclass(frozen=True, slots=True)

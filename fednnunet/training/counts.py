@@ -80,6 +80,8 @@ def count_dice(logits: Tensor, labels: Tensor, targets: Targets) -> Tensor:
 
     They stay on the device, so that counting does not make the GPU wait; see `as_counts`.
     """
+    if not targets.scored:
+        return torch.zeros((3, len(targets.names)), dtype=torch.int64, device=labels.device)
     truth = targets.indicators(labels)
     if targets.regions:
         found = torch.stack([logits[:, output] > 0 for (output,) in targets.outputs], 1)

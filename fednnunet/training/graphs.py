@@ -29,7 +29,7 @@ def is_replayable(state: TrainingState, stepper: Stepper) -> bool:
     batch normalisation would notice, for one set of trained parameters, and shows no features.
     """
     execution, job = stepper.execution, stepper.job
-    rule = job.local_rule
+    rule = job.rule
     return (
         execution.graphs
         and not execution.compile

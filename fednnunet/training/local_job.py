@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from fednnunet.planning.plan import Configuration, Plan
 from fednnunet.progress import Progress
 from fednnunet.supervision import SiteSupervision, Supervision
+from fednnunet.training.completion import CompletedLoss, Completion
 from fednnunet.training.local_rule import LocalRule, RoundContext
-from fednnunet.training.losses import Loss, make_loss
+from fednnunet.training.losses import LossMaker, SupervisedLoss, make_loss
 from fednnunet.training.patches import PatchStore
 from fednnunet.training.recipe import Recipe
 
@@ -52,6 +53,12 @@ class LocalJob:
     supervision: SiteSupervision = field(default_factory=SiteSupervision)
     """What each case's labels teach."""
 
+    make_loss: LossMaker = make_loss
+    """What makes the loss of cases with a supervision (default: that of label maps)."""
+
+    completion: Completion | None = None
+    """What completes labels where a class is unknown (pseudo-labels)."""
+
     frozen: frozenset[str] = frozenset()
     """Names of parameters that must not change."""
 
@@ -64,12 +71,28 @@ class LocalJob:
         return tuple(dict.fromkeys(self.supervision.of(name) for name in sorted(self.names)))
 
     @property
+    def rule(self) -> LocalRule:
+        """All that changes in training: the method's rule, and the completion's behind it."""
+        if self.completion is None:
+            return self.local_rule
+        return self.local_rule + self.completion.local_rule
+
+    @property
     def ignores(self) -> bool:
         """Whether some voxels may count in no loss."""
         task = self.plan.task
-        return any(kind.ignored(task) is not None for kind in self.supervisions)
+        completed = self.completion is not None
+        return completed or any(kind.leaves_out(task) for kind in self.supervisions)
 
-    def losses(self) -> dict[Supervision, Loss]:
+    def losses(self) -> dict[Supervision, SupervisedLoss]:
         """The loss of each supervision."""
         task, configuration, recipe = self.plan.task, self.configuration, self.recipe
-        return {kind: make_loss(task, kind, configuration, recipe) for kind in self.supervisions}
+        return {
+            kind: self.make_loss(task, kind, configuration, recipe) for kind in self.supervisions
+        }
+
+    def completed_loss(self) -> CompletedLoss | None:
+        """The loss on what the completion adds, if there is one."""
+        if self.completion is None:
+            return None
+        return self.completion.make_loss(self.plan.task, self.configuration, self.recipe)

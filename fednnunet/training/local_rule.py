@@ -15,13 +15,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
 from fednnunet.errors import InputError
 from fednnunet.network.tensors import Tensors
+from fednnunet.training.augment import Step
 from fednnunet.training.batches import Batch
 from fednnunet.training.state import TrainingState
 from fednnunet.training.targets import Targets
@@ -79,13 +80,6 @@ class ForwardPass:
     features: Tensor | None
     targets: Targets
     context: RoundContext
-
-
-Step = Callable[..., dict[str, Any]]
-"""A step of augmentation: takes and returns `image` (c, *patch) and `segmentation`, by name.
-
-It uses the global random generators, which the augmenter seeds for each patch.
-"""
 
 
 class RoundAugmentation(Protocol):

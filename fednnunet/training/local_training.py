@@ -18,6 +18,7 @@ from fednnunet.training import graphs
 from fednnunet.training.allocator import keep_freed_memory
 from fednnunet.training.augment import make_augmenter
 from fednnunet.training.batches import Batch, BatchSource, batches
+from fednnunet.training.completion import Moment
 from fednnunet.training.counts import DiceCounts, as_counts
 from fednnunet.training.device import Execution, compile_verdict
 from fednnunet.training.local_job import LocalJob
@@ -38,7 +39,7 @@ def train_in_process(
     """
     if execution.device.kind == "cpu":
         keep_freed_memory()
-    if job.local_rule.features:
+    if job.rule.features:
         execution = replace(execution, compile=False)
     source = _source(job, state, shard)
     stepper = make_stepper(job, execution, ranks=shard[1])
@@ -46,8 +47,13 @@ def train_in_process(
     if execution.compile and (state.runner is None or shard[1] > 1):
         network = state.network if state.runner is None else state.runner
         state.runner = torch.compile(network, dynamic=False)
+    if job.completion is not None:
+        job.completion.begin(state)
     with execution.device.tuned(), fused_kernels(execution.fused_norm):
-        return _LocalTraining(state, job, execution).run(source, stepper)
+        summary = _LocalTraining(state, job, execution).run(source, stepper)
+    if job.completion is not None:
+        job.completion.end(state)
+    return summary
 
 
 class _LocalTraining:
@@ -69,7 +75,7 @@ class _LocalTraining:
         made = batches(source, state.step, stop, workers=execution.workers, pin=execution.pin)
         self.cases.update(*(source.cases(step) for step in range(state.step, stop)))
         for iterations, others in phase_lengths(
-            job.local_rule.phases, job.iterations, tuple(state.parameters)
+            job.rule.phases, job.iterations, tuple(state.parameters)
         ):
             with parameters_frozen(state.network, job.frozen | others):
                 graphs.prepare(state, stepper)
@@ -84,6 +90,9 @@ class _LocalTraining:
         state = self.state
         set_learning_rate(state.optimiser, self._learning_rate(len(self.losses)))
         before = stepper.micro_batch
+        if self.job.completion is not None:
+            moment = self._moment(stepper)
+            batch = self.job.completion.complete(state, batch, moment)
         stepper, (loss, counts) = step_with_fallback(stepper, state, batch)
         if stepper.micro_batch < before:
             self.notes.append(
@@ -93,9 +102,20 @@ class _LocalTraining:
         self.losses.append(loss)
         self.counts = counts if self.counts is None else self.counts + counts
         state.step += 1
+        if self.job.completion is not None:
+            self.job.completion.follow(state)
         self.first_seconds = self.first_seconds or time.perf_counter() - self.begin
         self._report_progress()
         return stepper
+
+    def _moment(self, stepper: Stepper) -> Moment:
+        """Where the next iteration stands in the federation's."""
+        place = self.schedule_start + len(self.losses)
+        return Moment(
+            done=min(place / max(self.job.schedule_length, 1), 1.0),
+            at_once=stepper.micro_batch,
+            execution=self.execution,
+        )
 
     def _learning_rate(self, iteration: int) -> float:
         """Of an iteration of this job, counted from 0."""
@@ -146,7 +166,7 @@ class _LocalTraining:
             memory_gib=peak_memory_gib(self.execution),
             micro_batch=stepper.micro_batch,
             dice=counts,
-            cases=len(self.cases),
+            cases=frozenset(self.cases),
             notes=tuple(self.notes),
         )
 
@@ -183,7 +203,7 @@ def peak_memory_gib(execution: Execution) -> float:
 def _source(job: LocalJob, state: TrainingState, shard: tuple[int, int]) -> BatchSource:
     configuration, recipe = job.configuration, job.recipe
     augmentations = [
-        augmentation(state.memory, job.context) for augmentation in job.local_rule.augmentations
+        augmentation(state.memory, job.context) for augmentation in job.rule.augmentations
     ]
     return BatchSource(
         store=job.store,
@@ -200,4 +220,5 @@ def _source(job: LocalJob, state: TrainingState, shard: tuple[int, int]) -> Batc
         seed=state.seed,
         shard=shard,
         supervision=job.supervision,
+        second_view=None if job.completion is None else job.completion.second_view,
     )

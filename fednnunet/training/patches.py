@@ -12,7 +12,7 @@ import numpy as np
 from fednnunet.task import Task
 
 OUTSIDE = -1  # the label value beyond the volume and outside the patient
-ANNOTATED = -1  # the class under which a store keeps voxels that are not to be ignored
+ANNOTATED = -1  # the class under which a store keeps known voxels, where others are not
 
 
 class PatchCase(Protocol):
@@ -68,8 +68,8 @@ def draw_corner(
 
     A forced patch is centred on a voxel of a class (or region) chosen uniformly among those that
     the case has; its corner is clamped from below only. Others are uniform, reaching outside by up
-    to half of what is read beyond the final patch. With an ignore label they are centred on a voxel
-    that is annotated.
+    to half of what is read beyond the final patch. Where the case has voxels that are unknown or
+    ignored, they are centred on one that is annotated.
     """
     lows, highs = [], []
     for edge, read, final in zip(case.shape, size.read_vox, size.final_vox, strict=True):
@@ -77,8 +77,8 @@ def draw_corner(
         lows.append(-(pad // 2) - pad % 2)
         highs.append(edge + pad // 2 + pad % 2 - read)
     centre = _foreground(case.locations, task, rng) if forced else None
-    if centre is None and task.ignore is not None:
-        centre = _pick([case.locations[ANNOTATED]] if ANNOTATED in case.locations else [], rng)
+    if centre is None and ANNOTATED in case.locations:
+        centre = _pick([case.locations[ANNOTATED]], rng)
     if centre is None:
         corner = [int(rng.integers(a, b + 1)) for a, b in zip(lows, highs, strict=True)]
     else:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from fednnunet.supervision import Supervision
 from fednnunet.training.batches import Batch, take
+from fednnunet.training.completion import CompletedLoss
 from fednnunet.training.counts import count_batch
 from fednnunet.training.device import Execution
 from fednnunet.training.features import capture_features
@@ -24,7 +25,7 @@ from fednnunet.training.local_rule import (
     Measured,
     RoundContext,
 )
-from fednnunet.training.losses import Loss
+from fednnunet.training.losses import SupervisedLoss
 from fednnunet.training.state import TrainingState
 from fednnunet.training.targets import Targets
 
@@ -38,15 +39,16 @@ class Stepper:
 
     `losses` has the loss of every supervision in the job. `micro_batch` samples go through the
     network at once; what that changes, `Execution` says. `context` is the job's, on the device.
-    `ranks` counts the processes that share each batch.
+    `ranks` counts the processes that share each batch. `completed` is the loss on pseudo-labels.
     """
 
     job: LocalJob
     execution: Execution
-    losses: Mapping[Supervision, Loss]
+    losses: Mapping[Supervision, SupervisedLoss]
     micro_batch: int
     context: RoundContext = field(default_factory=RoundContext)
     ranks: int = 1
+    completed: CompletedLoss | None = None
 
     def __call__(
         self, state: TrainingState, batch: Batch, backward: Backward | None = None
@@ -56,11 +58,11 @@ class Stepper:
         Returns the loss and the Dice counts, on the device. `backward` replaces `gradient`.
         """
         gradient: Gradient = partial(backward or self.gradient, state, len(batch))
-        for rule in reversed(self.job.local_rule.gradient_rules):
+        for rule in reversed(self.job.rule.gradient_rules):
             gradient = partial(_apply_rule, rule, state, gradient, self.context)
         measured = gradient(batch)
         state.scaler.unscale_(state.optimiser)
-        for correct in self.job.local_rule.corrections:
+        for correct in self.job.rule.corrections:
             correct(state, self.context)
         if self.job.recipe.clip:
             params = state.network.parameters()
@@ -109,7 +111,7 @@ class Stepper:
         image = self.execution.device.arrange(part.image)
         with _accumulating(network, last):
             with self.execution.device.autocast():
-                with capture_features(state.network, self.job.local_rule.features) as features:
+                with capture_features(state.network, self.job.rule.features) as features:
                     logits = network(image)
                 found = [
                     self._loss(
@@ -123,6 +125,8 @@ class Stepper:
                 ]
                 losses, totals = zip(*found, strict=True)
                 loss, total = reduce(torch.add, losses), reduce(torch.add, totals)
+                if part.pseudo and self.completed is not None:
+                    total = total + self.completed(logits, part) * weight
             state.scaler.scale(total * self.ranks).backward()  # DDP takes the processes' mean
         with torch.no_grad():
             counts = count_batch(logits[0].detach(), part, self.targets)
@@ -139,7 +143,7 @@ class Stepper:
         """Loss of samples of one supervision, and its sum with the method's terms; weighted."""
         supervised = self.losses[samples.supervision[0]]
         loss = supervised(logits, samples.labels) * weight
-        if not self.job.local_rule.terms:
+        if not self.job.rule.terms:
             return loss, loss
         forward = ForwardPass(
             network=state.network,
@@ -150,7 +154,7 @@ class Stepper:
             targets=supervised.targets,
             context=self.context,
         )
-        terms = torch.stack([term(forward) for term in self.job.local_rule.terms])
+        terms = torch.stack([term(forward) for term in self.job.rule.terms])
         return loss, loss + terms.sum() * weight
 
 
@@ -163,6 +167,7 @@ def make_stepper(job: LocalJob, execution: Execution, *, ranks: int = 1) -> Step
         micro_batch=samples_at_once(job, execution),
         context=job.context.on(execution.torch_device),
         ranks=ranks,
+        completed=job.completed_loss(),
     )
 
 

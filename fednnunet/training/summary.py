@@ -9,8 +9,8 @@ from fednnunet.training.counts import DiceCounts
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainSummary:
-    """Figures of `iterations`; `dice` is over the training's own (augmented) patches of `cases`
-    different cases.
+    """Figures of `iterations`; `dice` is over the training's own (augmented) patches of the
+    `cases`, by name.
 
     `loss` is the mean, `learning_rate` the last one. `wait_seconds` of `seconds` were spent waiting
     for batches. `memory_gib` is the peak, of the GPU or of this process. `micro_batch` is the
@@ -25,7 +25,7 @@ class TrainSummary:
     memory_gib: float
     micro_batch: int
     dice: DiceCounts
-    cases: int = 0
+    cases: frozenset[str] = frozenset()
     notes: tuple[str, ...] = ()
 
     @property

@@ -10,6 +10,7 @@ import pytest
 
 from fednnunet.errors import FedNNUNetError, RefusalError
 from fednnunet.federation.site.measurements import MeasurementStore
+from fednnunet.federation.site.policy import SitePolicy
 from fednnunet.planning.fingerprint import AXES, CaseFingerprint, Fingerprint
 from fednnunet.planning.histogram import SPACING_MM, order_statistic
 from fednnunet.planning.minimum_counts import release_fingerprint
@@ -18,7 +19,7 @@ from fednnunet.planning.validate import shares, validate
 from fednnunet.task import Task
 
 TASK = Task(name="t", channels=("MRI",), labels=("background", "organ"))
-MIN = 5  # the default minimum count
+MIN = SitePolicy().min_bin_count
 
 
 def make_case(seed: int) -> CaseFingerprint:
@@ -43,6 +44,7 @@ def counts_of(total: Fingerprint) -> np.ndarray:
     found = [total.block(f"spacing_{a}")[0] for a in AXES] + [total.block("crop_ratio")[0]]
     found += [total.block(f"shape_{a}") for a in AXES] + [total.block("orientation")]
     found += [total.block("foreground_0")[0], total.block("label_kinds").ravel()]
+    found.append(total.block("volume_per_label").ravel())
     return np.concatenate(found)
 
 
@@ -50,7 +52,7 @@ def test_reading_off_entries_of_a_single_case() -> None:
     cases = [make_case(seed) for seed in range(16)]
     assert (counts_of(released(cases, 1)) == 1).sum() > 16  # exact mode tells single cases
     counts = counts_of(released(cases))
-    assert counts[counts > 0].min() >= MIN
+    assert counts[counts > 0].min() >= 5
 
 
 def test_solving_the_moments_of_a_bin_for_its_values() -> None:
@@ -165,6 +167,7 @@ def test_claiming_millions_of_cases_to_set_the_plan() -> None:
         ("foreground_0", 3, 50.0, "outside of their bins|negative variance"),
         ("voxels_per_label", None, 1e15, "more than volumes"),
         ("label_kinds", None, 99.0, "kinds of labels"),
+        ("volume_per_label", None, 3.0, "volumes of labels"),
         ("orientation", None, 3.0, "orientation counts"),
         ("cases_with_foreground", None, 3.0, "only 3 cases have foreground"),
     ],

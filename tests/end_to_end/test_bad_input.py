@@ -289,10 +289,15 @@ def test_rounds_of_another_plan_are_not_continued(change, trained, copy_of, caps
 
 
 def test_training_where_nothing_was_planned_says_what_to_do(tmp_path, capsys):
-    assert train.main([str(tmp_path / "nothing")]) == 2
-    said = capsys.readouterr().err
-    assert "federation.json is missing" in said
-    assert "mend:" in said
+    (tmp_path / "empty").mkdir()
+    for name, words in (
+        ("nothing", ("there is no run folder nothing",)),
+        ("empty", ("empty has no federation.json and no plan.json",)),
+        ("hospitals.toml", ("training needs a run folder", "hospitals && fednnunet_train")),
+    ):
+        assert train.main([str(tmp_path / name)]) == 2
+        said = capsys.readouterr().err
+        assert all(word in said for word in (*words, "fednnunet_plan"))
 
 
 def test_one_broken_image_does_not_keep_the_others_from_being_predicted(

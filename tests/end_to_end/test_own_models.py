@@ -12,7 +12,7 @@ from fednnunet.commands import predict, train
 from fednnunet.federation.site import ledger
 from fednnunet.federation.workflows.train import SCORES
 from fednnunet.inference.bundle import read_bundle
-from fednnunet.inference.predict import ROUTES
+from fednnunet.inference.predicted import ROUTES
 from tests.end_to_end.tiny import CASES, POLICY, TOML, contents, make_federation, make_planned
 
 SITES = ("north", "south")

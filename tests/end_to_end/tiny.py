@@ -10,7 +10,7 @@ import numpy as np
 
 from fednnunet import io, records
 from fednnunet.commands import plan
-from fednnunet.planning.plan import Architecture, Stage, read_plan
+from fednnunet.planning.plan import Architecture, Plan, Stage, read_plan
 from fednnunet.volume import Geometry, Volume
 
 LABELS = ("background", "ball", "core")
@@ -95,8 +95,12 @@ def make_planned(federation: Path, run: Path) -> None:
 
 
 def shrink(path: Path) -> None:
-    """Replace a plan's 3d_fullres by two stages of 4 and 8 features and patches of 8 voxels."""
-    whole = read_plan(path)
+    """Replace a plan's network by that of `small_plan`."""
+    records.write(small_plan(read_plan(path)), path)
+
+
+def small_plan(whole: Plan) -> Plan:
+    """A plan with one 3d_fullres: two stages of 4 and 8 features and patches of 8 voxels."""
     ones, twos, kernel = (1, 1, 1), (2, 2, 2), (3, 3, 3)
     stages = (
         Stage(features=4, kernel=kernel, stride=ones, convs=1, decoder_convs=1),
@@ -108,7 +112,7 @@ def shrink(path: Path) -> None:
         batch=2,
         architecture=Architecture(kind="plain", stages=stages),
     )
-    records.write(dataclasses.replace(whole, configurations=(small,)), path)
+    return dataclasses.replace(whole, configurations=(small,))
 
 
 def contents(folder: Path) -> dict[str, bytes]:

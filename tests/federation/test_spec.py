@@ -7,7 +7,7 @@ import pytest
 from fednnunet.errors import FedNNUNetError, InputError
 from fednnunet.federation.methods.fedease import FedEase
 from fednnunet.federation.spec import read_federation
-from fednnunet.supervision import SiteSupervision, Supervision
+from fednnunet.supervision import Supervision
 
 TASK = """
 [task]
@@ -47,8 +47,8 @@ def test_partial_sites_annotate_what_they_say(write):
     text = TASK + SITES + 'labels = "partial"\nannotated = ["b"]\n'
     federation = read_federation(write(text))
     partial = Supervision(kind="partial", annotated=(2,))
-    assert federation.supervision("two") == SiteSupervision(default=partial)
-    assert federation.supervision("one") == SiteSupervision()
+    assert federation.agreed_labels("two") == partial
+    assert federation.agreed_labels("one") == Supervision()
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from fednnunet.errors import FedNNUNetError, InputError
 from fednnunet.federation.methods.catalogue import METHODS, PRESETS
 from fednnunet.federation.methods.fedprox import FedProx
 from fednnunet.federation.training_spec import FOLDS, MAX_ITERATIONS, MAX_ROUNDS, Training
+from fednnunet.labels.settings import PseudoLabels
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -101,3 +102,24 @@ def test_bounds_themselves_are_allowed():
 def test_a_method_that_nobody_knows_is_refused():
     with pytest.raises(FedNNUNetError, match="choose one of"):
         Training().method_labelled("magic")
+
+
+def test_pseudo_labels_are_off_unless_there_is_a_table():
+    assert Training().pseudo_labels is None
+    training = records.decode(Training, {"pseudo_labels": {"confidence": 0.8}})
+    assert training.pseudo_labels == PseudoLabels(confidence=0.8)
+    assert records.decode(Training, json.loads(json.dumps(records.encode(training)))) == training
+
+
+@pytest.mark.parametrize(
+    ("table", "words"),
+    [
+        ({"confident": 0.8}, "known fields: carry, components"),
+        ({"confidence": 2.0}, "confidence is 2"),
+        ({"uncertainty": "guess"}, "dropout"),
+    ],
+)
+def test_what_is_wrong_with_pseudo_labels_is_said(table, words):
+    with pytest.raises(FedNNUNetError) as caught:
+        records.decode(Training, {"pseudo_labels": table})
+    assert words in str(caught.value)

@@ -19,7 +19,7 @@ from fednnunet.errors import DataError, InputError
 from fednnunet.inference import predict
 from fednnunet.inference.bundle import Bundle
 from fednnunet.inference.compute import Compute
-from fednnunet.inference.predict import mask_path, predict_cases, predict_volume
+from fednnunet.inference.predict import PredictOptions, mask_path, predict_cases, predict_volume
 from fednnunet.planning.plan import Plan
 from fednnunet.volume import Geometry, Volume
 
@@ -146,7 +146,9 @@ def test_what_is_there_is_kept_until_something_changes(
     cases, out = list_images(tmp_path / "in", 1), tmp_path / "out"
 
     def predict(**options: bool) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        outcome = predict_cases(bundle, cases, out, compute=compute, **options)
+        outcome = predict_cases(
+            bundle, cases, out, compute=compute, options=PredictOptions(**options)
+        )
         return outcome.written, outcome.kept
 
     assert predict() == (("a", "b"), ())

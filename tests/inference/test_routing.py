@@ -17,7 +17,8 @@ from fednnunet.dataset import list_images
 from fednnunet.errors import InputError, ManyFaults
 from fednnunet.inference.bundle import Bundle, join_experts, read_bundle, write_bundle
 from fednnunet.inference.compute import Compute
-from fednnunet.inference.predict import ROUTES, predict_cases, predict_volume
+from fednnunet.inference.predict import predict_cases, predict_volume
+from fednnunet.inference.predicted import ROUTES
 from fednnunet.inference.routing import Experts, Routing, prediction_inconsistency, route
 from fednnunet.io import read_label, read_volume, write_volume
 from fednnunet.planning.plan import Plan

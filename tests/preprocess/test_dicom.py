@@ -1,6 +1,5 @@
 import json
 import stat
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,13 +10,11 @@ pytest.importorskip("rt_utils")
 import pydicom
 
 from fednnunet import io
-from fednnunet.dataset import read_dataset
+from fednnunet.dataset import list_images, read_dataset
 from fednnunet.dataset_header import task_of
-from fednnunet.errors import InputError
+from fednnunet.errors import FedNNUNetError, InputError
 from fednnunet.preprocess.check import check_site
 from fednnunet.preprocess.dicom import Channel, convert_dicom
-from fednnunet.preprocess.dicom_label import _filled, affine
-from fednnunet.volume import Geometry, Volume
 from tests.preprocess.dicom_files import (
     AXES,
     IDENTITY,
@@ -90,19 +87,6 @@ def test_contours_give_back_the_masks_they_were_made_from(tmp_path, voxels, mask
     label = io.read_label(tmp_path / "out" / "labelsTr" / f"{done.cases[0]}.nii.gz").array[0]
     assert np.array_equal(label, masks["Liver"])
     assert any("ignored structures: tumour" in note for note in done.notes)
-
-
-def test_a_contour_between_voxels_is_filled_without_bias():
-    geometry = Geometry(spacing_mm=(3.0, 0.5, 0.5))
-    image = Volume(array=np.zeros((1, 3, 120, 120)), geometry=geometry)
-    angles = np.linspace(0, 2 * np.pi, 200, endpoint=False)
-    index = np.stack(
-        [np.ones(200), 60.3 + 40 * np.sin(angles), 58.7 + 40 * np.cos(angles), np.ones(200)], 1
-    )
-    points = (index @ affine(image).T)[:, :3]
-    mask = _filled([points], image, "disc", Path())
-    assert mask[1].sum() == pytest.approx(np.pi * 40**2, rel=3e-3)
-    assert not mask[0].any()
 
 
 def test_no_file_of_the_folder_tells_who_the_patient_is(tmp_path, voxels, masks):
@@ -226,4 +210,58 @@ def test_the_program_says_what_it_did(tmp_path, voxels, masks, capsys):
     assert "1 cases are in" in said
     assert "1 Liver, 2 tumour" in said
     assert "1 image series without a segmentation" in said
+    assert (tmp_path / "out.mapping.json").is_file()
+
+
+def test_a_name_that_no_structure_has_is_an_error_that_lists_the_nearest(tmp_path, voxels, masks):
+    slices = write_series(tmp_path / "in" / "a", voxels)
+    write_seg(tmp_path / "in" / "seg.dcm", slices, masks)
+    with pytest.raises(FedNNUNetError) as fault:
+        convert(tmp_path / "in", tmp_path / "out", labels=("liver", "tumor", "spleen"))
+    said = str(fault.value)
+    assert "'tumor'" in said and "'spleen'" in said and "'liver'" not in said
+    assert "there are: 'tumour', 'Liver'" in said
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_structure_that_only_earlier_cases_have_is_no_error(tmp_path, voxels, masks):
+    slices = write_series(tmp_path / "one" / "a", voxels)
+    write_seg(tmp_path / "one" / "seg.dcm", slices, masks)
+    slices = write_series(tmp_path / "two" / "a", voxels + 1)
+    write_seg(tmp_path / "two" / "seg.dcm", slices, {"Liver": masks["Liver"]})
+    for part in ("one", "two"):
+        done = convert(tmp_path / part, tmp_path / "out", labels=("liver", "tumour"))
+    assert len(done.cases) == 1
+    assert any("tumour was not segmented" in note for note in done.notes)
+
+
+def test_nothing_to_convert_is_an_error_that_says_why(tmp_path, voxels, capsys):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / "note.txt").write_text("no DICOM")
+    write_series(tmp_path / "alone" / "a", voxels)
+    program = load_program("dicom_to_nifti")
+    for folder, words in (
+        ("empty", "no DICOM file"),
+        ("alone", "no image series has a DICOM-SEG or an RTSTRUCT"),
+    ):
+        arguments = [str(tmp_path / folder), "-o", str(tmp_path / "out"), "--channels", "CT"]
+        assert program.main(arguments) == 2
+        assert words in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_series_without_a_reference_are_converted_for_prediction(tmp_path, voxels, masks):
+    slices = write_series(tmp_path / "in" / "a", voxels)
+    write_seg(tmp_path / "in" / "seg.dcm", slices, masks)
+    write_series(tmp_path / "in" / "b", voxels + 1)
+    out = tmp_path / "out"
+    program = load_program("dicom_to_nifti")
+    arguments = [str(tmp_path / "in"), "-o", str(out), "--channels", "CT", "--images-only"]
+    assert program.main(arguments) == 0
+    cases = list_images(out / "imagesTs", 1)
+    assert [case.name for case in cases] == ["case_0001", "case_0002"]
+    assert sorted(float(io.read_volume(c.images).array.sum()) for c in cases) == pytest.approx(
+        sorted([voxels.sum(), (voxels + 1).sum()]), rel=1e-5
+    )
+    assert not (out / "labelsTr").exists()
     assert (tmp_path / "out.mapping.json").is_file()

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from fednnunet.planning.fingerprint import ORIENTATIONS
-from fednnunet.preprocess.measure import measure_case, orientation_code
+from fednnunet.planning.orientation import ORIENTATIONS
+from fednnunet.preprocess.measure import measure_case
+from fednnunet.preprocess.orient import orientation_code
 from fednnunet.task import Task
 from fednnunet.volume import Geometry, Volume
 

@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import random
 from copy import copy
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
+from fednnunet.supervision import UNKNOWN
 from fednnunet.training.augment import make_augmenter, plain_augmenter, seeded
 from fednnunet.training.patches import Box, read_box
 from fednnunet.training.recipe import Augmentation
@@ -20,6 +22,7 @@ NONE = Augmentation(
     rotation=0, scaling=0, noise=0, blur=0, brightness=0, contrast=0, low_resolution=0,
     gamma_inverted=0, gamma=0, mirror=False,
 )  # fmt: skip
+ONLY_SPATIAL = replace(NONE, rotation=1, scaling=1)
 
 
 def patch(augmenter, channels=1, seed=0):
@@ -62,6 +65,29 @@ def test_where_a_channel_is_masked_the_outside_stays_zero():
     outside = labels < 0
     assert outside.any()
     assert not image[0][outside].any() and image[1][outside].any()
+
+
+@pytest.mark.parametrize("vox", [(8, 12, 10), (12, 10)])
+def test_both_views_have_the_geometry_of_the_seed(vox):
+    augmenter = make_augmenter(vox, (True, False), ALL)
+    plain = make_augmenter(vox, (True, False), ONLY_SPATIAL)
+    for seed in range(5):
+        image, labels = augmenter(reader(*patch(augmenter, 2)), seed)
+        strong, same, weak = augmenter.views(reader(*patch(augmenter, 2)), seed)
+        assert torch.equal(image, strong) and torch.equal(labels, same)
+        assert not torch.equal(weak, strong)
+        assert not weak[0][labels == -1].any()
+        turned = plain(reader(*patch(plain, 2)), seed)[0]  # before mirroring
+        assert weak.shape == turned.shape
+        torch.testing.assert_close(weak[1].sum(), turned[1].sum())
+
+
+def test_strong_steps_change_the_first_view_alone():
+    augmenter = make_augmenter((8, 8, 8), (False,), ALL)
+    read = reader(*patch(augmenter))
+    image, _, weak = augmenter.views(read, 4)
+    blank, _, same = augmenter.views(read, 4, [lambda **v: {**v, "image": v["image"] * 0}])
+    assert not blank.any() and image.any() and torch.equal(weak, same)
 
 
 def test_global_generators_are_left_alone():
@@ -169,3 +195,46 @@ def test_most_patches_are_read_without_a_margin():
         augmenter(read, seed)
     share = sizes.count(augmenter.size.final_vox) / len(sizes)
     assert 0.5 < share < 0.8  # neither rotated (0.8) nor scaled (0.8)
+
+
+@pytest.mark.parametrize("vox", [(8, 12, 10), (12, 10)])
+def test_an_upright_patch_has_its_boxes_sides_along_the_axes(vox):
+    turning = Augmentation(
+        rotation=1, scaling=1, noise=0, blur=0, brightness=0, contrast=0, low_resolution=0,
+        gamma_inverted=0, gamma=0, mirror=False,
+    )  # fmt: skip
+    augmenter = make_augmenter(vox, (False,), turning)
+    image, labels = patch(augmenter)
+    plain = plain_augmenter(vox)
+    inset, final = augmenter.size.inset_vox, augmenter.size.final_vox
+    middle = tuple(slice(i, i + n) for i, n in zip(inset, final, strict=True))
+    want = plain(reader(image[(slice(None), *middle)], labels[middle]), 1)
+    got = augmenter(reader(image, labels), 1, upright=True)
+    assert torch.equal(got[0], want[0]) and torch.equal(got[1], want[1])
+    assert not torch.equal(augmenter(reader(image, labels), 1)[1], want[1])
+
+
+def test_an_upright_patch_is_else_as_of_the_same_seed():
+    """Where the seed does not turn the patch, nothing is different."""
+    augmenter = make_augmenter((8, 8, 8), (False,), Augmentation())
+    image, labels = patch(augmenter)
+    same = 0
+    for seed in range(20):
+        with seeded(seed):
+            stays = augmenter.spatial.draw() is None
+        free = augmenter(reader(image, labels), seed)
+        upright = augmenter(reader(image, labels), seed, upright=True)
+        if stays:
+            same += 1
+            assert torch.equal(free[0], upright[0]) and torch.equal(free[1], upright[1])
+    assert same
+
+
+def test_the_image_stays_where_only_its_label_is_unknown():
+    augmenter = make_augmenter((8, 8, 8), (True,), NONE)
+    image, labels = patch(augmenter)
+    labels[labels > 0] = UNKNOWN
+    got = augmenter(reader(image, labels), 1)
+    unknown = torch.from_numpy(labels == UNKNOWN)
+    assert unknown.any() and torch.equal(got[0][0][unknown], torch.from_numpy(image[0])[unknown])
+    assert not got[0][0][got[1] == -1].any()

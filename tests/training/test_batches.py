@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,8 @@ from fednnunet.errors import FedNNUNetError, InputError
 from fednnunet.preprocess.pipeline import prepare_volume
 from fednnunet.preprocess.store import Store
 from fednnunet.preprocess.stored_case import write_case
-from fednnunet.training.batches import batches
+from fednnunet.supervision import SiteSupervision, Supervision
+from fednnunet.training.batches import SecondView, batches
 from fednnunet.volume import Geometry, Volume
 from tests.training.fakes import MemoryStore, blobs, small_plan, source
 from tests.training.mixed import FULL, MIXED, PARTIAL, mixed_batch
@@ -165,9 +166,53 @@ def test_samples_carry_the_supervision_of_their_case():
     assert set(plain[0].supervision) == {FULL}
 
 
+def test_a_second_view_is_made_of_the_samples_that_want_it():
+    view = SecondView(wanted=lambda supervision: supervision == PARTIAL)
+    seen = set()
+    for step in range(4):
+        plain = source(supervision=MIXED, size=6)[step]
+        made = source(supervision=MIXED, size=6, second_view=view)[step]
+        assert torch.equal(made.image, plain.image) and torch.equal(made.labels, plain.labels)
+        assert plain.weak is None
+        for row, supervision in enumerate(made.supervision):
+            same = made.weak is None or torch.equal(made.weak[row], made.image[row])
+            seen.add((supervision.kind, same))
+    assert ("partial", False) in seen and ("full", False) not in seen
+
+
+def test_parts_and_copies_of_a_batch_keep_its_pseudo_labels():
+    whole = replace(
+        mixed_batch(),
+        weak=torch.zeros(4, 1, 8, 8, 8),
+        pseudo=(mixed_batch().labels,),
+        pseudo_weights=(0.5,),
+    )
+    part = whole.part(1, 3)
+    assert torch.equal(part.pseudo[0], whole.labels[1:3]) and part.pseudo_weights == (0.5,)
+    assert len(part.weak) == 2
+    moved = whole.to(torch.device("meta"))
+    assert moved.pseudo[0].device.type == moved.weak.device.type == "meta"
+    bare = whole.without_pseudo()
+    assert bare.pseudo == () and bare.pseudo_weights == ()
+
+
 def test_parts_and_copies_of_a_batch_keep_it():
     whole = mixed_batch()
     assert whole.part(1, 3).supervision == (PARTIAL, PARTIAL)
     assert whole.to(torch.device("meta")).supervision == whole.supervision
     assert [one.supervision for one in whole.samples()] == [(k,) for k in whole.supervision]
     assert dict(whole.by_supervision()) == {FULL: (0, 3), PARTIAL: (1, 2)}
+
+
+def test_cases_with_boxes_are_not_turned_and_the_others_are_as_before():
+    boxes = SiteSupervision(cases={"case1": Supervision(kind="box")})
+    plain, mixed = source(), source(supervision=boxes)
+    turned = 0
+    for step in range(12):
+        before, now = plain[step], mixed[step]
+        for a, b in zip(before.samples(), now.samples(), strict=True):
+            if b.supervision[0].kind == "box":
+                turned += not same(a, b)
+            else:
+                assert same(a, b)
+    assert turned

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from fednnunet.errors import InputError
-from fednnunet.supervision import SiteSupervision
+from fednnunet.supervision import SiteSupervision, Supervision
 from fednnunet.training.counts import DiceCounts, as_counts, count_batch, count_dice, dice_of
 from fednnunet.training.recipe import RECIPES
 from fednnunet.training.state import new_state
@@ -91,3 +91,10 @@ def test_counts_add_up_and_give_dice():
     assert counts + DiceCounts.empty(task.targets) == counts
     assert (counts + counts).tp == (2, 2)
     assert DiceCounts.empty(task.targets).mean is None
+
+
+@pytest.mark.parametrize("kind", ["box", "none"])
+def test_cases_without_a_label_map_count_nothing(kind):
+    labels = torch.ones(1, 2, 2, 2, dtype=torch.int16)
+    targets = make_targets(small_task(), Supervision(kind=kind))
+    assert count_dice(torch.randn(1, 3, 2, 2, 2), labels, targets).tolist() == [[0, 0]] * 3

@@ -20,10 +20,10 @@ def test_there_is_a_loss_for_each_supervision():
     assert losses[PARTIAL].targets.groups == ((0, 1), (2,))
 
 
-def test_voxels_are_ignored_by_the_task_or_by_one_of_its_own_cases():
+def test_voxels_are_left_out_by_the_task_or_by_one_of_its_own_cases():
     plan, configuration = small_plan(task=small_task(ignore=3))
     assert not a_job().ignores
     assert a_job(plan=plan, configuration=configuration).ignores
-    own = SiteSupervision(cases={"case1": Supervision(ignore=7)})
+    own = SiteSupervision(cases={"case1": Supervision(kind="scribble")})
     assert a_job(supervision=own).ignores
     assert not a_job(supervision=own, names=("case0",)).ignores

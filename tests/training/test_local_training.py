@@ -86,7 +86,7 @@ def test_samples_go_singly_only_where_it_computes_the_same():
     assert samples_at_once(job(norm="batch"), CPU) == 6
     assert samples_at_once(job(batch_dice=True), CPU) == 6
     assert samples_at_once(job(task=small_task(ignore=3)), CPU) == 6
-    unknown = SiteSupervision(cases={"case1": Supervision(ignore=5)})
+    unknown = SiteSupervision(cases={"case1": Supervision(kind="scribble")})
     assert samples_at_once(replace(job(), supervision=unknown), CPU) == 6
 
 

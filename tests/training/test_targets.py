@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from fednnunet.errors import InputError
-from fednnunet.supervision import Supervision
+from fednnunet.supervision import UNKNOWN, Supervision
 from fednnunet.training.targets import make_targets
 from tests.training.fakes import small_task
 
@@ -45,3 +45,31 @@ def test_labels_by_hand():
     valid = targets.valid(labels)
     assert valid is not None and valid.tolist() == [[True, True, True, True, False]]
     assert make_targets(small_task()).valid(labels) is None
+
+
+def test_unknown_voxels_of_scribbles_and_ignored_ones_do_not_count():
+    labels = torch.tensor([[UNKNOWN, -1, 0, 2, 3]])
+    valid = make_targets(small_task(ignore=3), Supervision(kind="scribble")).valid(labels)
+    assert valid is not None and valid.tolist() == [[False, True, True, True, False]]
+    valid = make_targets(small_task(), Supervision(kind="point")).valid(labels)
+    assert valid is not None and valid.tolist() == [[False, True, True, True, True]]
+
+
+@pytest.mark.parametrize("regions", [{}, {"whole": (1, 2)}])
+@pytest.mark.parametrize("kind", ["box", "none"])
+def test_of_cases_without_a_label_map_no_voxel_counts(kind, regions):
+    labels = torch.tensor([[UNKNOWN, -1, 0, 3]])
+    targets = make_targets(small_task(regions=regions), Supervision(kind=kind))
+    valid = targets.valid(labels)
+    assert valid is not None and not valid.any()
+    assert targets.scored == () and targets.indicators(labels).shape[1] == len(targets.groups)
+
+
+def test_voxels_without_a_label_are_still_of_the_task():
+    labels = torch.tensor([[UNKNOWN, -1, 0, 2, 3]])
+    scribble = Supervision(kind="scribble")
+    of_the_task = make_targets(small_task(ignore=3), scribble).of_the_task(labels)
+    assert of_the_task is not None and of_the_task.tolist() == [[True, True, True, True, False]]
+    assert make_targets(small_task(), scribble).of_the_task(labels) is None
+    boxes = make_targets(small_task(ignore=3), Supervision(kind="box"))
+    assert boxes.of_the_task(labels) is None  # there 3 means two boxes

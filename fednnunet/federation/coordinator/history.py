@@ -47,9 +47,9 @@ class SiteRound:
 
     `dice` is on augmented training patches, `held_out` on the same few patches of held-out cases in
     every round: one value a target, none where nothing was to be found. `notes` are for the log.
-    `update_norm` is the norm of what the site changed of the tensors that it trained with the
-    others, `extras_norm` that of a method's auxiliary tensors, 0 where there are none. Raises
-    InputError for a figure out of range.
+    `unlabelled` counts the training cases without any label. `update_norm` is the norm of what the
+    site changed of the tensors that it trained with the others, `extras_norm` that of a method's
+    auxiliary tensors, 0 where there are none. Raises InputError for a figure out of range.
     """
 
     cases: Annotated[int, Within(0, MAX_CASES)]
@@ -59,6 +59,7 @@ class SiteRound:
     wait_share: Annotated[float, Within(0, 1)]
     bytes_to_site: Bytes
     bytes_from_site: Bytes
+    unlabelled: Annotated[int, Within(0, MAX_CASES)] = 0
     held_out: Dice = ()
     notes: Annotated[tuple[str, ...], AtMost(64)] = ()
     update_norm: Annotated[float, Within(0, 1e300)] = 0.0

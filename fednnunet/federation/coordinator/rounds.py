@@ -12,6 +12,7 @@ from fednnunet.errors import FedNNUNetError, raise_all
 from fednnunet.evaluation.contribution import RoundContribution
 from fednnunet.evaluation.scores import SiteScores
 from fednnunet.federation.coordinator.contribution import ask_leave_one_out, divergence
+from fednnunet.federation.coordinator.counted_cases import counted_cases
 from fednnunet.federation.coordinator.engine import Engine
 from fednnunet.federation.coordinator.exchange import Failed, Received, Surplus, Waiting, receive
 from fednnunet.federation.coordinator.history import (
@@ -95,10 +96,13 @@ def _one_round(
     aggregation = _start(run.method, phase, state, trained)
     contributing = run.training.contribution and phase == "joint" and bool(state.shared)
     kept: list[Reply] = []
+    place, rounds = phases.schedule(state.round)
+    pseudo_labels = run.training.pseudo_labels
 
     def add(site: str, message: TrainReply) -> None:
         """Add a reply that was checked; afterwards its tensors are not needed any more."""
-        reply = _as_method_sees(site, message)
+        cases = counted_cases(message, pseudo_labels, place / max(rounds, 1))
+        reply = _as_method_sees(site, message, cases)
         aggregation.add(reply)
         if contributing:
             kept.append(reply)
@@ -203,13 +207,13 @@ def _joined(first: Faults, second: Faults) -> Faults:
     return {s: "; ".join(f[s] for f in (first, second) if s in f) for s in sites}
 
 
-def _as_method_sees(site: str, reply: TrainReply) -> Reply:
+def _as_method_sees(site: str, reply: TrainReply, cases: int) -> Reply:
     tensors, extras = split(reply.tensors)
     return Reply(
         site=site,
         tensors=tensors,
         extras=extras,
-        cases=reply.cases,
+        cases=cases,
         loss=reply.loss,
         iterations=reply.iterations,
     )
@@ -219,6 +223,7 @@ def _site_round(received: Received[TrainReply], norms: tuple[float, float]) -> S
     reply = received.reply
     return SiteRound(
         cases=reply.cases,
+        unlabelled=reply.unlabelled,
         loss=reply.loss,
         dice=tuple(dice_of(*counts) for counts in reply.overlap),
         seconds=reply.seconds,

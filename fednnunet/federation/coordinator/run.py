@@ -60,7 +60,7 @@ class Run:
             baselines=(),
             routed=False,
             contribution=False,
-            device="",
+            device="auto",
             compile=False,
             cuda_kernels="torch",
             validate_every=0,

@@ -17,8 +17,9 @@ class Reply:
     """One site's reply as a method sees it.
 
     `tensors` are the shared ones, `extras` the auxiliary tensors that the method's `extras`
-    describe. `cases` are the site's training cases, `loss` is the mean loss of the round and
-    `iterations` the number of local iterations.
+    describe. `cases` are the site's training cases; with pseudo-labels those without any label
+    count as `coordinator.counted_cases` says. `loss` is the mean loss of the round and `iterations`
+    the number of local iterations.
     """
 
     site: str

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-from fednnunet.dataset import Case, folds, list_images, read_dataset, split_cases
-from fednnunet.errors import DataError, raise_all
+from fednnunet.dataset import (
+    Case,
+    Dataset,
+    folds,
+    list_images,
+    read_dataset,
+    split_cases,
+    supervision_of,
+)
+from fednnunet.errors import DataError
 from fednnunet.federation.spec import SiteSpec
 from fednnunet.federation.training_spec import FOLDS, Training
 from fednnunet.io import ending
-from fednnunet.planning.fingerprint import CaseFingerprint
-from fednnunet.supervision import SiteSupervision
+from fednnunet.supervision import SiteSupervision, Supervision
 from fednnunet.task import Task
 
 
@@ -24,19 +30,40 @@ class SiteCases:
     training: tuple[Case, ...]
     held_out: tuple[Case, ...]
 
+    @property
+    def scored(self) -> tuple[Case, ...]:
+        """The held-out cases that can be scored; a site that does not train may have others."""
+        return tuple(case for case in self.held_out if case.labels.can_score)
+
+    def supervision(self, agreed: Supervision) -> SiteSupervision:
+        """What is known of each case, by its name; `agreed` is what holds for most.
+
+        Of two cases with one name, in training and in a test set, that of the training.
+        """
+        return supervision_of((*self.held_out, *self.training), agreed)
+
 
 def training_folder(spec: SiteSpec, task: Task, *, site: str) -> tuple[Case, ...]:
-    """All labelled cases of `imagesTr`, with patients as the site's `patient` pattern says."""
-    cases = read_dataset(spec.folder, task, site=site).cases
-    return tuple(_with_patient(case, spec.patient, site) for case in cases)
+    """All cases of `imagesTr`, with patients as the site's `patient` pattern says."""
+    return _with_patients(_dataset(spec, task, site), spec, site)
+
+
+def _dataset(spec: SiteSpec, task: Task, site: str) -> Dataset:
+    agreed, names = spec.agreed_labels(task), spec.label_names
+    return read_dataset(spec.folder, task, site=site, agreed=agreed, label_names=names)
+
+
+def _with_patients(dataset: Dataset, spec: SiteSpec, site: str) -> tuple[Case, ...]:
+    return tuple(_with_patient(case, spec.patient, site) for case in dataset.cases)
 
 
 def site_cases(spec: SiteSpec, task: Task, training: Training, *, site: str) -> SiteCases:
     """Split a site's cases: by fold, or else a test set if it has one, or else by a share.
 
-    All cases of a patient stay together. With `max_cases` only the first of the training cases are
-    taken; the others are not used at all. Raises InputError where there are fewer patients than
-    folds.
+    All cases of a patient stay together. Only cases that can be scored are held out, those with
+    complete label maps of all classes or some; the others train. With `max_cases` only the first of
+    the training cases are taken; the others are not used at all. Raises InputError where there are
+    fewer patients than folds.
     """
     split = _split(spec, task, training, site)
     maximum = training.max_cases or len(split.training)
@@ -44,13 +71,14 @@ def site_cases(spec: SiteSpec, task: Task, training: Training, *, site: str) -> 
 
 
 def _split(spec: SiteSpec, task: Task, training: Training, site: str) -> SiteCases:
-    cases = training_folder(spec, task, site=site)
+    dataset = _dataset(spec, task, site)
+    cases = _with_patients(dataset, spec, site)
     if not spec.trains:
         return SiteCases(training=(), held_out=cases)
     if training.fold is not None:
         train, held_out = folds(cases, count=FOLDS)[training.fold]
         return SiteCases(training=train, held_out=held_out)
-    test = _test_set(spec, task, site)
+    test = _test_set(spec, dataset, site)
     if test:
         return SiteCases(training=cases, held_out=test)
     if training.held_out == 0:
@@ -60,39 +88,16 @@ def _split(spec: SiteSpec, task: Task, training: Training, site: str) -> SiteCas
     return SiteCases(training=train, held_out=held_out)
 
 
-def check_annotated(
-    cases: Sequence[Case],
-    measured: Sequence[CaseFingerprint],
-    task: Task,
-    supervision: SiteSupervision,
-    *,
-    site: str,
-) -> None:
-    """Raise a DataError for every case whose label map holds a label that is not annotated here.
-
-    Training would take such voxels for background. `measured` are the fingerprints of `cases`.
-    """
-    faults = [
-        DataError(
-            f"case {case.name} has label {value} ({task.labels[value]}), which the site does not "
-            "annotate, as the federation file says",
-            where=f"site {site}, {case.label}, {count:,} voxels",
-            mend=f"add it to sites.{site}.annotated in the federation file, or correct the map",
-        )
-        for case, fingerprint in zip(cases, measured, strict=True)
-        for value, count in enumerate(fingerprint.voxels_per_label)
-        if count and value and not supervision.of(case.name).covers((value,), task)
-    ]
-    raise_all(f"label maps of site {site} hold labels that it does not annotate", faults)
-
-
-def _test_set(spec: SiteSpec, task: Task, site: str) -> tuple[Case, ...]:
+def _test_set(spec: SiteSpec, dataset: Dataset, site: str) -> tuple[Case, ...]:
     labels = spec.folder / "labelsTs"
     if not labels.is_dir():
         return ()
     paths = [path for path in labels.iterdir() if ending(path)]
     found = {path.name.removesuffix(ending(path) or ""): path for path in paths}
-    cases = list_images(spec.folder / "imagesTs", len(task.channels))
+    cases = list_images(spec.folder / "imagesTs", len(dataset.channels))
+    labels_of = dataset.test_labels
+    labelled = (dataclasses.replace(case, labels=labels_of[case.name]) for case in cases)
+    cases = tuple(case for case in labelled if case.labels.can_score)
     missing = [case.name for case in cases if case.name not in found]
     if missing:
         raise DataError(

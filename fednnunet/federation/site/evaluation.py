@@ -22,8 +22,9 @@ from fednnunet.inference.bundle import Bundle
 from fednnunet.inference.compute import choose_compute
 from fednnunet.inference.predict import mask_path, predict_cases
 from fednnunet.io import read_label, read_volume
+from fednnunet.preprocess.load import read_mapped_label
 from fednnunet.progress import Progress
-from fednnunet.supervision import SiteSupervision, Supervision
+from fednnunet.supervision import Supervision
 from fednnunet.task import Task
 from fednnunet.volume import Volume
 
@@ -59,14 +60,13 @@ def evaluate_at_site(
     folder: Path,
     *,
     device: str,
-    supervision: SiteSupervision | None = None,
     pictures: bool = True,
     progress: Progress | None = None,
 ) -> SiteScores:
     """Predict the cases into `folder`, score them there, and return sums over them.
 
-    `supervision` says what each case's labels teach (default: all classes): other targets are not
-    scored, since the label map says nothing of them. Masks that are there already, made from the
+    Of a case whose labels annotate only some classes, other targets are not scored, since its map
+    says nothing of them. Masks that are there already, made from the
     same bundle and images, are kept. With `pictures` the worst, median and best case are drawn into
     `folder`. Raises the faults of all cases that cannot be predicted together.
     """
@@ -74,10 +74,8 @@ def evaluate_at_site(
     compute = choose_compute(device)
     outcome = predict_cases(bundle, cases, folder, compute=compute, progress=progress)
     raise_all("held-out cases could not be predicted", outcome.faults)
-    supervision = supervision or SiteSupervision()
     scores = [
-        _annotated_only(_score(case, folder, task), task, supervision.of(case.name))
-        for case in cases
+        _annotated_only(_score(case, folder, task), task, case.labels.supervision) for case in cases
     ]
     write_cases_csv(folder / CASES, {"": scores})
     if pictures:
@@ -122,7 +120,7 @@ def _masks(case: Case, folder: Path) -> tuple[Volume, Volume]:
             f"case {case.name} has no label map, so it cannot be scored",
             mend="add its label map to the site's folder, or take out the case",
         )
-    return read_label(mask_path(folder, case)), read_label(case.label)
+    return read_label(mask_path(folder, case)), read_mapped_label(case)
 
 
 def _draw(scores: Sequence[CaseScores], cases: dict[str, Case], folder: Path, task: Task) -> None:

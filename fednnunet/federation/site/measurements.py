@@ -108,6 +108,8 @@ def case_digest(case: CaseFingerprint) -> str:
         case.kind,
     )
     digest.update(repr(plain).encode())
+    if case.annotated is not None:
+        digest.update(repr(case.annotated).encode())
     for sketch in case.foreground:
         digest.update(np.ascontiguousarray(sketch.bins, np.int64).tobytes())
         digest.update(np.ascontiguousarray(sketch.columns, np.float64).tobytes())

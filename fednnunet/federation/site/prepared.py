@@ -13,6 +13,8 @@ from fednnunet.federation.site.places import inside
 from fednnunet.federation.site.policy import SitePolicy
 from fednnunet.federation.site.states import StateStore
 from fednnunet.federation.training_spec import Training
+from fednnunet.labels.known import has_unknown
+from fednnunet.labels.pseudo import PseudoLabelling
 from fednnunet.network.tensors import Tensors
 from fednnunet.planning.memory import micro_batch
 from fednnunet.planning.plan import Configuration, Plan
@@ -56,6 +58,15 @@ class PreparedSite:
     def recipe(self) -> Recipe:
         """The recipe that it is trained by."""
         return recipe_named(self.training.recipe)
+
+    @property
+    def completion(self) -> PseudoLabelling | None:
+        """What completes labels, by the site's own federation file; none where all are known."""
+        settings, task = self.training.pseudo_labels, self.plan.task
+        kinds = {self.supervision.of(name) for name in self.cases}
+        if settings is None or not any(has_unknown(kind, task) for kind in kinds):
+            return None
+        return PseudoLabelling(settings=settings, task=task)
 
     @property
     def network(self) -> Tensors:

@@ -17,7 +17,7 @@ from fednnunet.federation.site import approval
 from fednnunet.federation.site.agreement import Agreement, RunInvite, question_of
 from fednnunet.federation.site.answers import FOLDER as ANSWERS
 from fednnunet.federation.site.answers import Answered, Answers, digest
-from fednnunet.federation.site.cases import SiteCases, check_annotated, site_cases, training_folder
+from fednnunet.federation.site.cases import SiteCases, site_cases, training_folder
 from fednnunet.federation.site.evaluation import evaluate_at_site
 from fednnunet.federation.site.ledger import About
 from fednnunet.federation.site.measurements import FOLDER_NAME as MEASUREMENTS
@@ -180,8 +180,6 @@ class Site:
         measured = measure_cases(
             cases, task, workers=self._federation.budget.workers, progress=self._tell
         )
-        supervision = self._federation.supervision(self.name)
-        check_annotated(cases, measured, task, supervision, site=self.name)
         answer = self._measurements.fingerprint(task, measured)
         if answer.warning:
             self._wall.log(answer.warning)
@@ -189,7 +187,10 @@ class Site:
 
     def _check_layout(self, task: Task) -> None:
         """Raise what is wrong with the folder, together with what is wrong with its whole cases."""
-        dataset, faults = scan_dataset(self.spec.folder, task, site=self.name)
+        agreed, names = self.spec.agreed_labels(task), self.spec.label_names
+        dataset, faults = scan_dataset(
+            self.spec.folder, task, site=self.name, agreed=agreed, label_names=names
+        )
         if not faults:
             return
         found: list[FedNNUNetError] = list(faults)
@@ -239,10 +240,9 @@ class Site:
         folder = inside(self.base, invite.run, HELD_OUT, invite.model)
         scores = evaluate_at_site(
             bundle,
-            ready.cases.held_out,
+            ready.cases.scored,
             folder,
             device=self._training.device,
-            supervision=self._federation.supervision(self.name),
             pictures=not invite.brief,
             progress=self._tell,
         )
@@ -277,18 +277,19 @@ class Site:
     def prepared(self) -> PreparedSite:
         """What the site trains and evaluates with; raises InputError before it has prepared."""
         ready = self._prepared()
+        scored = {case.name for case in ready.cases.scored}
         return PreparedSite(
             base=self.base,
             plan=ready.plan,
             configuration_name=ready.configuration,
             store=ready.store,
             cases=tuple(case.name for case in ready.cases.training),
-            supervision=self._federation.supervision(self.name),
+            supervision=ready.cases.supervision(self.spec.agreed_labels(ready.plan.task)),
             training=self._training,
             memory_gib=self.spec.memory_gib,
             name=self.name,
             held_out=ready.held_out,
-            held_out_cases=ready.held_out.names,
+            held_out_cases=tuple(name for name in ready.held_out.names if name in scored),
             policy=self._policy,
             log=self._wall.log,
         )

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 from fednnunet.federation.filters.chain import context_of, filter_at_site
 from fednnunet.federation.methods.method import Method, TrainedSite
 from fednnunet.federation.site.models import load_part, network_tensors, own_model
 from fednnunet.federation.site.notes import training_notes
+from fednnunet.federation.site.overlap import Rows, shared_overlap
 from fednnunet.federation.site.prepared import PreparedSite
 from fednnunet.federation.wire.extras import join, split
 from fednnunet.federation.wire.messages import TrainInvite, TrainReply
 from fednnunet.federation.wire.notes import Note
+from fednnunet.labels.loss import make_loss
 from fednnunet.network.tensors import Tensors
 from fednnunet.progress import Progress
 from fednnunet.training.counts import DiceCounts
@@ -94,6 +97,8 @@ class SiteTrainer:
             schedule_start=invite.schedule_start,
             context=context,
             supervision=site.supervision,
+            make_loss=make_loss,
+            completion=site.completion,
             frozen=context.shared if freeze else frozenset(),
             progress=progress,
         )
@@ -133,6 +138,10 @@ class SiteTrainer:
         execution = self.site.execution()
         return count_patches(state.network, patches, self.site.plan.task, execution)
 
+    def _shared(self, counts: DiceCounts, cases: Collection[str], least: int) -> Rows:
+        task = self.site.plan.task
+        return shared_overlap(counts, cases, self.site.supervision, task, least=least)
+
     def _notes(
         self, summary: TrainSummary, job: LocalJob, execution: Execution, *, first: bool
     ) -> tuple[Note, ...]:
@@ -149,17 +158,20 @@ class SiteTrainer:
         held_out: DiceCounts | None,
         notes: tuple[Note, ...],
     ) -> TrainReply:
+        least = self.site.policy.min_scored_cases
+        site = self.site
         return TrainReply(
             tensors=tensors,
             run=invite.run,
             round=invite.round,
             phase=invite.phase,
-            cases=len(self.site.cases),
+            cases=len(site.cases),
             loss=summary.loss,
             seconds=summary.seconds,
             wait_share=summary.wait_share,
             iterations=summary.iterations,
-            overlap=summary.dice.rows if summary.cases >= OVERLAP_CASES else (),
-            held_out=held_out.rows if held_out else (),
+            unlabelled=sum(site.supervision.of(name).kind == "none" for name in site.cases),
+            overlap=self._shared(summary.dice, summary.cases, OVERLAP_CASES),
+            held_out=self._shared(held_out, self.site.held_out_cases, least) if held_out else (),
             notes=notes,
         )

@@ -130,11 +130,13 @@ class TrainReply(Message):
     `run`, `round` and `phase` are those of the invite, so that no reply can count for another one.
     `overlap` counts voxels (tp, fp, fn) of each target over all training patches,
     `held_out` over a few fixed patches of the held-out cases. `iterations` is the number of local
-    iterations. `notes` are codes for the log.
+    iterations, `unlabelled` that of training cases without any label. `notes` are codes for the
+    log.
     """
 
     words: ClassVar[str] = (
-        "updated shared weights, number of training cases, mean loss, overlap on patches, timings"
+        "updated shared weights, numbers of training cases and of those without labels, mean loss, "
+        "overlap on patches, timings"
     )
     run: Name
     round: Round
@@ -144,6 +146,7 @@ class TrainReply(Message):
     seconds: Annotated[float, Within(0, 1e9)]
     wait_share: Annotated[float, Within(0, 1)]
     iterations: Iterations = 1
+    unlabelled: Cases = 0
     overlap: VoxelCounts = ()
     held_out: VoxelCounts = ()
     notes: Annotated[tuple[Note, ...], AtMost(64)] = ()

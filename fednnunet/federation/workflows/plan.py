@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from fednnunet.errors import ReplyError
+from fednnunet.errors import PlanError, ReplyError, raise_all
 from fednnunet.federation.coordinator.engine import Engine
 from fednnunet.federation.coordinator.exchange import ask_all
 from fednnunet.federation.coordinator.stated import StatedCases
@@ -50,6 +50,7 @@ def plan_together(
     task = federation.task
     fingerprints = _fingerprints(engine, task, progress)
     fingerprint = sum(fingerprints.values(), start=Fingerprint.empty(task))
+    _check_annotated(fingerprint, federation)
     shapes = _merge_shapes(engine, fingerprints, target_spacing(fingerprint), progress)
     plan = make_plan(
         fingerprint,
@@ -60,6 +61,29 @@ def plan_together(
     )
     stated = StatedCases(cases={site: found.cases for site, found in fingerprints.items()})
     return Planned(fingerprint=fingerprint, shapes=shapes, plan=plan, stated=stated)
+
+
+def _check_annotated(fingerprint: Fingerprint, federation: Federation) -> None:
+    """Raise PlanError for every class that no site annotates: no model could learn it.
+
+    By the merged numbers of cases, or where a site counts too few cases to state them, by its
+    `annotated` in the federation file.
+    """
+    agreed = {label for site in federation.sites.values() for label in site.annotated}
+    counts = fingerprint.annotated_cases()
+    missing = [name for name, count in counts.items() if not count and name not in agreed]
+    mend = (
+        "annotate it at one site at least (supervision in dataset.json), or take it out of the "
+        "task; a site with few such cases states them with min_bin_count = 1 in its policy"
+    )
+    few = "or in too few cases for a site to say so"
+    faults = [
+        PlanError(f"no site annotates {name}, {few}", where=f"task.labels, {name}", mend=mend)
+        for name in missing
+    ]
+    if len(missing) == len(counts):
+        faults = [PlanError(f"no site has any labels, {few}", where="sites", mend=mend)]
+    raise_all("the federation cannot be planned", faults)
 
 
 def _fingerprints(engine: Engine, task: Task, progress: Progress | None) -> dict[str, Fingerprint]:

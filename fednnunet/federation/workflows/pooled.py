@@ -19,6 +19,7 @@ from fednnunet.federation.site.prepared import PreparedSite
 from fednnunet.federation.site.trainer import SiteTrainer
 from fednnunet.federation.training_spec import Training
 from fednnunet.federation.wire.messages import TrainInvite, pack, unpack
+from fednnunet.supervision import SiteSupervision
 from fednnunet.training.patches import PatchCase, PatchStore
 
 NAME = "pooled"
@@ -53,7 +54,8 @@ class PooledSite:
 def pooled_engine(engine: Engine, base: Path) -> InProcessEngine:
     """An engine of one site, `pooled`, that holds the training cases of all prepared sites.
 
-    Raises InputError where the sites are not folders on this machine, or annotate different labels.
+    Each case keeps the kind of labels that its site states. Raises InputError where the sites are
+    not folders on this machine.
     """
     if not isinstance(engine, InProcessEngine):
         raise InputError(
@@ -69,12 +71,6 @@ def pooled_engine(engine: Engine, base: Path) -> InProcessEngine:
 
 def _pool(sites: Mapping[str, PreparedSite], base: Path) -> PreparedSite:
     first = next(iter(sites.values()))
-    if any(site.supervision != first.supervision for site in sites.values()):
-        raise InputError(
-            "the sites annotate different labels, and pooled cases are trained with one loss",
-            where="method pooled",
-            mend="leave it out, or compare sites that annotate the same",
-        )
     limits = [site.memory_gib for site in sites.values() if site.memory_gib]
     return replace(
         first,
@@ -82,6 +78,13 @@ def _pool(sites: Mapping[str, PreparedSite], base: Path) -> PreparedSite:
         base=base,
         store=PooledStore({name: site.store for name, site in sites.items()}),
         cases=tuple(f"{name}/{case}" for name, site in sites.items() for case in site.cases),
+        supervision=SiteSupervision(
+            cases={
+                f"{name}/{case}": site.supervision.of(case)
+                for name, site in sites.items()
+                for case in site.cases
+            }
+        ),
         training=replace(first.training, filters=()),
         memory_gib=min(limits, default=None),
         held_out=None,

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Literal
 
 from fednnunet import records
-from fednnunet.errors import PlanError
 from fednnunet.evaluation.scores import SiteScores
 from fednnunet.federation.coordinator.contribution import write_contribution
 from fednnunet.federation.coordinator.engine import Engine
@@ -36,6 +35,7 @@ from fednnunet.federation.wire.messages import (
     PrepareReply,
 )
 from fednnunet.federation.workflows.experts import write_routed
+from fednnunet.federation.workflows.plan_checks import check_configuration
 from fednnunet.federation.workflows.pooled import pooled_engine, pooled_training
 from fednnunet.inference.best_bundle import FOLDER, best_bundle
 from fednnunet.inference.bundle import read_bundle, write_bundle
@@ -154,7 +154,7 @@ def check_runs(federation: Federation, plan: Plan, folder: Path) -> tuple[Run, .
     where the folder holds rounds of another training, or where a round has no site.
     """
     training = federation.training
-    _check_configuration(plan, training.configuration)
+    check_configuration(plan, training.configuration)
     runs = _runs(federation, plan, folder)
     initial = initial_tensors(plan, training.configuration, seed=training.seed)
     for run in runs:
@@ -162,14 +162,6 @@ def check_runs(federation: Federation, plan: Plan, folder: Path) -> tuple[Run, .
         if run.kind == "federated":
             federation.check_rounds(run.phases(initial).total)
     return runs
-
-
-def _check_configuration(plan: Plan, name: str) -> None:
-    if plan.configuration(name).previous:
-        raise PlanError(
-            f"{name} needs the predictions of another configuration and cannot be trained yet",
-            mend="train 3d_fullres, 3d_lowres or 2d",
-        )
 
 
 def _runs(federation: Federation, plan: Plan, folder: Path) -> tuple[Run, ...]:

@@ -5,10 +5,9 @@ import json
 import pytest
 
 from fednnunet.errors import DataError, FedNNUNetError, InputError
-from fednnunet.federation.site.cases import check_annotated, site_cases
+from fednnunet.federation.site.cases import site_cases
 from fednnunet.federation.spec import SiteSpec
 from fednnunet.federation.training_spec import FOLDS, Training
-from fednnunet.planning.fingerprint import CaseFingerprint
 from fednnunet.supervision import SiteSupervision, Supervision
 from fednnunet.task import Task
 
@@ -102,21 +101,66 @@ def test_a_fold_that_is_not_there_is_refused():
         Training(fold=5)
 
 
-def test_labels_that_a_site_says_it_does_not_annotate_are_named(folder):
+def kinds(folder, default=None, **cases):
+    """Write the kinds of labels into `dataset.json`; cases without a map lose theirs."""
+    header = json.loads((folder / "dataset.json").read_text())
+    header["supervision"] = {
+        **({} if default is None else {"default": {"kind": default}}),
+        "cases": {name: {"kind": kind} for name, kind in cases.items()},
+    }
+    (folder / "dataset.json").write_text(json.dumps(header))
+    for path in (folder / "labelsTr").iterdir():
+        if cases.get(path.name.removesuffix(".nii.gz"), default or "full") == "none":
+            path.unlink()
+
+
+def test_cases_that_cannot_be_scored_are_for_training(folder):
+    full = {f"p{patient}_scan{scan}": "full" for patient in (1, 3) for scan in range(2)}
+    kinds(folder, "none", **full)
+    cases = split(SiteSpec(folder=folder), fraction=0.5)
+    assert len(cases.training) == 8 and len(cases.held_out) == 2
+    assert {case.name for case in cases.held_out} <= full.keys()
+    by_patient = split(SiteSpec(folder=folder, patient="(p[0-9])_scan[0-9]"), fraction=0.5)
+    assert {case.group for case in by_patient.held_out} in ({"p1"}, {"p3"})
+
+
+def test_a_patient_with_an_unlabelled_scan_is_never_held_out(folder):
+    kinds(folder, p0_scan1="none")
+    for seed in range(20):
+        spec = SiteSpec(folder=folder, patient="(p[0-9])_scan[0-9]")
+        assert "p0" not in {case.group for case in split(spec, seed=seed).held_out}
+
+
+def test_without_labels_nothing_is_held_out_and_all_train(folder):
+    kinds(folder, "none")
+    cases = split(SiteSpec(folder=folder))
+    assert len(cases.training) == 10 and cases.held_out == ()
+    assert cases.supervision(Supervision()).of("p1_scan0") == Supervision(kind="none")
+
+
+def test_a_site_that_does_not_train_scores_its_labelled_cases(folder):
+    kinds(folder, p0_scan1="none")
+    cases = split(SiteSpec(folder=folder, trains=False))
+    assert len(cases.held_out) == 10 and len(cases.scored) == 9
+
+
+def test_the_federation_file_holds_where_the_site_says_nothing(folder):
     task = Task(name="t", channels=("MRI",), labels=("background", "a", "b"))
-    cases = split(SiteSpec(folder=folder)).training[:3]
+    spec = SiteSpec(folder=folder, labels="partial", annotated=("a",))
+    cases = site_cases(spec, task, Training(held_out=0.2), site="s")
+    partial = Supervision(kind="partial", annotated=(1,))
+    assert {case.labels.supervision for case in cases.training} == {partial}
+    assert cases.supervision(partial) == SiteSupervision(default=partial)
+    kinds(folder, "full")
+    with pytest.raises(FedNNUNetError, match="which the federation file says"):
+        site_cases(spec, task, Training(held_out=0.2), site="s")
 
-    def holding(*voxels):
-        return CaseFingerprint(
-            spacing_mm=(1, 1, 1), shape_vox=(9, 9, 9), crop_ratio=1.0, foreground=(),
-            voxels_per_label=voxels,
-        )  # fmt: skip
 
-    measured = [holding(9, 4, 0), holding(9, 0, 1234), holding(9, 1, 1)]
-    check_annotated(cases, measured, task, SiteSupervision(), site="s")
-    only_a = SiteSupervision(default=Supervision(kind="partial", annotated=(1,)))
-    with pytest.raises(FedNNUNetError, match="2 faults") as caught:
-        check_annotated(cases, measured, task, only_a, site="s")
-    said = str(caught.value)
-    assert f"case {cases[1].name} has label 2 (b)" in said and "1,234 voxels" in said
-    assert cases[0].name not in said
+def test_a_test_set_has_full_labels_whatever_the_training_cases_have(folder):
+    for part, ending in (("imagesTs", "_0000.nii.gz"), ("labelsTs", ".nii.gz")):
+        (folder / part).mkdir()
+        for name in "qr":
+            (folder / part / f"{name}{ending}").touch()
+    kinds(folder, "none", r="none")
+    cases = split(SiteSpec(folder=folder))
+    assert [case.name for case in cases.held_out] == ["q"]

@@ -8,6 +8,9 @@ import torch
 
 from fednnunet.federation.site.policy import SitePolicy
 from fednnunet.federation.site.prepared import site_seed
+from fednnunet.federation.training_spec import Training
+from fednnunet.labels.settings import PseudoLabels
+from fednnunet.supervision import SiteSupervision, Supervision
 from tests.contracts.helpers import first_tensors
 from tests.federation.site_fakes import a_site
 from tests.training.fakes import blobs
@@ -61,3 +64,12 @@ def test_held_out_patches_come_one_by_one_and_only_of_enough_cases(tmp_path):
 def test_a_cpu_takes_the_batch_whole_whatever_its_memory(tmp_path):
     execution = a_site(tmp_path, "one", memory_gib=1e-9).execution()
     assert execution.torch_device.type == "cpu" and execution.micro_batch is None
+
+
+def test_labels_are_completed_where_the_sites_own_file_says_so_and_some_are_unknown(tmp_path):
+    none = SiteSupervision(default=Supervision(kind="none"))
+    training = Training(pseudo_labels=PseudoLabels(weight=0.5))
+    site = a_site(tmp_path, "a", training=training, supervision=none)
+    assert site.completion is not None and site.completion.settings.weight == 0.5
+    assert a_site(tmp_path, "a", training=training).completion is None
+    assert a_site(tmp_path, "a", supervision=none).completion is None

@@ -58,10 +58,13 @@ def test_over_a_network_it_is_refused(tmp_path):
         pooled_engine(Remote(), tmp_path)
 
 
-def test_sites_that_annotate_different_labels_are_refused(tmp_path):
-    partial = SiteSupervision(default=Supervision(kind="partial", annotated=(1,)))
-    with pytest.raises(InputError, match="annotate different labels"):
-        pooled_engine(an_engine(tmp_path, supervision=partial), tmp_path)
+def test_every_case_keeps_the_kind_of_labels_of_its_site(tmp_path):
+    partial = Supervision(kind="partial", annotated=(1,))
+    engine = an_engine(tmp_path, supervision=SiteSupervision(default=partial))
+    pooled = pooled_engine(engine, tmp_path).local(NAME).prepared
+    found = {name.split("/")[0]: pooled.supervision.of(name) for name in pooled.cases}
+    assert set(found.values()) == {partial, Supervision()}
+    assert pooled.supervision.of(pooled.cases[0]) in (partial, Supervision())
 
 
 def test_it_only_trains(tmp_path):
