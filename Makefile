@@ -3,13 +3,16 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check docs format clean
+.PHONY: help demo demo-network test check docs format clean
 
 help: ## list the targets
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
 
 demo: $(READY) ## set up, make three phantom hospitals, and run the whole way on them
 	$(BIN)/python scripts/demo.py
+
+demo-network: $(READY) ## a coordinator and three phantom hospitals over TLS on this machine
+	$(BIN)/python scripts/demo_network.py
 
 test: $(READY) ## set up and run all tests
 	$(BIN)/python -m pytest
@@ -36,5 +39,5 @@ clean: ## remove the environment, caches and the demo
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --constraint constraints.txt torch
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[test,dev,dicom,docs]"
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[test,dev,dicom,docs,network]"
 	touch $@

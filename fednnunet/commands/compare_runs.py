@@ -252,6 +252,7 @@ def _without_execution(federation: Federation) -> Federation:
         quorum=0,
         deadline_s=0.0,
         grace_s=0.0,
+        exchange_grace_s=0.0,
     )
     budget = dataclasses.replace(federation.budget, workers=1)
     return dataclasses.replace(federation, training=training, budget=budget)

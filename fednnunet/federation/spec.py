@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 from fednnunet import records
 from fednnunet.errors import FedNNUNetError, InputError, raise_all
 from fednnunet.federation.membership import Member, present
+from fednnunet.federation.network_spec import Network
 from fednnunet.federation.patient_pattern import check_pattern
 from fednnunet.federation.site_names import checked_sites
 from fednnunet.federation.training_spec import Training
@@ -25,10 +26,11 @@ from fednnunet.text import choices
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SiteSpec:
-    """One site of a simulation, whose data are in a folder on this machine."""
+    """One site: of a simulation, with its folder on this machine, or of a network."""
 
-    folder: Path
-    """Folder in nnU-Net's raw layout (imagesTr, labelsTr, dataset.json), relative to this file."""
+    folder: Path = Path()
+    """Folder in nnU-Net's raw layout (imagesTr, labelsTr, dataset.json), relative to this file.
+    Over a network it is left out: the site alone knows it."""
     labels: Literal["full", "partial"] = "full"
     """Whether the site annotates all labels of the task ("full") or only some ("partial"). The
     site's own dataset.json may say more, case by case (`supervision`, `annotated`); this holds for
@@ -120,6 +122,8 @@ class Federation:
     """What the sites' machines can do."""
     training: Training = field(default_factory=Training)
     """How the sites train."""
+    network: Network | None = None
+    """Where the coordinator is, if the sites are on machines of their own."""
 
     def __post_init__(self) -> None:
         if not any(site.trains for site in self.sites.values()):
@@ -216,13 +220,23 @@ def _with_absolute_paths(
     for name, site in sorted(federation.sites.items()):
         folder = (base / site.folder).resolve()
         policy = (base / site.policy).resolve() if site.policy else None
-        if name not in without and not folder.is_dir():
+        if name not in without and site.folder == Path():
+            faults.append(_no_folder(name))
+        elif name not in without and not folder.is_dir():
             faults.append(_missing("folder", folder, name))
         if name not in without and policy and not policy.is_file():
             faults.append(_missing("policy file", policy, name))
         sites[name] = dataclasses.replace(site, folder=folder, policy=policy)
     raise_all("the federation's sites cannot be reached", faults)
     return dataclasses.replace(federation, sites=sites)
+
+
+def _no_folder(site: str) -> InputError:
+    return InputError(
+        f"site {site} has no folder",
+        where=f"sites.{site}",
+        mend="give its folder, or use fednnunet_coordinate where the site is on another machine",
+    )
 
 
 def _missing(what: str, path: Path, site: str) -> InputError:

@@ -94,6 +94,10 @@ class Training:
     grace_s: float = 0.0
     """Seconds that a round waits for further replies after the quorum is reached; 0 to wait until
     the deadline. It may be changed during the training."""
+    exchange_grace_s: float = 0.0
+    """As `grace_s`, for sites that prepare again after a restart of the coordinator, and for
+    scores: sites that give none by then are left out; 0 to wait for all. It may be changed during
+    the training."""
     max_update_ratio: float = 10.0
     """Refuse a site's reply for the round if its update is larger than so many times the median of
     earlier rounds (in the first one: than so many times the received weights), by their norms. 0
@@ -194,14 +198,16 @@ class Training:
                 "sites_per_round or quorum is negative",
                 mend="set both to 0 (all sites) or to a number of sites",
             )
-        if self.deadline_s < 0 or self.grace_s < 0:
+        if min(self.deadline_s, self.grace_s, self.exchange_grace_s) < 0:
             raise InputError(
-                f"deadline_s is {self.deadline_s} and grace_s {self.grace_s}",
+                f"deadline_s is {self.deadline_s}, grace_s {self.grace_s} and exchange_grace_s "
+                f"{self.exchange_grace_s}",
                 mend="give seconds, or 0 to wait for all sites",
             )
-        if self.grace_s and not self.quorum:
+        if (self.grace_s or self.exchange_grace_s) and not self.quorum:
             raise InputError(
-                f"grace_s is {self.grace_s} without a quorum",
+                f"grace_s is {self.grace_s} and exchange_grace_s {self.exchange_grace_s} without a "
+                "quorum",
                 mend="set quorum to the number of replies after which the others have that long",
             )
         if self.max_update_ratio and not 1 <= self.max_update_ratio <= 1e6:

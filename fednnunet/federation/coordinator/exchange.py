@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 from fednnunet.errors import FedNNUNetError, ReplyError, raise_all
@@ -151,6 +151,24 @@ def ask_all(
     answers = ask(engine, invites, expect, check=check, progress=progress)
     raise_all(what, answers.errors.values())
     return {site: answer.reply for site, answer in answers.replies.items()}
+
+
+def ask_quorum(
+    engine: Engine,
+    invites: Mapping[str, Message],
+    expect: type[R],
+    waiting: Waiting,
+    *,
+    what: str,
+    check: Callable[[str, R], None] | None = None,
+    progress: Progress | None = None,
+) -> Answers[R]:
+    """Ask sites of which a quorum suffices; without a quorum every error is raised, as `what`."""
+    waiting = replace(waiting, quorum=min(waiting.quorum, len(invites)))
+    answers = ask(engine, invites, expect, check=check, progress=progress, waiting=waiting)
+    if not waiting.quorum or len(answers.replies) < waiting.quorum:
+        raise_all(what, answers.errors.values())
+    return answers
 
 
 def _accept(

@@ -67,6 +67,7 @@ class Run:
             quorum=0,
             deadline_s=0.0,
             grace_s=0.0,
+            exchange_grace_s=0.0,
             max_update_ratio=0.0,
             keep="last",
         )

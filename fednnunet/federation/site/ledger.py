@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+FILE = "ledger.jsonl"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class About:

@@ -13,6 +13,36 @@ FILE_NAME = "site.toml"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Allowed:
+    """What a site on a network does without asking a person: the table `[allow]` of its policy."""
+
+    methods: tuple[str, ...]
+    """Names of methods, baselines included."""
+    max_rounds: int
+    """The most rounds of all phases together."""
+    filters: tuple[str, ...] = ()
+    """Filters that the federation must use on what leaves."""
+    begin_hour: int = 0
+    """From this hour of the day (local time) the site begins to answer."""
+    end_hour: int = 24
+    """From this hour on it begins nothing new; before `begin_hour` means after midnight."""
+
+    def __post_init__(self) -> None:
+        hours = (self.begin_hour, self.end_hour)
+        if not all(0 <= hour <= 24 for hour in hours) or self.begin_hour == self.end_hour:
+            raise InputError(
+                f"begin_hour is {self.begin_hour} and end_hour {self.end_hour}",
+                mend="give two different hours from 0 to 24, e.g. 18 and 7 for the night",
+            )
+
+    def is_open(self, hour: int) -> bool:
+        """Whether the site begins work in this hour of the day, from 0 to 23."""
+        if self.begin_hour < self.end_hour:
+            return self.begin_hour <= hour < self.end_hour
+        return hour >= self.begin_hour or hour < self.end_hour
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SitePolicy:
     """A site's limits, from the site's own file."""
 
@@ -31,6 +61,8 @@ class SitePolicy:
     and the sum of squares give both scores. Without them there is no standard deviation."""
     share_model: bool = False
     """Whether the site's own model may leave the site, if a federation asks for it."""
+    allow: Allowed | None = None
+    """Over a network, what needs no approval; without this table a person approves every plan."""
 
     def __post_init__(self) -> None:
         limits = ("min_cases", "min_bin_count", "min_scored_cases", "min_squared_cases")

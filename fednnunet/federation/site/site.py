@@ -109,6 +109,14 @@ class Site:
         """Take an invite as bytes and return the reply as bytes, a `FaultReply` for every fault."""
         return self._wall.answer(data, lambda invite: self._respond(invite, digest(data)))
 
+    def fail(self, data: bytes, error: FedNNUNetError) -> bytes:
+        """The reply to an invite whose answer failed outside of this process."""
+
+        def work(invite: Message) -> Outgoing:
+            raise error
+
+        return self._wall.answer(data, work)
+
     def _respond(self, invite: Message, invite_digest: str) -> Outgoing:
         """The reply to an invite; to one that was answered before, the bytes that were sent.
 

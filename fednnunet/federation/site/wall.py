@@ -31,7 +31,7 @@ from fednnunet.federation.wire.messages import (
     unpack,
 )
 
-LEDGER = "ledger.jsonl"
+LEDGER = ledger.FILE
 LOG = "site.log"
 
 

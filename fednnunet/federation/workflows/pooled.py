@@ -117,5 +117,6 @@ def pooled_training(training: Training, iterations: Sequence[int]) -> Training:
         quorum=0,
         deadline_s=0.0,
         grace_s=0.0,
+        exchange_grace_s=0.0,
         filters=(),
     )

@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Literal
 
 from fednnunet import records
-from fednnunet.errors import raise_all
 from fednnunet.evaluation.scores import SiteScores
 from fednnunet.federation.coordinator.contribution import write_contribution
 from fednnunet.federation.coordinator.engine import Engine
-from fednnunet.federation.coordinator.exchange import ask, ask_all
+from fednnunet.federation.coordinator.exchange import Waiting, ask_quorum
 from fednnunet.federation.coordinator.history import RoundRecord, check_key, load_records, rounds_of
 from fednnunet.federation.coordinator.rounds import run_rounds
 from fednnunet.federation.coordinator.run import Run
@@ -28,6 +27,7 @@ from fednnunet.federation.membership import Member
 from fednnunet.federation.methods.merge import State, Tensors
 from fednnunet.federation.methods.pooled import run_kind
 from fednnunet.federation.spec import Federation
+from fednnunet.federation.training_spec import Training
 from fednnunet.federation.wire.messages import (
     EvaluateInvite,
     EvaluateReply,
@@ -107,16 +107,20 @@ def train_together(
     invite = PrepareInvite(plan=plan, configuration=training.configuration)
     runs = check_runs(federation, plan, folder)  # before any site prepares its cases anew
     initial = initial_tensors(plan, training.configuration, seed=training.seed)
-    ready = ask_all(
+    prepared = ask_quorum(
         engine,
-        invite,
+        dict.fromkeys(engine.sites, invite),
         PrepareReply,
+        _waiting(training)
+        if any(load_records(run.folder / "rounds") for run in runs)
+        else Waiting(),
         what="not all sites can prepare",
         check=partial(check_prepared_cases, read_stated(folder), training.max_cases),
         progress=progress,
     )
+    ready = {site: answer.reply for site, answer in prepared.replies.items()}
     models: list[ModelScores] = []
-    notes: tuple[str, ...] = ()
+    notes = tuple(f"{site} did not prepare: {why.what}" for site, why in prepared.errors.items())
     for run in runs:
         members = _members(federation, ready)
         if run.kind == "pooled":
@@ -128,8 +132,8 @@ def train_together(
             state = _train(engine, run, initial, members, ready, observer)
         models += _evaluate(engine, run, initial, state, ready, members, progress)
         if training.routed and not run.name:
-            routed, notes = _route(engine, run, initial, state, ready, members, progress)
-            models += routed
+            routed, more = _route(engine, run, initial, state, ready, members, progress)
+            models, notes = [*models, *routed], (*notes, *more)
     scores = TrainingScores(
         training_cases={site: reply.training_cases for site, reply in ready.items()},
         models=tuple(models),
@@ -137,6 +141,10 @@ def train_together(
     )
     records.write(scores, folder / SCORES)
     return scores
+
+
+def _waiting(training: Training) -> Waiting:
+    return Waiting(quorum=training.quorum, grace_s=training.exchange_grace_s)
 
 
 def check_runs(federation: Federation, plan: Plan, folder: Path) -> tuple[Run, ...]:
@@ -317,8 +325,10 @@ def _scores(
     best: bool,
 ) -> ModelScores:
     check = ScoreChecks(run=run, invites=invites, held_out=_held_out(ready))
-    answers = ask(engine, invites, EvaluateReply, check=check, progress=progress)
-    raise_all("not all sites can be evaluated", answers.errors.values())
+    waiting, what = _waiting(run.training), "not all sites can be evaluated"
+    answers = ask_quorum(
+        engine, invites, EvaluateReply, waiting, what=what, check=check, progress=progress
+    )
     kind = next((invite.model for invite in invites.values()), "global")
     replies = {site: answer.reply for site, answer in answers.replies.items()}
     return ModelScores(

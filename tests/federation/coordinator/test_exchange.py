@@ -11,7 +11,7 @@ import torch
 
 from fednnunet.errors import DataError, FedNNUNetError, InputError, RefusalError, ReplyError
 from fednnunet.federation.coordinator.engine import Answer, Deadline
-from fednnunet.federation.coordinator.exchange import Waiting, ask, ask_all
+from fednnunet.federation.coordinator.exchange import Waiting, ask, ask_all, ask_quorum
 from fednnunet.federation.coordinator.history import load_records
 from fednnunet.federation.spec import Training
 from fednnunet.federation.wire.messages import (
@@ -201,6 +201,26 @@ def test_impossible_times_are_refused():
         Training(deadline_s=-1.0)
     with pytest.raises(InputError, match="without a quorum"):
         Training(grace_s=1.0)
+
+
+@pytest.mark.parametrize(("quorum", "enough"), [(0, False), (1, True), (2, True), (3, False)])
+def test_a_quorum_suffices_where_one_is_agreed(quorum: int, enough: bool):
+    script = {"a": (0, prepared(1)), "b": (0, ProbeReply(dice_loss=0.5)), "c": (0, prepared(1))}
+    engine, waiting = Scripted(Clock(), script), Waiting(quorum=quorum)
+    if not enough:
+        with pytest.raises(ReplyError, match="site b sent a ProbeReply"):
+            ask_quorum(engine, ASKED, PrepareReply, waiting, what="cannot prepare")
+        return
+    answers = ask_quorum(engine, ASKED, PrepareReply, waiting, what="cannot prepare")
+    assert set(answers.replies) == {"a", "c"} and set(answers.errors) == {"b"}
+
+
+def test_a_quorum_of_more_sites_than_are_asked_is_all_of_them():
+    script = {"a": (0, prepared(1))}
+    engine, waiting = Scripted(Clock(), script), Waiting(quorum=3)
+    asked = {"a": INVITE}
+    answers = ask_quorum(engine, asked, PrepareReply, waiting, what="cannot prepare")
+    assert set(answers.replies) == {"a"}
 
 
 MODEL = ModelInvite(run="", method="fedavg", round=1)

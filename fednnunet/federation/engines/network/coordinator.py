@@ -1,0 +1,124 @@
+"""The coordinator's processes: NVFlare's server, and the keeper of the job; and the engine on them.
+
+A coordinator that is started again begins with an empty exchange folder: what it still wants of the
+sites it asks again, and they answer a question that they know with the bytes that they gave before.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from fednnunet.errors import InputError
+from fednnunet.federation.engines.network import children
+from fednnunet.federation.engines.network.engine import NetworkEngine
+from fednnunet.federation.engines.network.exchange import FOLDER, Desk
+from fednnunet.federation.engines.network.kit import Kit
+from fednnunet.federation.engines.network.service import NODE
+from fednnunet.federation.network_spec import Network
+from fednnunet.federation.spec import Federation
+from fednnunet.files import write_text
+
+KEEPER = "fednnunet.federation.engines.network.flare.keeper"
+_LOOK_S = 1.0
+_END_S = 4.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kits:
+    """The two kits that a coordinator needs, and what is in the first."""
+
+    coordinator: Path
+    admin: Path
+    kit: Kit
+
+    @property
+    def logs(self) -> Path:
+        """The folder with the output of the processes."""
+        return self.coordinator / "logs"
+
+
+@contextmanager
+def connected(kits: Kits, federation: Federation, network: Network) -> Iterator[NetworkEngine]:
+    """Run the coordinator's processes meanwhile; yields the engine.
+
+    If all goes well the sites are told at the end that the federation has ended.
+    """
+    check_port(kits.kit)
+    desk = Desk(kits.coordinator / FOLDER)
+    desk.clear()
+    watched = _Watched(kits, desk)
+    try:
+        sites = tuple(federation.sites)
+        yield NetworkEngine(sites, desk, limit_s=network.limit_hours * 3600)
+        desk.finished.touch()
+        watched.wait(_END_S)
+    finally:
+        watched.close()
+
+
+class _Watched:
+    """The two child processes; when one ends by itself, the engine is told why to stop waiting."""
+
+    def __init__(self, kits: Kits, desk: Desk) -> None:
+        self._desk = desk
+        self._stop = threading.Event()
+        node = children.start(
+            NODE, ["coordinator", str(kits.coordinator)], log=kits.logs / "nvflare.log"
+        )
+        keeper = children.start(
+            KEEPER, [str(kits.coordinator), str(kits.admin)], log=kits.logs / "keeper.log"
+        )
+        self._children = {kits.logs / "nvflare.log": node, kits.logs / "keeper.log": keeper}
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
+
+    def wait(self, seconds: float) -> None:
+        """Let the sites hear of the end."""
+        self._stop.wait(seconds)
+
+    def close(self) -> None:
+        """End both."""
+        self._stop.set()
+        self._thread.join()
+        for child in reversed(self._children.values()):
+            children.end(child, seconds=3.0)
+
+    def _watch(self) -> None:
+        while not self._stop.wait(_LOOK_S):
+            ended = [log for log, child in self._children.items() if _has_ended(child)]
+            if ended and not self._desk.problem.exists():
+                write_text(
+                    self._desk.problem, f"a process of the coordinator ended, see {ended[0]}"
+                )
+
+
+def _has_ended(child: subprocess.Popen[bytes]) -> bool:
+    return child.poll() is not None
+
+
+def check_port(kit: Kit) -> None:
+    """Raise InputError where the coordinator cannot be reached at its host and port from here."""
+    place = f"{kit.host}:{kit.port}"
+    try:
+        with socket.create_server((kit.host, kit.port)):
+            return
+    except socket.gaierror:
+        what, mend = (
+            f"no machine is known as {kit.host}",
+            "correct network.host in the federation file, and make the kits anew",
+        )
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            what = f"the port {kit.port} is in use by another program"
+            mend = "end the other program (perhaps an earlier coordinator), or choose another port"
+        else:
+            what = f"this machine cannot be reached as {place}: {error.strerror}"
+            mend = "start the coordinator on the machine that network.host names"
+    raise InputError(what, where=place, mend=mend)

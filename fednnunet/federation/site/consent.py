@@ -1,0 +1,105 @@
+"""What a person at a site is asked to approve, in words, and what needs no person.
+
+What is asked follows from the site's own federation file and the plan; nothing of it is the
+coordinator's text. The request waits in the site's folder until it is approved or taken back.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from fednnunet import records
+from fednnunet.federation.filters.catalogue import FILTERS
+from fednnunet.federation.methods.catalogue import label
+from fednnunet.federation.site.policy import Allowed
+from fednnunet.federation.spec import Federation
+from fednnunet.network.tensors import Tensors
+from fednnunet.planning.plan import Plan
+from fednnunet.training.initial import plan_network
+
+FILE = "to_approve.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """A plan that waits for approval, and why the site's policy does not settle it."""
+
+    plan: Plan
+    reasons: tuple[str, ...]
+
+
+def keep_request(base: Path, request: Request) -> None:
+    """Write a request down for `fednnunet_site --approve`."""
+    records.write(request, base / FILE)
+
+
+def read_request(base: Path) -> Request | None:
+    """The request that waits, if any."""
+    path = base / FILE
+    return records.read(Request, path) if path.is_file() else None
+
+
+def drop_request(base: Path) -> None:
+    """Forget a request that was settled or taken back."""
+    (base / FILE).unlink(missing_ok=True)
+
+
+def reasons_to_ask(federation: Federation, allow: Allowed | None) -> tuple[str, ...]:
+    """Why a person must decide; none where the policy allows all of what the file asks for."""
+    if allow is None:
+        return ("the policy has no table [allow], so a person approves every plan",)
+    training = federation.training
+    reasons = [
+        f"the method {label(settings)} is not among the allowed ones"
+        for settings in training.runs.values()
+        if not {label(settings), settings.tag} & set(allow.methods)
+    ]
+    rounds = training.rounds + training.personal_rounds + training.public_rounds
+    if rounds > allow.max_rounds:
+        reasons.append(f"{rounds} rounds are asked for, {allow.max_rounds} allowed")
+    used = {name for name, kind in FILTERS.items() if kind in map(type, training.filter_chain)}
+    reasons += [f"the filter {name} is not used" for name in allow.filters if name not in used]
+    return tuple(reasons)
+
+
+def in_words(federation: Federation, plan: Plan) -> tuple[str, ...]:
+    """What approval means: the task, the plan's figures, the method, what leaves and how large."""
+    training = federation.training
+    configuration = plan.configuration(training.configuration)
+    with torch.device("meta"):
+        network = plan_network(plan, configuration).state_dict()
+    lines = [
+        f"task: {plan.task.name}: {', '.join(plan.task.labels[1:])} in "
+        f"{', '.join(plan.task.channels)}",
+        f"plan: {plan.planner}, {plan.cases} cases of all sites, configuration "
+        f"{configuration.name}",
+        f"  patch {' x '.join(map(str, configuration.patch_vox))} voxels (z, y, x), batch "
+        f"{configuration.batch}, spacing "
+        f"{' x '.join(f'{mm:.3g}' for mm in configuration.spacing_mm)} mm",
+    ]
+    for name, settings in training.runs.items():
+        method = settings.build()
+        shared = method.shared(network)
+        rounds = training.phases(method, network).total
+        lines += [
+            f"{name or 'training'}: {label(settings)}, {rounds} rounds of "
+            f"{training.iterations_per_round} iterations",
+            f"  leaves after each round: {len(shared)} of {len(network)} tensors of the model, "
+            f"{_mib(shared):,.1f} MiB, and figures of the site as a whole (number of cases, loss, "
+            "overlap)",
+        ]
+        if method.extras_words:
+            lines.append(f"  and: {method.extras_words}")
+    if training.filter_chain:
+        lines.append(f"filters: {'; '.join(one.words for one in training.filter_chain)}")
+    lines.append("leaves after the training: sums of scores over the held-out cases")
+    if training.routed:
+        lines.append("is asked for after the training: the site's own model")
+    return tuple(lines)
+
+
+def _mib(tensors: Tensors) -> float:
+    return sum(t.numel() * t.element_size() for t in tensors.values()) / 2**20
