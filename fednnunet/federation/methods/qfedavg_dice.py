@@ -37,7 +37,8 @@ class DiceLossExtra:
     """The extra: 1 - Dice of the model that a site received in the round, as one number.
 
     It is over `patches` of each training case. A target that the site does not annotate, or that is
-    neither present nor predicted, does not count; where no target counts, the number is 1.
+    neither present nor predicted, does not count. Where no target counts, as at a site without
+    labels, the number is 0, so that the site hardly counts.
     """
 
     patches: int
@@ -60,8 +61,9 @@ class DiceLossExtra:
         network = site.state.network
         with _as_at_the_start(network, site.context.start):
             patches = site.each_case(self.patches)
-            found = count_patches(network, patches, site.task, site.execution).dice_loss
-        return {_NAME: torch.tensor([found], dtype=torch.float64)}
+            counts = count_patches(network, patches, site.task, site.execution)
+        loss = 0.0 if counts.mean is None else counts.dice_loss
+        return {_NAME: torch.tensor([loss], dtype=torch.float64)}
 
 
 @contextmanager

@@ -11,6 +11,7 @@ import torch
 from fednnunet.errors import InputError
 from fednnunet.federation.methods.qfedavg_dice import ByDiceLoss, QFedAvgDice
 from fednnunet.federation.wire.extras import split
+from fednnunet.supervision import SiteSupervision, Supervision
 from fednnunet.training.counts import DiceCounts
 from fednnunet.training.initial import initial_tensors
 from tests.contracts.helpers import an_invite, merged, weights_of
@@ -57,6 +58,15 @@ def test_the_dice_loss_is_that_of_the_received_model(tmp_path):
         invite = replace(an_invite("qfedavg_dice", first, 0), iterations=iterations)
         numbers.append(float(split(trainer.train(invite).tensors)[1]["dice_loss"]))
     assert numbers[0] == numbers[1]
+
+
+def test_a_site_without_labels_sends_0(tmp_path):
+    trainer = a_trainer(tmp_path, "one")
+    unlabelled = SiteSupervision(default=Supervision(kind="none"))
+    trainer = replace(trainer, site=replace(trainer.site, supervision=unlabelled))
+    first = initial_tensors(trainer.site.plan, CONFIGURATION, seed=0)
+    reply = trainer.train(an_invite("qfedavg_dice", first, 0))
+    assert float(split(reply.tensors)[1]["dice_loss"]) == 0.0
 
 
 @pytest.mark.parametrize("q", [-1.0, math.nan])
