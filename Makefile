@@ -1,6 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
+EXTRAS := .venv/.extras
 
 .DEFAULT_GOAL := help
 .PHONY: help demo demo-network test check docs format clean
@@ -11,13 +12,13 @@ help: ## list the targets
 demo: $(READY) ## set up, make three phantom hospitals, and run the whole way on them
 	$(BIN)/python scripts/demo.py
 
-demo-network: $(READY) ## a coordinator and three phantom hospitals over TLS on this machine
+demo-network: $(EXTRAS) ## a coordinator and three phantom hospitals over TLS on this machine
 	$(BIN)/python scripts/demo_network.py
 
-test: $(READY) ## set up and run all tests
+test: $(READY) ## set up and run the tests (those of the network by make check)
 	$(BIN)/python -m pytest
 
-check: $(READY) ## ruff, mypy, import layers, file sizes, docs, tests
+check: $(EXTRAS) ## ruff, mypy, import layers, file sizes, docs, tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -26,7 +27,7 @@ check: $(READY) ## ruff, mypy, import layers, file sizes, docs, tests
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 	$(BIN)/python -m pytest
 
-docs: $(READY) ## build the documentation into site/, without a warning
+docs: $(EXTRAS) ## build the documentation into site/, without a warning
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 format: $(READY) ## format the code
@@ -39,5 +40,9 @@ clean: ## remove the environment, caches and the demo
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --constraint constraints.txt torch
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[test,dev,dicom,docs,network]"
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[test,dev,dicom]"
+	touch $@
+
+$(EXTRAS): $(READY)
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[docs,network]"
 	touch $@
