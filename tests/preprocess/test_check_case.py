@@ -1,11 +1,9 @@
 from __future__ import annotations
 
-import dataclasses
-
 import numpy as np
 import pytest
 
-from fednnunet.preprocess.check_case import check_case, digest, orientation
+from fednnunet.preprocess.check_case import check_case, digest
 from fednnunet.volume import Geometry
 from tests.preprocess.small_cases import SHAPE, TASK, a_case
 
@@ -47,16 +45,3 @@ def test_a_digest_tells_voxels_and_shape():
     assert digest(channel) == digest(np.asfortranarray(channel))
     assert digest(channel) != digest(channel.reshape(3, 2, 4))
     assert digest(channel) != digest(channel + 1)
-
-
-@pytest.mark.parametrize(
-    ("direction", "letters"),
-    [
-        ((1, 0, 0, 0, 1, 0, 0, 0, 1), "LPS"),
-        ((-1, 0, 0, 0, -1, 0, 0, 0, 1), "RAS"),
-        ((0, 0, 1, 1, 0, 0, 0, -1, 0), "PIL"),
-    ],
-)
-def test_the_orientation_names_the_axes(direction, letters):
-    geometry = dataclasses.replace(Geometry(spacing_mm=(1.0, 1.0, 1.0)), direction=direction)
-    assert orientation(geometry) == letters

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -50,3 +52,16 @@ def test_what_is_measured_does_not_depend_on_how_a_volume_is_stored(code):
     assert (other.spacing_mm, other.shape_vox) == (case.spacing_mm, case.shape_vox)
     assert (other.crop_ratio, other.voxels_per_label) == (case.crop_ratio, case.voxels_per_label)
     assert other.orientation == code
+
+
+@pytest.mark.parametrize(
+    ("direction", "letters"),
+    [
+        ((1, 0, 0, 0, 1, 0, 0, 0, 1), "LPS"),
+        ((-1, 0, 0, 0, -1, 0, 0, 0, 1), "RAS"),
+        ((0, 0, 1, 1, 0, 0, 0, -1, 0), "PIL"),
+    ],
+)
+def test_the_orientation_names_the_axes(direction, letters):
+    geometry = dataclasses.replace(Geometry(spacing_mm=(1.0, 1.0, 1.0)), direction=direction)
+    assert orientation_code(geometry) == letters
