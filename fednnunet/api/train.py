@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 
 from fednnunet import records
@@ -19,6 +20,7 @@ from fednnunet.federation.workflows.train import (
     train_together,
 )
 from fednnunet.planning.plan import read_plan
+from fednnunet.training.threads import threads_of_run, using
 
 
 def train(
@@ -28,11 +30,13 @@ def train(
     progress: SiteProgress | None = None,
     observer: Observer | None = None,
     on_fault: OnFault | None = None,
+    on_note: Callable[[str], None] | None = None,
 ) -> TrainingScores:
     """Train the run folder that `plan` wrote, or continue an interrupted training.
 
     `device` replaces that of the federation file: auto, cpu, cuda, cuda:1 or mps. `observer(run,
-    record)` is told of every round. Writes bundles, the history and `scores.json`, and returns the
+    record)` is told of every round, and `on_note` of the number of CPU threads (see
+    `training.threads`). Writes bundles, the history and `scores.json`, and returns the
     sums of scores of every model on held-out cases.
     """
     folder = Path(run)
@@ -42,8 +46,12 @@ def train(
         federation = dataclasses.replace(federation, training=training)
     plan = read_plan(folder / "plan.json")
     check_runs(federation, plan, folder)  # before the plan is approved for the sites
+    threads = threads_of_run(folder, federation.training.threads)
+    if on_note:
+        on_note(str(threads))
     engine = simulation_engine(federation, folder, plan=plan, progress=progress, on_fault=on_fault)
-    return train_together(engine, federation, plan, folder, observer=observer or _nobody)
+    with using(threads):
+        return train_together(engine, federation, plan, folder, observer=observer or _nobody)
 
 
 def _nobody(run: Run, record: RoundRecord) -> None:

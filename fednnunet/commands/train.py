@@ -69,6 +69,7 @@ def _train(options: Options) -> None:
             progress=progress,
             observer=observe,
             on_fault=show_fault,
+            on_note=lambda note: console.print(note, markup=False),
         )
     show_scores(folder, console)
     console.print(f"report: {report_run(folder)}", markup=False)

@@ -24,6 +24,7 @@ from fednnunet.training.recipe import RECIPES, recipe_named
 
 FOLDS = 5
 MAX_ROUNDS, MAX_ITERATIONS = 100_000, 10_000_000
+MAX_THREADS = 1024
 
 
 def _chosen(method: Settings | str) -> Settings:
@@ -113,6 +114,9 @@ class Training:
     joint round."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:1 or mps."""
+    threads: int = 0
+    """Threads of torch on the CPU; 0 chooses by the cores that are free when the training begins.
+    The run keeps the number (`threads.json`), since weights depend on it in their last bits."""
     compile: bool = False
     """Whether to run the network through torch.compile."""
     cuda_kernels: CudaKernels = "torch"
@@ -208,6 +212,11 @@ class Training:
             raise InputError(
                 f"max_update_ratio is {self.max_update_ratio}",
                 mend="give a number from 1 to 1e6, or 0 to accept updates of any size",
+            )
+        if not 0 <= self.threads <= MAX_THREADS:
+            raise InputError(
+                f"threads is {self.threads}",
+                mend=f"give 1 to {MAX_THREADS} threads, or 0 to choose by the free cores",
             )
         if self.max_cases < 0:
             raise InputError(

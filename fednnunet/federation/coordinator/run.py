@@ -61,6 +61,7 @@ class Run:
             routed=False,
             contribution=False,
             device="auto",
+            threads=0,
             compile=False,
             cuda_kernels="torch",
             validate_every=0,
