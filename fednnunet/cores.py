@@ -37,8 +37,8 @@ class Cores:
         A core counts as used if both the load average and the measurement say so: the first one
         remembers work that has ended, the second one sees work that will end at once.
         """
-        told = [each for each in (self.load, self.busy) if each is not None]
-        used = round(min(told)) if told else 0
+        known = [each for each in (self.load, self.busy) if each is not None]
+        used = round(min(known)) if known else 0
         return max(1, min(self.allowed, self.present - used))
 
 

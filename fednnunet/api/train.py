@@ -12,6 +12,7 @@ from fednnunet.federation.coordinator.history import RoundRecord
 from fednnunet.federation.coordinator.run import Run
 from fednnunet.federation.site.wall import OnFault
 from fednnunet.federation.spec import Federation
+from fednnunet.federation.workflows.lengths import extension_notes
 from fednnunet.federation.workflows.simulation import simulation_engine
 from fednnunet.federation.workflows.train import (
     Observer,
@@ -34,10 +35,13 @@ def train(
 ) -> TrainingScores:
     """Train the run folder that `plan` wrote, or continue an interrupted training.
 
+    A training that has ended goes on where `federation.json` has more rounds now (see
+    `federation.coordinator.extension`); whoever calls this approves them for all sites.
+
     `device` replaces that of the federation file: auto, cpu, cuda, cuda:1 or mps. `observer(run,
     record)` is told of every round, and `on_note` of the number of CPU threads (see
-    `training.threads`). Writes bundles, the history and `scores.json`, and returns the
-    sums of scores of every model on held-out cases.
+    `training.threads`) and of a changed number of rounds. Writes bundles, the history and
+    `scores.json`, and returns the sums of scores of every model on held-out cases.
     """
     folder = Path(run)
     federation = records.read(Federation, folder / "federation.json")
@@ -45,10 +49,11 @@ def train(
         training = dataclasses.replace(federation.training, device=device)
         federation = dataclasses.replace(federation, training=training)
     plan = read_plan(folder / "plan.json")
-    check_runs(federation, plan, folder)  # before the plan is approved for the sites
+    runs = check_runs(federation, plan, folder)  # before the plan is approved for the sites
     threads = threads_of_run(folder, federation.training.threads)
-    if on_note:
-        on_note(str(threads))
+    for note in (str(threads), *extension_notes(runs)):
+        if on_note:
+            on_note(note)
     engine = simulation_engine(federation, folder, plan=plan, progress=progress, on_fault=on_fault)
     with using(threads):
         return train_together(engine, federation, plan, folder, observer=observer or _nobody)

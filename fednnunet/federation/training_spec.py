@@ -47,7 +47,8 @@ class Training:
     method: MethodChoice = field(default_factory=FedEase)
     """The federated method: its name, or a table `[training.method]` with `name` and settings."""
     rounds: int = 40
-    """Number of joint rounds."""
+    """Number of joint rounds. A training that has ended goes on with more: each added round has the
+    learning rate that it has in a training of so many rounds."""
     iterations_per_round: int = 25
     """Optimiser steps of each site in a round."""
     recipe: Annotated[str, Names(RECIPES)] = "fast"
@@ -125,6 +126,11 @@ class Training:
     filters: tuple[Any, ...] = ()
     """Filters of what sites send after local training, in their order: names, or tables of `name`
     and settings (see `federation.filters`)."""
+
+    @property
+    def all_rounds(self) -> int:
+        """The most rounds that a training may have, over all phases."""
+        return self.rounds + self.personal_rounds + self.public_rounds
 
     @property
     def filter_chain(self) -> tuple[Filter, ...]:

@@ -98,11 +98,13 @@ class Site:
     def approve(self, plan: Plan) -> None:
         """Take up the approval of `plan` by a person at the site, in place of any earlier one.
 
+        It is for the rounds of the site's federation file; for more it is asked for again.
+
         Raises PlanError where the plan is out of bounds for any site, and RefusalError where it is
         for another task than the federation file's.
         """
         self._agreement.check_plan(plan)
-        approval.approve(self.base, plan)
+        approval.approve(self.base, plan, rounds=self._training.all_rounds)
 
     def answer(self, data: bytes) -> bytes:
         """Take an invite as bytes and return the reply as bytes, a `FaultReply` for every fault."""
@@ -201,7 +203,7 @@ class Site:
     def _prepare(self, plan: Plan, configuration: str) -> PrepareReply:
         self._agreement.check_configuration(configuration)
         self._agreement.check_plan(plan)
-        approval.check_approved(self.base, plan)
+        approval.check_approved(self.base, plan, rounds=self._training.all_rounds)
         labelled = training_folder(self.spec, plan.task, site=self.name)
         check_cases(len(labelled), self._policy.required_cases, site=self.name)
         cases = site_cases(self.spec, plan.task, self._training, site=self.name)
