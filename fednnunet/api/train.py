@@ -12,7 +12,7 @@ from fednnunet.federation.coordinator.history import RoundRecord
 from fednnunet.federation.coordinator.run import Run
 from fednnunet.federation.site.wall import OnFault
 from fednnunet.federation.spec import Federation
-from fednnunet.federation.workflows.lengths import extension_notes
+from fednnunet.federation.workflows.lengths import Watch, extension_notes, run_length
 from fednnunet.federation.workflows.simulation import simulation_engine
 from fednnunet.federation.workflows.train import (
     Observer,
@@ -32,6 +32,7 @@ def train(
     observer: Observer | None = None,
     on_fault: OnFault | None = None,
     on_note: Callable[[str], None] | None = None,
+    watch: Watch | None = None,
 ) -> TrainingScores:
     """Train the run folder that `plan` wrote, or continue an interrupted training.
 
@@ -40,7 +41,8 @@ def train(
 
     `device` replaces that of the federation file: auto, cpu, cuda, cuda:1 or mps. `observer(run,
     record)` is told of every round, and `on_note` of the number of CPU threads (see
-    `training.threads`) and of a changed number of rounds. Writes bundles, the history and
+    `training.threads`) and of a changed number of rounds; `watch` follows every
+    iteration. Writes bundles, the history and
     `scores.json`, and returns the sums of scores of every model on held-out cases.
     """
     folder = Path(run)
@@ -54,7 +56,16 @@ def train(
     for note in (str(threads), *extension_notes(runs)):
         if on_note:
             on_note(note)
-    engine = simulation_engine(federation, folder, plan=plan, progress=progress, on_fault=on_fault)
+    if watch:
+        watch.begin([run_length(federation, run) for run in runs])
+    engine = simulation_engine(
+        federation,
+        folder,
+        plan=plan,
+        progress=progress,
+        on_fault=on_fault,
+        on_iteration=watch.iteration if watch else None,
+    )
     with using(threads):
         return train_together(engine, federation, plan, folder, observer=observer or _nobody)
 

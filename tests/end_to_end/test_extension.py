@@ -37,7 +37,7 @@ def test_a_finished_training_is_extended(three, capsys):
     done = [path.read_bytes() for path in sorted((three / "rounds").glob("*.json"))]
     edit(three / "federation.json", rounds=4)
     assert train.main([str(three)]) == 0
-    assert "4 rounds in place of 3, 3 are done" in capsys.readouterr().out
+    assert "4 rounds in place of 3; done so far: 3" in capsys.readouterr().out
     after = load_file(three / "global" / "weights.safetensors")
     assert any(not torch.equal(before[name], after[name]) for name in before)
     assert [record.of for record in load_records(three / "rounds")] == [3, 3, 3, 4]

@@ -55,6 +55,6 @@ def extended(found: Sequence[RoundRecord], phases: Phases) -> str:
     if not found or found[-1].of in (0, phases.total):
         return ""
     return (
-        f"{phases.total} rounds in place of {found[-1].of}, {len(found)} are done: each further "
+        f"{phases.total} rounds in place of {found[-1].of}; done so far: {len(found)}. Each added "
         "round has the learning rate that it has in a training of so many rounds"
     )

@@ -51,7 +51,7 @@ def test_rounds_that_are_done_stay_what_they_were(done, phases, words):
 def test_a_change_is_said_in_words():
     assert extended([], Phases(joint=4)) == ""
     assert extended(JOINT, Phases(joint=3)) == ""
-    assert extended(JOINT, Phases(joint=4)).startswith("4 rounds in place of 3, 3 are done")
+    assert extended(JOINT, Phases(joint=4)).startswith("4 rounds in place of 3; done so far: 3")
 
 
 def test_an_added_round_has_the_rate_that_it_has_in_so_many_rounds(tmp_path):
