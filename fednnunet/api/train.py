@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 
 from fednnunet import records
@@ -11,6 +12,7 @@ from fednnunet.federation.coordinator.history import RoundRecord
 from fednnunet.federation.coordinator.run import Run
 from fednnunet.federation.site.wall import OnFault
 from fednnunet.federation.spec import Federation
+from fednnunet.federation.workflows.lengths import Watch, extension_notes, run_length
 from fednnunet.federation.workflows.simulation import simulation_engine
 from fednnunet.federation.workflows.train import (
     Observer,
@@ -19,6 +21,7 @@ from fednnunet.federation.workflows.train import (
     train_together,
 )
 from fednnunet.planning.plan import read_plan
+from fednnunet.training.threads import threads_of_run, using
 
 
 def train(
@@ -28,12 +31,19 @@ def train(
     progress: SiteProgress | None = None,
     observer: Observer | None = None,
     on_fault: OnFault | None = None,
+    on_note: Callable[[str], None] | None = None,
+    watch: Watch | None = None,
 ) -> TrainingScores:
     """Train the run folder that `plan` wrote, or continue an interrupted training.
 
+    A training that has ended goes on where `federation.json` has more rounds now (see
+    `federation.coordinator.extension`); whoever calls this approves them for all sites.
+
     `device` replaces that of the federation file: auto, cpu, cuda, cuda:1 or mps. `observer(run,
-    record)` is told of every round. Writes bundles, the history and `scores.json`, and returns the
-    sums of scores of every model on held-out cases.
+    record)` is told of every round, and `on_note` of the number of CPU threads (see
+    `training.threads`) and of a changed number of rounds; `watch` follows every
+    iteration. Writes bundles, the history and
+    `scores.json`, and returns the sums of scores of every model on held-out cases.
     """
     folder = Path(run)
     federation = records.read(Federation, folder / "federation.json")
@@ -41,9 +51,23 @@ def train(
         training = dataclasses.replace(federation.training, device=device)
         federation = dataclasses.replace(federation, training=training)
     plan = read_plan(folder / "plan.json")
-    check_runs(federation, plan, folder)  # before the plan is approved for the sites
-    engine = simulation_engine(federation, folder, plan=plan, progress=progress, on_fault=on_fault)
-    return train_together(engine, federation, plan, folder, observer=observer or _nobody)
+    runs = check_runs(federation, plan, folder)  # before the plan is approved for the sites
+    threads = threads_of_run(folder, federation.training.threads)
+    for note in (str(threads), *extension_notes(runs)):
+        if on_note:
+            on_note(note)
+    if watch:
+        watch.begin([run_length(federation, run) for run in runs])
+    engine = simulation_engine(
+        federation,
+        folder,
+        plan=plan,
+        progress=progress,
+        on_fault=on_fault,
+        on_iteration=watch.iteration if watch else None,
+    )
+    with using(threads):
+        return train_together(engine, federation, plan, folder, observer=observer or _nobody)
 
 
 def _nobody(run: Run, record: RoundRecord) -> None:

@@ -19,6 +19,7 @@ from fednnunet.federation.spec import read_federation
 from fednnunet.preprocess.check import SiteReport, check_site, require_cases
 from fednnunet.preprocess.fix import Fixed, fix_site
 from fednnunet.task import Task
+from fednnunet.text import plural
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,9 +107,8 @@ def _wanted(federation: Path | None, site: str) -> _Wanted:
 
 def _show(report: SiteReport, console: Console) -> None:
     labels = ", ".join(f"{name} in {count}" for name, count in report.cases_per_label.items())
-    console.print(
-        f"site {report.site}: {report.verdict}, {report.cases} cases; {labels}", markup=False
-    )
+    cases = plural(report.cases, "case")
+    console.print(f"site {report.site}: {report.verdict}, {cases}; {labels}", markup=False)
     if report.cases_per_kind.keys() - {"full"}:
         kinds = ", ".join(f"{kind} in {count}" for kind, count in report.cases_per_kind.items())
         console.print(f"  kinds of labels: {kinds}", markup=False)
@@ -128,4 +128,6 @@ def _show_copies(fixed: Sequence[Fixed], folder: Path, console: Console) -> None
             table.add_row(case.case, "\n".join(case.mended), case.left_out)
     console.print(table)
     copied = sum(not case.left_out for case in fixed)
-    console.print(f"{copied} of {len(fixed)} cases copied; the originals were not changed")
+    console.print(
+        f"{copied} of {plural(len(fixed), 'case')} copied; the originals were not changed"
+    )

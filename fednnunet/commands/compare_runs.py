@@ -37,6 +37,7 @@ from fednnunet.federation.workflows.train import SCORES, TrainingScores, train_t
 from fednnunet.planning.memory import training_gib
 from fednnunet.planning.plan import Plan, read_plan
 from fednnunet.system import memory_bytes
+from fednnunet.training.threads import threads_of_run, using
 
 Observer = Callable[[Run, RoundRecord], None]
 Progress = Callable[[str, int, int, str], None]
@@ -126,9 +127,16 @@ def check_run(job: RunJob) -> None:
 
 
 def train_run(
-    job: RunJob, *, observer: Observer | None = None, progress: Progress | None = None
+    job: RunJob,
+    *,
+    observer: Observer | None = None,
+    progress: Progress | None = None,
+    alone: bool = True,
 ) -> None:
-    """Train, evaluate and report one run; continues if it was interrupted."""
+    """Train, evaluate and report one run; continues if it was interrupted.
+
+    Unless it runs `alone`, it uses this process's number of CPU threads.
+    """
     if not job.done:
         records.write(job.plan, job.folder / "plan.json")
         records.write(job.federation, job.folder / "federation.json")
@@ -141,7 +149,9 @@ def train_run(
             on_fault=show_fault,
         )
         observe = observer or (lambda run, record: None)
-        train_together(engine, job.federation, job.plan, job.folder, observer=observe)
+        threads = threads_of_run(job.folder, job.federation.training.threads, alone=alone)
+        with using(threads):
+            train_together(engine, job.federation, job.plan, job.folder, observer=observe)
     if not (job.folder / REPORT).is_file():
         report_run(job.folder)
 
@@ -168,7 +178,7 @@ def train_runs(
         initializer=_begin_worker,
         initargs=(threads,),
     ) as pool:
-        waiting = {pool.submit(_attempt, job): job for job in jobs}
+        waiting = {pool.submit(_attempt, job, alone=False): job for job in jobs}
         for future in as_completed(waiting):
             job = waiting[future]
             try:
@@ -247,6 +257,7 @@ def _without_execution(federation: Federation) -> Federation:
     training = dataclasses.replace(
         federation.training,
         device="auto",
+        threads=0,
         compile=False,
         cuda_kernels="torch",
         quorum=0,
@@ -259,10 +270,14 @@ def _without_execution(federation: Federation) -> Federation:
 
 
 def _attempt(
-    job: RunJob, observer: Observer | None = None, progress: Progress | None = None
+    job: RunJob,
+    observer: Observer | None = None,
+    progress: Progress | None = None,
+    *,
+    alone: bool = True,
 ) -> tuple[FedNNUNetError, ...]:
     try:
-        train_run(job, observer=observer, progress=progress)
+        train_run(job, observer=observer, progress=progress, alone=alone)
     except FedNNUNetError as error:
         for fault in single_faults(error):
             fault.where = f"run {job.name}, {fault.where}" if fault.where else f"run {job.name}"

@@ -19,6 +19,7 @@ from fednnunet.commands.report_run import report_run
 from fednnunet.commands.round_lines import RoundLines
 from fednnunet.commands.site_faults import show_fault
 from fednnunet.commands.tables import print_table
+from fednnunet.commands.training_watch import TrainingWatch, slow_hint
 from fednnunet.errors import InputError
 from fednnunet.evaluation.report import left_out, summarise
 from fednnunet.federation.coordinator.history import RoundRecord
@@ -56,19 +57,23 @@ def _train(options: Options) -> None:
     check_output(folder)
     console = PlainConsole(highlight=False)
     board = open_board(folder)
-    observers: list[Observer] = [RoundLines(console), *([board] if board else [])]
+    lines = RoundLines(console)
 
     def observe(run: Run, record: RoundRecord) -> None:
         for observer in observers:
             observer(run, record)
 
     with bars(console) as progress:
+        watch = TrainingWatch(console, progress.whole, hint=slow_hint(folder, options.device))
+        observers: list[Observer] = [lines, watch.round, *([board] if board else [])]
         train(
             folder,
             device=options.device,
             progress=progress,
             observer=observe,
             on_fault=show_fault,
+            on_note=lambda note: console.print(note, markup=False),
+            watch=watch,
         )
     show_scores(folder, console)
     console.print(f"report: {report_run(folder)}", markup=False)

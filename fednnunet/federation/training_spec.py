@@ -24,6 +24,7 @@ from fednnunet.training.recipe import RECIPES, recipe_named
 
 FOLDS = 5
 MAX_ROUNDS, MAX_ITERATIONS = 100_000, 10_000_000
+MAX_THREADS = 1024
 
 
 def _chosen(method: Settings | str) -> Settings:
@@ -46,7 +47,8 @@ class Training:
     method: MethodChoice = field(default_factory=FedEase)
     """The federated method: its name, or a table `[training.method]` with `name` and settings."""
     rounds: int = 40
-    """Number of joint rounds."""
+    """Number of joint rounds. A training that has ended goes on with more: each added round has the
+    learning rate that it has in a training of so many rounds."""
     iterations_per_round: int = 25
     """Optimiser steps of each site in a round."""
     recipe: Annotated[str, Names(RECIPES)] = "fast"
@@ -117,6 +119,9 @@ class Training:
     joint round."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:1 or mps."""
+    threads: int = 0
+    """Threads of torch on the CPU; 0 chooses by the cores that are free when the training begins.
+    The run keeps the number (`threads.json`), since weights depend on it in their last bits."""
     compile: bool = False
     """Whether to run the network through torch.compile."""
     cuda_kernels: CudaKernels = "torch"
@@ -125,6 +130,11 @@ class Training:
     filters: tuple[Any, ...] = ()
     """Filters of what sites send after local training, in their order: names, or tables of `name`
     and settings (see `federation.filters`)."""
+
+    @property
+    def all_rounds(self) -> int:
+        """The most rounds that a training may have, over all phases."""
+        return self.rounds + self.personal_rounds + self.public_rounds
 
     @property
     def filter_chain(self) -> tuple[Filter, ...]:
@@ -214,6 +224,11 @@ class Training:
             raise InputError(
                 f"max_update_ratio is {self.max_update_ratio}",
                 mend="give a number from 1 to 1e6, or 0 to accept updates of any size",
+            )
+        if not 0 <= self.threads <= MAX_THREADS:
+            raise InputError(
+                f"threads is {self.threads}",
+                mend=f"give 1 to {MAX_THREADS} threads, or 0 to choose by the free cores",
             )
         if self.max_cases < 0:
             raise InputError(

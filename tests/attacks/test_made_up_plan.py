@@ -70,7 +70,7 @@ def test_a_made_up_plan_is_refused_even_if_somebody_approved_it(name, victim, tm
         victim.site.approve(MADE_UP[name])
     assert isinstance(caught.value, PlanError) or "faults" in str(caught.value)
     assert not (victim.base / FILE).exists()
-    approve(victim.base, MADE_UP[name])
+    approve(victim.base, MADE_UP[name], rounds=9999)
     reply = victim.ask(prepare(MADE_UP[name]))
     assert isinstance(reply, FaultReply) and (reply.kind, reply.advice) == ("plan", "same_plan")
     assert not (tmp_path / "prepared").exists()

@@ -35,7 +35,7 @@ def all_below(folder: Path) -> set[Path]:
 def test_a_configuration_that_names_a_folder_elsewhere(name, victim, tmp_path):
     """It made the site write prepared cases there, and remove folders of that name."""
     plan = named(victim.plan, name)
-    approve(victim.base, plan)
+    approve(victim.base, plan, rounds=9999)
     before = all_below(tmp_path)
     reply = victim.ask(PrepareInvite(plan=plan, configuration=name))
     assert isinstance(reply, FaultReply) and reply.kind in ("refusal", "plan")
@@ -46,7 +46,7 @@ def test_a_configuration_that_names_a_folder_elsewhere(name, victim, tmp_path):
 def test_a_federation_file_with_such_a_configuration_does_not_help(name, tmp_path):
     victim = a_victim(tmp_path / "hospital", configuration=name)
     plan = named(victim.plan, name)
-    approve(victim.base, plan)
+    approve(victim.base, plan, rounds=9999)
     before = all_below(tmp_path)
     reply = victim.ask(PrepareInvite(plan=plan, configuration=name))
     assert isinstance(reply, FaultReply) and reply.kind in ("refusal", "plan")

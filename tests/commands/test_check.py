@@ -25,3 +25,12 @@ def test_the_command_says_what_and_gives_its_code(folder, tmp_path, capsys):
 def test_a_missing_folder_is_said_to_be_missing(tmp_path, capsys):
     assert main([str(tmp_path / "none")]) == 2
     assert "folder is missing" in capsys.readouterr().err
+
+
+def test_a_single_case_is_no_cases(folder, capsys):
+    for part in ("imagesTr", "labelsTr"):
+        for path in (folder / part).iterdir():
+            if not path.name.startswith("case_0"):
+                path.unlink()
+    main([str(folder)])
+    assert ", 1 case;" in capsys.readouterr().out

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+from threading import Event
 
 from rich.console import Console
 from rich.progress import Progress
@@ -38,3 +39,30 @@ def test_a_log_file_has_no_bars():
     with bars(console) as show:
         show("north", 0, 2, "measure")
     assert console.file.getvalue().strip() == ""
+
+
+def test_the_whole_has_a_bar_that_stays_beside_those_of_the_sites():
+    progress = Progress(console=Console(file=io.StringIO()))
+    show = Bars(progress)
+    show.whole(3, 1200, "round 1 of 4")
+    show("north", 1, 2, "train")
+    assert show.line == "round 1 of 4  3 of 1,200; north  train  1 of 2"
+    show("north", 2, 2, "train")
+    show.whole(1200, 1200, "round 4 of 4")
+    assert show.line == "round 4 of 4  1,200 of 1,200"
+
+
+def test_a_log_file_gets_a_line_from_time_to_time():
+    written = Event()
+
+    class Log(io.StringIO):
+        def write(self, text: str) -> int:
+            if "of 1,200" in text:
+                written.set()
+            return super().write(text)
+
+    log = Log()
+    with bars(Console(file=log, width=40), every_s=0.001) as show:
+        show.whole(3, 1200, "round 1 of 4, 0:12:00 left, iterations")
+        assert written.wait(30)
+    assert "round 1 of 4, 0:12:00 left, iterations  3 of 1,200\n" in log.getvalue()

@@ -11,6 +11,9 @@ from tests.docs.blocks import ROOT
 KNOWN = {
     "4 cases are fewer than the 5 that this site requires": "cases are fewer than the {min_cases}",
     "the run folder was trained with another plan": "the run folder was trained with another plan",
+    "3 rounds were approved at the site, and its federation file has 4": (
+        "rounds were approved at the site, and its federation file has"
+    ),
     "did you mean ...?": "did you mean",
     "the memory of device cuda does not hold ...": "does not hold the network",
 }

@@ -114,6 +114,15 @@ def test_a_finished_training_is_left_as_it_is(trained, copy_of):
     assert_same(weights(run), weights(trained.run))
 
 
+def test_the_run_says_its_threads_and_keeps_them(trained, copy_of, capsys):
+    run = copy_of(trained.run)
+    assert '"count": 1' in (run / "threads.json").read_text()
+    (run / "threads.json").write_text('{"count": 2, "reason": "of the test"}')
+    assert train.main([str(run)]) == 0
+    assert "2 CPU threads: of the test" in capsys.readouterr().out
+    assert torch.get_num_threads() == 1
+
+
 def test_another_seed_ends_elsewhere(trained, planned, tmp_path):
     """So that equal weights above mean something."""
     run = Path(shutil.copytree(planned, tmp_path / "run"))

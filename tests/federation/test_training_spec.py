@@ -123,3 +123,9 @@ def test_what_is_wrong_with_pseudo_labels_is_said(table, words):
     with pytest.raises(FedNNUNetError) as caught:
         records.decode(Training, {"pseudo_labels": table})
     assert words in str(caught.value)
+
+
+@pytest.mark.parametrize("threads", [-1, 1025])
+def test_threads_that_no_machine_has_are_refused(threads):
+    with pytest.raises(InputError, match=f"threads is {threads}"):
+        Training(threads=threads)

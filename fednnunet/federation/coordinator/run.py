@@ -53,14 +53,21 @@ class Run:
 
     @property
     def key(self) -> str:
-        """A checksum of all that the rounds depend on, the method's settings included."""
+        """A checksum of all that the rounds depend on, the method's settings included.
+
+        Not the number of rounds: see `extension`.
+        """
         training = replace(
             self.training,
             method=self.settings,
             baselines=(),
+            rounds=1,
+            personal_rounds=0,
+            public_rounds=0,
             routed=False,
             contribution=False,
             device="auto",
+            threads=0,
             compile=False,
             cuda_kernels="torch",
             validate_every=0,

@@ -1,7 +1,8 @@
-"""The plan that a person at the site has approved, as a digest in the site's own folder.
+"""What a person at the site has approved, in the site's own folder: a plan and a number of rounds.
 
 A plan decides what a site computes and what its updates can reveal, so a site prepares for none
-that nobody at the site has approved. In a simulation the person who starts it approves its plan for
+that nobody at the site has approved. Every round takes more of the site's time and tells more of
+its cases, so a federation file with more rounds than were approved needs a new approval. In a simulation the person who starts it approves its plan for
 all sites (`workflows.simulation`).
 """
 
@@ -21,9 +22,10 @@ FILE = "approved.json"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Approved:
-    """What was approved last: the SHA-256 of a plan's JSON."""
+    """What was approved last: the SHA-256 of a plan's JSON, and the rounds of all phases."""
 
     plan: str
+    rounds: int = 0
 
 
 def plan_digest(plan: Plan) -> str:
@@ -33,20 +35,32 @@ def plan_digest(plan: Plan) -> str:
     return hashlib.sha256(content.encode()).hexdigest()
 
 
-def approve(base: Path, plan: Plan) -> None:
-    """Write down that a person approves `plan` and no other; `base` is the site's own folder."""
-    path = base / FILE
-    if not path.is_file() or records.read(Approved, path).plan != plan_digest(plan):
-        records.write(Approved(plan=plan_digest(plan)), path)
+def approve(base: Path, plan: Plan, *, rounds: int) -> None:
+    """Write down that a person approves `plan` and no other, and at most so many rounds.
+
+    `base` is the site's own folder.
+    """
+    path, approved = base / FILE, Approved(plan=plan_digest(plan), rounds=rounds)
+    if not path.is_file() or records.read(Approved, path) != approved:
+        records.write(approved, path)
 
 
-def check_approved(base: Path, plan: Plan) -> None:
-    """Raise RefusalError for any plan but the approved one."""
+def check_approved(base: Path, plan: Plan, *, rounds: int) -> None:
+    """Raise RefusalError for any plan but the approved one, and for more rounds than approved."""
     path = base / FILE
-    if not path.is_file() or records.read(Approved, path).plan != plan_digest(plan):
+    approved = records.read(Approved, path) if path.is_file() else Approved(plan="")
+    if approved.plan != plan_digest(plan):
         raise RefusalError(
             "nobody at the site has approved this plan",
             where=str(path),
             mend="read the plan, and approve it at the site if it may be used",
             advice="approve_plan",
+        )
+    if approved.rounds < rounds:
+        raise RefusalError(
+            f"{approved.rounds} rounds were approved at the site, and its federation file has "
+            f"{rounds}",
+            where=str(path),
+            mend="approve the plan at the site again if it may be trained for so many rounds",
+            advice="approve_rounds",
         )

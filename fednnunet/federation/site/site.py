@@ -62,8 +62,9 @@ class Site:
     """One hospital: its folder of cases, and its own working folder `base`.
 
     Cases are prepared in `base/prepared`, or in a folder `prepared` that several runs share.
-    `progress(site, done, total, what)` is told of every step that takes long, `on_fault` of every
-    fault with all its details: both are for the site's own terminal. After a restart a site goes
+    `progress(site, done, total, what)` is told of every step that takes long, `on_iteration(site,
+    done, total)` of every iteration of training, `on_fault` of every fault with all its details:
+    they are for the site's own terminal. After a restart a site goes
     on from the records in `base`. Raises InputError where the site's own policy cannot be used.
     """
 
@@ -76,6 +77,7 @@ class Site:
         prepared: Path | None = None,
         progress: Callable[[str, int, int, str], None] | None = None,
         on_fault: OnFault | None = None,
+        on_iteration: Callable[[str, int, int], None] | None = None,
     ) -> None:
         self.name = name
         self.base = base
@@ -84,7 +86,7 @@ class Site:
         self._training = federation.training
         self._policy = read_policy(self.spec.policy, self.spec.folder)
         self._prepared_folder = prepared or base / "prepared"
-        self._progress = progress
+        self._progress, self._on_iteration = progress, on_iteration
         self._wall = Wall(name, base, self.spec.folder, on_fault=on_fault)
         self._records = ProgressRecords(base)
         self._agreement = Agreement(site=name, federation=federation)
@@ -99,11 +101,13 @@ class Site:
     def approve(self, plan: Plan) -> None:
         """Take up the approval of `plan` by a person at the site, in place of any earlier one.
 
+        It is for the rounds of the site's federation file; for more it is asked for again.
+
         Raises PlanError where the plan is out of bounds for any site, and RefusalError where it is
         for another task than the federation file's.
         """
         self._agreement.check_plan(plan)
-        approval.approve(self.base, plan)
+        approval.approve(self.base, plan, rounds=self._training.all_rounds)
 
     def answer(self, data: bytes) -> bytes:
         """Take an invite as bytes and return the reply as bytes, a `FaultReply` for every fault."""
@@ -210,7 +214,7 @@ class Site:
     def _prepare(self, plan: Plan, configuration: str) -> PrepareReply:
         self._agreement.check_configuration(configuration)
         self._agreement.check_plan(plan)
-        approval.check_approved(self.base, plan)
+        approval.check_approved(self.base, plan, rounds=self._training.all_rounds)
         labelled = training_folder(self.spec, plan.task, site=self.name)
         check_cases(len(labelled), self._policy.required_cases, site=self.name)
         cases = site_cases(self.spec, plan.task, self._training, site=self.name)
@@ -233,7 +237,7 @@ class Site:
         return PrepareReply(training_cases=len(cases.training), held_out_cases=len(cases.held_out))
 
     def _train(self, invite: TrainInvite) -> TrainReply:
-        return SiteTrainer(self.prepared).train(invite, progress=self._tell)
+        return SiteTrainer(self.prepared).train(invite, progress=self._tell_iteration)
 
     def _evaluate(self, invite: EvaluateInvite) -> EvaluateReply:
         ready, models = self._prepared(), SiteModels(self.prepared)
@@ -321,6 +325,11 @@ class Site:
         extras = method.extras_words if invite.phase == "joint" else ""
         words = (extras, *(one.words for one in self._training.filter_chain))
         return "; ".join(filter(None, words))
+
+    def _tell_iteration(self, done: int, total: int, what: str) -> None:
+        self._tell(done, total, what)
+        if self._on_iteration:
+            self._on_iteration(self.name, done, total)
 
     def _tell(self, done: int, total: int, what: str) -> None:
         if self._progress:

@@ -51,6 +51,7 @@ Advice = Literal[
     "answered_once",
     "send_plan_first",
     "approve_plan",
+    "approve_rounds",
     "as_agreed",
     "rounds_in_order",
     "restore_state",
@@ -106,6 +107,8 @@ ADVICE: Mapping[Advice, str] = {
     "whether it may answer anew",
     "send_plan_first": "send the site the plan before training",
     "approve_plan": "show the plan to the site's staff, who approve it once if the site may use it",
+    "approve_rounds": "tell the site's staff of the larger number of rounds, who approve the plan "
+    "once more if the site may train for so long",
     "as_agreed": "ask only for what the federation file says of rounds, phases, iterations and "
     "tensors, with the same file and version at both sides",
     "rounds_in_order": "ask each site for every round once and in order; where the coordinator has "

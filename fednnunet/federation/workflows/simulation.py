@@ -26,14 +26,16 @@ def simulation_engine(
     prepared: Path | None = None,
     progress: Callable[[str, int, int, str], None] | None = None,
     on_fault: OnFault | None = None,
+    on_iteration: Callable[[str, int, int], None] | None = None,
 ) -> InProcessEngine:
     """An engine over all sites but those in `without`; each works in `folder/sites/NAME`.
 
     A site prepares for no plan but one that a person there has approved: whoever starts a
     simulation approves its `plan` for all sites, here and nowhere else. With `prepared` the cases
     are prepared in `prepared/NAME`, for several runs of one plan to use.
-    `progress` and `on_fault` are what the terminals of the sites show: the coordinator is told of a
-    fault by its codes alone. Raises the faults of all sites that cannot be opened together.
+    `progress`, `on_iteration` and `on_fault` are what the terminals of the sites show: the
+    coordinator is told of a fault by its codes alone. Raises the faults of all sites that cannot be
+    opened together.
     """
     unknown = set(without) - set(federation.sites)
     if unknown:
@@ -56,6 +58,7 @@ def simulation_engine(
                 prepared=prepared / name if prepared else None,
                 progress=progress,
                 on_fault=on_fault,
+                on_iteration=on_iteration,
             )
             if plan:
                 sites[name].approve(plan)

@@ -13,6 +13,7 @@ from fednnunet.evaluation.scores import SiteScores
 from fednnunet.federation.coordinator.contribution import write_contribution
 from fednnunet.federation.coordinator.engine import Engine
 from fednnunet.federation.coordinator.exchange import Waiting, ask_quorum
+from fednnunet.federation.coordinator.extension import check_rounds_done
 from fednnunet.federation.coordinator.history import RoundRecord, check_key, load_records, rounds_of
 from fednnunet.federation.coordinator.rounds import run_rounds
 from fednnunet.federation.coordinator.run import Run
@@ -151,7 +152,8 @@ def check_runs(federation: Federation, plan: Plan, folder: Path) -> tuple[Run, .
     """The runs of a federation file in `folder`, if they can be begun or continued by the plan.
 
     Writes nothing. Raises PlanError for a configuration that cannot be trained, and InputError
-    where the folder holds rounds of another training, or where a round has no site.
+    where the folder holds rounds of another training, where rounds that are done would not keep
+    their phases (see `coordinator.extension`), or where a round has no site.
     """
     training = federation.training
     check_configuration(plan, training.configuration)
@@ -159,6 +161,7 @@ def check_runs(federation: Federation, plan: Plan, folder: Path) -> tuple[Run, .
     initial = initial_tensors(plan, training.configuration, seed=training.seed)
     for run in runs:
         check_key(run.folder / "rounds", key=run.key)
+        check_rounds_done(load_records(run.folder / "rounds"), run.phases(initial), run.folder)
         if run.kind == "federated":
             federation.check_rounds(run.phases(initial).total)
     return runs

@@ -34,3 +34,9 @@ def test_pooling_is_a_kind_of_run(tmp_path):
     assert run.kind == "pooled"
     assert run.method == PRESETS["fedavg"].build()
     assert {a_run(tmp_path, name).kind for name in set(PRESETS) - {"pooled"}} == {"federated"}
+
+
+def test_another_number_of_threads_is_the_same_training(tmp_path):
+    run = a_run(tmp_path, "fedavg")
+    other = replace(run, training=replace(run.training, threads=3))
+    assert run.key == other.key

@@ -18,16 +18,16 @@ OTHER, _ = small_plan(features=(4, 16))
 
 def test_only_the_plan_that_was_approved_last_is_accepted(tmp_path):
     with pytest.raises(RefusalError, match="nobody at the site has approved") as caught:
-        check_approved(tmp_path, PLAN)
+        check_approved(tmp_path, PLAN, rounds=3)
     assert caught.value.advice == "approve_plan"
-    approve(tmp_path, PLAN)
-    check_approved(tmp_path, PLAN)
+    approve(tmp_path, PLAN, rounds=3)
+    check_approved(tmp_path, PLAN, rounds=3)
     with pytest.raises(RefusalError):
-        check_approved(tmp_path, OTHER)
-    approve(tmp_path, OTHER)
-    check_approved(tmp_path, OTHER)
+        check_approved(tmp_path, OTHER, rounds=3)
+    approve(tmp_path, OTHER, rounds=3)
+    check_approved(tmp_path, OTHER, rounds=3)
     with pytest.raises(RefusalError):
-        check_approved(tmp_path, PLAN)
+        check_approved(tmp_path, PLAN, rounds=3)
 
 
 def test_a_plan_has_the_same_digest_after_its_file(tmp_path):
@@ -38,7 +38,17 @@ def test_a_plan_has_the_same_digest_after_its_file(tmp_path):
 
 
 def test_approving_twice_leaves_the_file_alone(tmp_path):
-    approve(tmp_path, PLAN)
+    approve(tmp_path, PLAN, rounds=3)
     before = (tmp_path / FILE).stat()
-    approve(tmp_path, PLAN)
+    approve(tmp_path, PLAN, rounds=3)
     assert (tmp_path / FILE).stat().st_mtime_ns == before.st_mtime_ns
+
+
+def test_more_rounds_need_a_new_approval(tmp_path):
+    approve(tmp_path, PLAN, rounds=3)
+    check_approved(tmp_path, PLAN, rounds=2)
+    with pytest.raises(RefusalError, match="3 rounds were approved .* has 4") as caught:
+        check_approved(tmp_path, PLAN, rounds=4)
+    assert caught.value.advice == "approve_rounds"
+    approve(tmp_path, PLAN, rounds=4)
+    check_approved(tmp_path, PLAN, rounds=4)
