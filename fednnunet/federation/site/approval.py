@@ -2,8 +2,8 @@
 
 A plan decides what a site computes and what its updates can reveal, so a site prepares for none
 that nobody at the site has approved. Every round takes more of the site's time and tells more of
-its cases, so a federation file with more rounds than were approved needs a new approval. In a simulation the person who starts it approves its plan for
-all sites (`workflows.simulation`).
+its cases, so a federation file with more rounds than were approved needs a new approval. In a
+simulation the person who starts it approves its plan for all sites (`workflows.simulation`).
 """
 
 from __future__ import annotations

@@ -107,7 +107,7 @@ class Worker:
 
     def _is_approved(self, plan: Plan) -> bool:
         try:
-            check_approved(self.settings.work, plan)
+            check_approved(self.settings.work, plan, rounds=self.federation.training.all_rounds)
         except FedNNUNetError:
             return False
         return True
