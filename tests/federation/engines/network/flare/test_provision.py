@@ -81,12 +81,14 @@ def test_a_folder_that_is_no_authority_is_refused(kits: Path, tmp_path: Path) ->
     assert not (tmp_path / "kits").exists()
 
 
-def test_names_that_nvflare_does_not_take_are_an_error_of_ours(tmp_path: Path) -> None:
-    wanted = Wanted(sites=("north",), host="localhost", port=8102, federation="")
-    twice = Wanted(sites=("localhost",), host="localhost", port=8102, federation="")
-    make_kits(wanted, tmp_path / "good")
-    with pytest.raises((FedNNUNetError, ValueError)):
-        make_kits(twice, tmp_path / "bad")
+@pytest.mark.parametrize("site", ["localhost", "a b", "north.example.org"])
+def test_a_name_that_nvflare_does_not_take_is_told(tmp_path: Path, site: str) -> None:
+    """The first is the coordinator's own."""
+    wanted = Wanted(sites=("north", site), host="localhost", port=8102, federation="")
+    with pytest.raises(FedNNUNetError, match=f"makes no kits: .*{site}") as caught:
+        make_kits(wanted, tmp_path / "kits")
+    assert "names of sites" in caught.value.mend
+    assert not (tmp_path / "kits").exists()
 
 
 def test_a_coordinator_begins_with_an_empty_store(kits: Path, tmp_path: Path) -> None:
