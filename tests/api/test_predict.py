@@ -12,6 +12,7 @@ from fednnunet import io
 from fednnunet.commands import predict as predict_command
 from fednnunet.errors import InputError
 
+
 def test_the_predictor_gives_the_mask_of_the_command(run: Path, tmp_path: Path) -> None:
     images = run.parent / "hospitals" / "north" / "imagesTr"
     argv = [str(run / "global"), "-i", str(images), "-o", str(tmp_path), "--device", "cpu"]

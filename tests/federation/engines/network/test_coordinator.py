@@ -22,9 +22,7 @@ from tests.federation.fakes import a_plan
 
 CHILD = "tests.federation.engines.network.fake_child"
 FEDERATION = Federation(task=a_plan().task, sites={"b": SiteSpec(), "a": SiteSpec()})
-KIT = Kit(
-    role="coordinator", name="coordinator", federation="0" * 64, host="localhost", port=8102
-)
+KIT = Kit(role="coordinator", name="coordinator", federation="0" * 64, host="localhost", port=8102)
 
 
 def free_port() -> int:

@@ -146,9 +146,7 @@ def test_a_paused_site_begins_once_it_is_resumed(
 ) -> None:
     paused, question = worker.settings.work / PAUSED, receive(worker, SHAPES)
     paused.touch()
-    naps = nap(
-        monkeypatch, lambda: None, lambda: is_answered(worker, question) or paused.unlink()
-    )
+    naps = nap(monkeypatch, lambda: None, lambda: is_answered(worker, question) or paused.unlink())
     worker.answer(question)
     assert is_answered(worker, question) and not naps.then
 
