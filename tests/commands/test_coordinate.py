@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,60 +13,64 @@ from rich.console import Console
 from fednnunet import records
 from fednnunet.commands import coordinate
 from fednnunet.commands.coordinate import run_federation
+from fednnunet.commands.round_lines import RoundLines
+from fednnunet.federation.coordinator.engine import Engine
 from fednnunet.federation.coordinator.stated import SITES as STATED
 from fednnunet.federation.engines.network.exchange import FOLDER, Desk
 from fednnunet.federation.engines.network.federation_file import read_network_federation
 from fednnunet.federation.engines.network.kit import FEDERATION, FILE, Kit
 from fednnunet.federation.spec import Federation, read_federation
 from fednnunet.federation.workflows.simulation import simulation_engine
-from fednnunet.federation.workflows.train import SCORES
 from fednnunet.planning import figures
-from fednnunet.planning.plan import read_plan
+from fednnunet.planning.plan import Plan, read_plan
 from tests.commands.test_provision import BARE
-from tests.end_to_end.tiny import TOML, make_federation, no_pictures, shrink
+from tests.end_to_end.tiny import make_federation, shrink
 
 EXTRA = "pip install 'fednnunet[network]'"
-SHORT = (
-    TOML.replace('method = "fedbn_head"', 'method = "fedavg"\nbaselines = []')
-    .replace("public_rounds = 1\n", "")
-    .replace("rounds = 2\niterations_per_round = 2", "rounds = 1\niterations_per_round = 1")
-)
 
 
-class Interrupted(Exception):
-    """Ends a coordinator before it trains."""
-
-
-def test_a_federation_is_planned_and_trained_and_goes_on(
+def test_a_federation_is_planned_once_and_then_trained(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Over the engine of one process; what it asks is the same over a network."""
-    federation = read_federation(make_federation(tmp_path, toml=SHORT))
-    run = tmp_path / "run"
-    monkeypatch.setattr(figures, "draw_figures", lambda *args: ())
-    monkeypatch.setattr(coordinate, "report_run", lambda folder: folder / "report.html")
+    """Over the engine of one process; the training itself is tested elsewhere."""
+    federation, run = read_federation(make_federation(tmp_path)), tmp_path / "run"
+    trained: list[Plan] = []
     shown = io.StringIO()
-    console = Console(file=shown, width=200)
 
-    def interrupted(*args: object) -> None:
-        raise Interrupted
+    def train(
+        engine: Engine,
+        federation: Federation,
+        plan: Plan,
+        folder: Path,
+        *,
+        observer: RoundLines,
+        progress: Callable[[int, int, str], None],
+    ) -> None:
+        assert records.read(Federation, folder / "federation.json") == federation
+        assert isinstance(observer, RoundLines)
+        progress(1, 3, "north")
+        trained.append(plan)
 
-    with monkeypatch.context() as patch, pytest.raises(Interrupted):
-        patch.setattr(coordinate, "check_runs", interrupted)
-        run_federation(simulation_engine(federation, run), federation, run, console)
-    assert "the sites measure their cases" in shown.getvalue()
-    assert {"plan.json", "fingerprint.json", "why.md", STATED} <= {p.name for p in run.iterdir()}
-    shrink(run / "plan.json")
-    plan = (run / "plan.json").read_bytes()
-    engine = simulation_engine(federation, run, plan=read_plan(run / "plan.json"))
-    with no_pictures():
-        run_federation(engine, federation, run, console)
-    assert (run / "plan.json").read_bytes() == plan
-    assert records.read(Federation, run / "federation.json") == federation
-    assert (run / SCORES).is_file() and (run / "global").is_dir()
+    monkeypatch.setattr(figures, "draw_figures", lambda *args: ())
+    monkeypatch.setattr(coordinate, "train_together", train)
+    monkeypatch.setattr(coordinate, "show_scores", lambda folder, console: None)
+    monkeypatch.setattr(coordinate, "report_run", lambda folder: folder / "report.html")
+    engine, console = simulation_engine(federation, run), Console(file=shown, width=200)
+    run_federation(engine, federation, run, console)
+    names = {path.name for path in run.iterdir()}
+    assert {"plan.json", "fingerprint.json", "why.md", STATED} <= names
     told = shown.getvalue()
-    for words in ("the plan is there already", "round 1 of 1", "north has answered", "report.html"):
+    for words in (
+        "the sites measure",
+        "site north stated 5 cases",
+        "north has answered (1 of 3)",
+        "report.html",
+    ):
         assert words in told
+    shrink(run / "plan.json")  # so that another plan than the sites' sums give is there
+    run_federation(engine, federation, run, console)
+    assert trained[0] != trained[1] == read_plan(run / "plan.json")
+    assert "the plan is there already" in shown.getvalue()
 
 
 @pytest.fixture
