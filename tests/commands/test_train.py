@@ -68,6 +68,8 @@ def test_a_device_on_the_command_line_is_used(
         raise InputError("enough")
 
     monkeypatch.setattr(train_command, "train", train)
+    for name in ("federation.json", "plan.json"):
+        (tmp_path / name).touch()
     assert train_command.main([str(tmp_path), "--device", "cuda:1"]) == 2
     assert train_command.main([str(tmp_path)]) == 2
     assert asked == ["cuda:1", None]
