@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from fednnunet import records
 from fednnunet.commands.plan_federation import (
     note_shares,
     note_what_left,
@@ -79,19 +78,22 @@ def test_one_memory_for_all_sites_is_an_option_and_two_are_not(tmp_path, console
         )  # fmt: skip
 
 
-def test_a_run_folder_that_was_trained_keeps_its_plan(tmp_path, console, monkeypatch):
+def test_the_options_are_those_of_the_verb(tmp_path, console, monkeypatch):
     from fednnunet.commands import plan_federation as module
 
-    run = tmp_path / "run"
-    (run / "rounds").mkdir(parents=True)
-    records.write(a_plan(), run / "plan.json")
-    other = type("Planned", (), {"plan": None})()
-    monkeypatch.setattr(module, "simulation_engine", lambda *a, **k: None)
-    monkeypatch.setattr(module, "plan_together", lambda *a, **k: other)
-    options = {"planner": "cpu", "memory_gib": (4,), "without": (), "console": console}
+    given = {}
+
+    def plan(*places, on_note, **named):
+        on_note("memory_gib has no effect [here]")
+        given.update(named, places=places)
+        return a_plan()
+
+    monkeypatch.setattr(module, "plan", plan)
+    options = {"planner": "cpu", "memory_gib": (4,), "without": ("a",), "console": console}
     path = a_file(tmp_path)
-    with pytest.raises(InputError, match="trained with another plan"):
-        plan_federation(path, run, **options)
-    other.plan = a_plan()
-    federation, _ = plan_federation(path, run, **options)
-    assert (federation.budget.planner, federation.budget.memory_gib) == ("cpu", 4)
+    assert plan_federation(path, tmp_path / "run", **options) == a_plan()
+    assert given["places"] == (path, tmp_path / "run")
+    assert (given["planner"], given["memory_gib"], given["without"]) == ("cpu", 4, ("a",))
+    assert "note: memory_gib has no effect [here]" in console.file.getvalue()
+    plan_federation(path, tmp_path / "run", **{**options, "memory_gib": ()})
+    assert given["memory_gib"] is None

@@ -8,8 +8,7 @@ import pytest
 
 from fednnunet import records
 from fednnunet.commands import site
-from fednnunet.commands.network_extra import network_extra
-from fednnunet.errors import InputError, RefusalError
+from fednnunet.errors import RefusalError
 from fednnunet.federation.engines.network.kit import FEDERATION, FILE, Kit
 from fednnunet.federation.engines.network.service import LEAVE
 from fednnunet.federation.engines.network.state import PAUSED
@@ -94,9 +93,3 @@ def test_a_missing_folder_of_cases_is_refused(
     pytest.importorskip("cryptography", reason="pip install 'fednnunet[network]'")
     assert site.main([str(kit)]) == 2
     assert "no folder of cases is given" in capsys.readouterr().err
-
-
-def test_without_the_extra_the_message_says_what_to_install() -> None:
-    with pytest.raises(InputError) as caught, network_extra():
-        raise ModuleNotFoundError(name="nvflare")
-    assert "nvflare" in caught.value.what and "fednnunet[network]" in caught.value.mend

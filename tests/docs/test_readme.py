@@ -10,7 +10,19 @@ from pathlib import Path
 import pytest
 
 import fednnunet
-from fednnunet.commands import check, compare, evaluate, new, plan, predict, train
+from fednnunet.commands import (
+    check,
+    compare,
+    coordinate,
+    evaluate,
+    new,
+    plan,
+    predict,
+    provision,
+    pseudolabel,
+    site,
+    train,
+)
 from tests.docs.blocks import ROOT, blocks, lines
 
 DATA = ROOT.parent / "shared" / "data"
@@ -18,10 +30,14 @@ PAGE = "README.md"
 COMMANDS = {
     "fednnunet_check": check,
     "fednnunet_compare": compare,
+    "fednnunet_coordinate": coordinate,
     "fednnunet_evaluate": evaluate,
     "fednnunet_new": new,
     "fednnunet_plan": plan,
     "fednnunet_predict": predict,
+    "fednnunet_provision": provision,
+    "fednnunet_pseudolabel": pseudolabel,
+    "fednnunet_site": site,
     "fednnunet_train": train,
 }
 
@@ -36,8 +52,8 @@ def test_it_is_short() -> None:
 
 
 def test_its_example_is_a_federation(tmp_path: Path) -> None:
-    for site in ("berlin", "oslo"):
-        (tmp_path / "data" / site).mkdir(parents=True)
+    for name in ("berlin", "oslo"):
+        (tmp_path / "data" / name).mkdir(parents=True)
     path = tmp_path / "federation.toml"
     path.write_text(_example())
     assert list(fednnunet.read_federation(path).sites) == ["berlin", "oslo"]

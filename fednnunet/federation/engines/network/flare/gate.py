@@ -38,7 +38,8 @@ class JobGate(AppValidator):
 
 def why_refused(app: Path) -> str:
     """What in a job's folder is not ours; "" where all of it is."""
-    names = {str(path.relative_to(app)) for path in app.rglob("*") if not path.is_dir()}
+    files = [path for path in app.rglob("*") if path.is_symlink() or not path.is_dir()]
+    names = {str(path.relative_to(app)) for path in files}
     odd = sorted(name for name in names - _KNOWN if Path(name).name not in _SIGNATURES)
     if odd:
         return f"the job brings {len(odd)} files beside its configuration, which may be code"

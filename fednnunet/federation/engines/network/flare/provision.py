@@ -91,7 +91,8 @@ def make_kits(wanted: Wanted, out: Path, authority: Path | None = None) -> tuple
     return tuple(kits)
 
 
-def _provision(wanted: Wanted, scratch: Path, authority: Path | None) -> Path:
+def _project(wanted: Wanted, authority: Path | None) -> Project:
+    """NVFlare's description of who takes part; it raises ValueError for names it does not take."""
     project = Project(name=PROJECT, description="", **(_root(authority) if authority else {}))
     project.set_server(
         wanted.host,
@@ -106,6 +107,14 @@ def _provision(wanted: Wanted, scratch: Path, authority: Path | None) -> Path:
     for site in wanted.sites:
         project.add_client(site, _ORGANISATION, {})
     project.add_admin(ADMIN, _ORGANISATION, {PropKey.ROLE: ROLE})
+    return project
+
+
+def _provision(wanted: Wanted, scratch: Path, authority: Path | None) -> Path:
+    try:
+        project = _project(wanted, authority)
+    except ValueError as error:
+        raise _no_kits(str(error)) from None
     builders = [
         WorkspaceBuilder(template_file="master_template.yml"),
         StaticFileBuilder(config_folder="config", scheme="tcp"),
@@ -115,11 +124,15 @@ def _provision(wanted: Wanted, scratch: Path, authority: Path | None) -> Path:
     log = _Quiet()
     context = Provisioner(str(scratch), builders).provision(project, logger=log)
     if context.get(CtxKey.BUILD_ERROR):
-        raise FedNNUNetError(
-            f"NVFlare makes no kits: {'; '.join(log.lines)[:500]}",
-            mend="correct the names of sites and host in the federation file",
-        )
+        raise _no_kits("; ".join(log.lines))
     return Path(context[CtxKey.CURRENT_PROD_DIR])
+
+
+def _no_kits(why: str) -> FedNNUNetError:
+    return FedNNUNetError(
+        f"NVFlare makes no kits: {why[:500]}",
+        mend="correct the names of sites and host in the federation file",
+    )
 
 
 def _root(authority: Path) -> dict[str, Any]:

@@ -1,8 +1,7 @@
-"""The example for Python programs runs, and the verbs give what the commands give."""
+"""Masks of arrays are those of the command; what is no image is refused."""
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 
 import numpy as np
@@ -12,31 +11,6 @@ import fednnunet
 from fednnunet import io
 from fednnunet.commands import predict as predict_command
 from fednnunet.errors import InputError
-from tests.end_to_end.tiny import make_federation, shrink
-
-ROOT = Path(__file__).resolve().parents[2]
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run folder, made by the example with a network of two stages."""
-    root = tmp_path_factory.mktemp("api")
-    federation, run = make_federation(root / "hospitals"), root / "run"
-    spec = importlib.util.spec_from_file_location("whole_way", ROOT / "examples" / "whole_way.py")
-    assert spec and spec.loader
-    example = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(example)
-    whole = fednnunet.plan
-
-    def small(*given: object, **named: object) -> object:
-        plan = whole(*given, **named)
-        shrink(run / "plan.json")
-        return plan
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fednnunet, "plan", small)
-        assert 0 <= example.main(federation, run) <= 1
-    return run
 
 
 def test_the_predictor_gives_the_mask_of_the_command(run: Path, tmp_path: Path) -> None:
@@ -77,7 +51,14 @@ def test_arrays_that_are_no_image_are_refused(
         predictor(np.zeros(shape, np.float32), spacing_mm=spacing)
 
 
-def test_training_again_gives_the_same_scores(run: Path) -> None:
-    first = fednnunet.train(run, device="cpu")
-    assert first == fednnunet.train(run)
-    assert first.labels[0] == "global"
+def test_masks_that_are_there_are_kept_unless_they_are_to_be_replaced(
+    run: Path, tmp_path: Path
+) -> None:
+    images, out = run.parent / "hospitals" / "south" / "imagesTr", tmp_path / "masks"
+    first = fednnunet.predict(run / "global", images, out, device="cpu")
+    assert len(first.written) == 5 and not first.faults
+    (out / "case_1.nii.gz").unlink()
+    again = fednnunet.predict(run / "global", images, out, device="cpu")
+    assert again.written == ("case_1",)
+    whole = fednnunet.predict(run / "global", images, out, device="cpu", overwrite=True)
+    assert len(whole.written) == 5
