@@ -41,9 +41,9 @@ def train(
 
     `device` replaces that of the federation file: auto, cpu, cuda, cuda:1 or mps. `observer(run,
     record)` is told of every round, and `on_note` of the number of CPU threads (see
-    `training.threads`) and of a changed number of rounds; `watch` follows every
-    iteration. Writes bundles, the history and
-    `scores.json`, and returns the sums of scores of every model on held-out cases.
+    `training.threads`) and of a changed number of rounds; `watch` follows every iteration. Writes
+    bundles, the history and `scores.json`, and returns the sums of scores of every model on
+    held-out cases.
     """
     folder = Path(run)
     federation = records.read(Federation, folder / "federation.json")

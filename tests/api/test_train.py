@@ -65,7 +65,7 @@ def test_the_device_replaces_that_of_the_file_for_this_call_only(
         return "scores"
 
     monkeypatch.setattr(train_module, "train_together", remember)
-    monkeypatch.setattr(train_module, "check_runs", lambda *args: None)
+    monkeypatch.setattr(train_module, "check_runs", lambda *args: ())
     monkeypatch.setattr(train_module, "simulation_engine", lambda *args, **named: None)
     fednnunet.train(run, device="cuda:1")
     fednnunet.train(run)
