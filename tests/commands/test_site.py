@@ -54,11 +54,11 @@ def test_a_person_sees_what_is_asked_and_approves_it(
     assert "nothing waits" in capsys.readouterr().out
     consent.keep_request(work, consent.Request(plan=plan, reasons=("nobody was asked yet",)))
     with pytest.raises(RefusalError):
-        check_approved(work, plan)
+        check_approved(work, plan, rounds=2)
     assert site.main([str(kit), "--approve", "--yes"]) == 0
     shown = capsys.readouterr().out
     assert "fedavg, 2 rounds" in shown and "nobody was asked yet" in shown
-    check_approved(work, plan)
+    check_approved(work, plan, rounds=2)
 
 
 @pytest.mark.parametrize("said", ["no", "", "y"])
@@ -68,7 +68,7 @@ def test_only_yes_approves(kit: Path, said: str, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr("builtins.input", lambda *args: said)
     assert site.main([str(kit), "--approve"]) == 0
     with pytest.raises(RefusalError):
-        check_approved(kit / "work", request.plan)
+        check_approved(kit / "work", request.plan, rounds=2)
 
 
 def test_a_site_is_paused_resumed_and_ended_by_its_staff(kit: Path) -> None:

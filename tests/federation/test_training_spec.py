@@ -27,7 +27,11 @@ def test_settings_survive_a_file(name):
 @pytest.mark.parametrize(
     ("method", "place", "words"),
     [
-        ({"name": "fedprox", "mue": 1.0}, "$.method.mue", "known fields: mu, private"),
+        (
+            {"name": "fedprox", "mue": 1.0},
+            "$.method.mue",
+            "did you mean 'mu'? choose one of: mu, private",
+        ),
         ({"name": "fedprox", "mu": "x"}, "$.method.mu", "must be a number"),
         ({"name": "fedprox", "private": ["nose"]}, "$.method.private[0]", "choose one of: norm"),
         ({"name": "magic"}, "$.method.name", "choose one of: fedavg"),
@@ -114,7 +118,7 @@ def test_pseudo_labels_are_off_unless_there_is_a_table():
 @pytest.mark.parametrize(
     ("table", "words"),
     [
-        ({"confident": 0.8}, "known fields: carry, components"),
+        ({"confident": 0.8}, "did you mean 'confidence'?"),
         ({"confidence": 2.0}, "confidence is 2"),
         ({"uncertainty": "guess"}, "dropout"),
     ],

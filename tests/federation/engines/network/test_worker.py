@@ -58,7 +58,7 @@ class PretendSite:
         return b"fault"
 
     def approve(self, plan: Plan) -> None:
-        approve(self.base, plan)
+        approve(self.base, plan, rounds=100)
 
 
 class Naps:
@@ -191,7 +191,7 @@ def test_a_plan_beyond_the_policy_waits_for_a_person(
     def decide() -> None:
         asked.append(consent.read_request(worker.settings.work))
         assert not is_answered(worker, question)
-        approve(worker.settings.work, PREPARE.plan)
+        approve(worker.settings.work, PREPARE.plan, rounds=100)
 
     nap(monkeypatch, lambda: None, decide)
     worker.answer(question)
