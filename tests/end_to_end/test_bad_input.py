@@ -167,7 +167,11 @@ FAULTS = {
     ),
     "an unknown key": Fault(
         toml("held_out", "hold_out"),
-        ("unknown field 'hold_out'", "federation.toml, $.training.hold_out", "known fields:"),
+        (
+            "unknown field 'hold_out'",
+            "federation.toml, $.training.hold_out",
+            "did you mean 'held_out'?",
+        ),
     ),
     "a wrong type": Fault(
         toml("rounds = 2", 'rounds = "two"'),
@@ -175,7 +179,7 @@ FAULTS = {
     ),
     "a site's own file": Fault(
         lambda root: (root / "north" / "site.toml").write_text("min_case = 1\n") and None,
-        ("unknown field 'min_case'", "where: site north, site.toml", "known fields:"),
+        ("unknown field 'min_case'", "where: site north, site.toml", "did you mean 'min_cases'?"),
     ),
 }
 
@@ -257,7 +261,7 @@ IMPOSSIBLE = {
     "patch": (edit(patch_vox=[8, 9, 8]), "not divisible by its strides", "a multiple of [2, 2, 2]"),
     "axes": (edit(patch_vox=[8, 8]), "needs 2 values", "one value per axis"),
     "batch": (edit(batch=0), "batch of 3d_fullres is 0", "a batch of 1 to"),
-    "unknown": (edit(pitch=3), "unknown field 'pitch'", "known fields"),
+    "unknown": (edit(pitch=3), "unknown field 'pitch'", "did you mean 'patch_vox'?"),
     "type": (edit(batch="two"), "must be a whole number", "write a whole number"),
     "name": (edit(name="4d"), "no configuration '3d_fullres'", "choose one of: 4d"),
     "json": (lambda path: path.write_text("{") and None, "not readable JSON", "restore the file"),
