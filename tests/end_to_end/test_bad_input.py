@@ -261,7 +261,7 @@ IMPOSSIBLE = {
     "patch": (edit(patch_vox=[8, 9, 8]), "not divisible by its strides", "a multiple of [2, 2, 2]"),
     "axes": (edit(patch_vox=[8, 8]), "needs 2 values", "one value per axis"),
     "batch": (edit(batch=0), "batch of 3d_fullres is 0", "a batch of 1 to"),
-    "unknown": (edit(pitch=3), "unknown field 'pitch'", "did you mean 'patch_vox'?"),
+    "unknown": (edit(pitch=3), "unknown field 'pitch'", "choose one of"),
     "type": (edit(batch="two"), "must be a whole number", "write a whole number"),
     "name": (edit(name="4d"), "no configuration '3d_fullres'", "choose one of: 4d"),
     "json": (lambda path: path.write_text("{") and None, "not readable JSON", "restore the file"),
