@@ -14,6 +14,7 @@ from functools import cache
 from typing import Any
 
 from fednnunet.errors import FedNNUNetError
+from fednnunet.text import shortened, shown
 
 _MAX_SHOWN = 40  # characters of a number in an error message
 
@@ -85,5 +86,6 @@ def _numbers(value: Any) -> Iterator[float]:
 
 
 def _shown(number: float) -> str:
-    text = f"{number:g}" if isinstance(number, float) else repr(number)
-    return text if len(text) <= _MAX_SHOWN else f"a number of {len(text)} digits"
+    if isinstance(number, float):
+        return shortened(f"{number:g}", _MAX_SHOWN)
+    return shown(number, _MAX_SHOWN)

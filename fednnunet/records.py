@@ -22,6 +22,7 @@ from typing import Any, TypeVar, get_args, get_origin
 from fednnunet.errors import FedNNUNetError, InputError, raise_all
 from fednnunet.files import write_text
 from fednnunet.ranges import AtMost
+from fednnunet.text import shown
 
 Record = TypeVar("Record")
 
@@ -30,7 +31,6 @@ _LARGEST = 2**63  # whole numbers are below: nothing counts further
 _LONGEST_NAME, _LONGEST_PATH = 255, 4096  # bytes, as file systems have it
 
 _NAMES = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
-_MAX_SHOWN = 60  # characters of a wrong value in an error message
 _MAX_FAULTS = 100  # of one record; further faults are not looked for
 
 
@@ -162,7 +162,7 @@ class _Decoder:
 
     def record(self, kind: Any, data: Any, at: str) -> Any:
         if not isinstance(data, dict):
-            what = f"{at} must be a table of fields, not {_shown(data)}"
+            what = f"{at} must be a table of fields, not {shown(data)}"
             self.fault(what, at, "see the file's schema in plans/")
             return None
         fields = {f.name: f for f in dataclasses.fields(kind) if f.init}
@@ -172,7 +172,7 @@ class _Decoder:
             mend = f"known fields: {', '.join(sorted(fields))}"
             if name in renamed:
                 mend = f"write {renamed[name]!r}, the new name of {name!r}"
-            self.fault(f"unknown field {_shown(name)}", f"{at}.{name}", mend)
+            self.fault(f"unknown field {shown(name)}", f"{at}.{name}", mend)
         before = len(self.faults)
         values = {}
         for name, f in fields.items():
@@ -193,12 +193,18 @@ class _Decoder:
         if isinstance(data, str):
             if data not in choice.presets:
                 self.fault(
-                    f"there is no {choice.word} {_shown(data)}", at, _choices(choice.presets)
+                    f"there is no {choice.word} {shown(data)}",
+                    at,
+                    _choices(choice.presets),
                 )
             return choice.presets.get(data)
         if not isinstance(data, dict) or not isinstance(data.get("name"), str):
             mend = 'write a name, or a table such as {name = "...", ...}'
-            self.fault(f"{at} must be a name or a table with a name, not {_shown(data)}", at, mend)
+            self.fault(
+                f"{at} must be a name or a table with a name, not {shown(data)}",
+                at,
+                mend,
+            )
             return None
         name = data["name"]
         if name not in choice.kinds:
@@ -209,7 +215,7 @@ class _Decoder:
 
     def items(self, arguments: tuple[Any, ...], data: Any, at: str) -> Any:
         if not isinstance(data, (list, tuple)):
-            what = f"{at} must be a list, not {_shown(data)}"
+            what = f"{at} must be a list, not {shown(data)}"
             self.fault(what, at, "write the values as a list: [...]")
             return ()
         if len(arguments) == 2 and arguments[1] is Ellipsis:
@@ -225,7 +231,7 @@ class _Decoder:
 
     def mapping(self, kind: Any, data: Any, at: str) -> Any:
         if not isinstance(data, dict):
-            what = f"{at} must be a table of names, not {_shown(data)}"
+            what = f"{at} must be a table of names, not {shown(data)}"
             self.fault(what, at, "write it as a table: {name = value, ...}")
             return {}
         for key in data:
@@ -235,7 +241,7 @@ class _Decoder:
     def choice(self, options: tuple[Any, ...], data: Any, at: str) -> Any:
         if data not in options:
             listed = ", ".join(map(str, options))
-            self.fault(f"{at} cannot be {_shown(data)}", at, f"choose one of: {listed}")
+            self.fault(f"{at} cannot be {shown(data)}", at, f"choose one of: {listed}")
         return data
 
     def scalar(self, kind: Any, data: Any, at: str) -> Any:
@@ -253,7 +259,7 @@ class _Decoder:
             return data
         if not isinstance(data, kind) or (isinstance(data, bool) and kind is not bool):
             name = _NAMES.get(kind, kind.__name__)
-            self.fault(f"{at} must be {name}, not {_shown(data)}", at, f"write {name} here")
+            self.fault(f"{at} must be {name}, not {shown(data)}", at, f"write {name} here")
         elif isinstance(data, float) and not math.isfinite(data):
             self.fault(f"{at} is {data}", at, "write a finite number")
         return data
@@ -267,12 +273,6 @@ class _Decoder:
             )
             return Path()
         return Path(data)
-
-
-def _shown(value: Any) -> str:
-    """A value for an error message, shortened if it is long."""
-    text = repr(value)
-    return text if len(text) <= _MAX_SHOWN else f"{text[: _MAX_SHOWN - 4]} ..."
 
 
 def _is_unicode(text: str) -> bool:

@@ -25,6 +25,20 @@ def printable(text: str, *, lines: bool = False) -> str:
     )
 
 
+def shortened(text: str, length: int) -> str:
+    """`text` with at most `length` characters; of a longer one the end is cut off."""
+    return text if len(text) <= length else f"{text[: length - 4]} ..."
+
+
+def shown(value: object, length: int = 60) -> str:
+    """A value as an error message quotes it, in at most `length` characters."""
+    try:
+        text = repr(value)
+    except ValueError:  # a whole number too long for Python to write down
+        text = "a number of very many digits"
+    return shortened(text, length)
+
+
 def markdown(text: str) -> str:
     """`text` as a word in Markdown: no HTML, no link, no end of a table's cell or a line."""
     return "".join(_MARKDOWN.get(c, c) for c in printable(" ".join(text.split())))

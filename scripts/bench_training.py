@@ -1,9 +1,9 @@
 """Training against nnU-Net v2 on the same machine: python scripts/bench_training.py --help.
 
 Both sides get the same cases, each runs in a process (nnU-Net in an environment) of its own, and
-they take turns, so that what else the machine does hits both alike. Modes: speed (the default),
-`--dice` (same number of iterations) and `--fast` (the `fast` recipe against the clock). Each writes
-its figures as JSON and its table as Markdown into the output folder.
+their runs alternate, so that what else the machine does hits both alike. Modes: speed (the
+default), `--dice` (same number of iterations) and `--fast` (the `fast` recipe against the clock).
+Each writes its figures as JSON and its table as Markdown into the output folder.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ NNUNET, OURS, COMPILED, FAST = (
     "fednnunet, torch.compile",
     "fednnunet, fast",
 )
-REST = 2.0  # seconds between turns, in which the other side's processes come to rest
+REST = 2.0  # seconds between runs, in which the other side's processes come to rest
 say = Console(highlight=False, soft_wrap=True, markup=False).print
 
 
@@ -46,10 +46,10 @@ class Options:
     """folder of sites, pooled"""
     batch: int = 0
     """batch of both sides (0: as planned)"""
-    phases: int = 3
-    """turns of each side; one more warms up"""
+    repetitions: int = 3
+    """runs of each side, which alternate; one more warms up"""
     iterations: int = 2
-    """iterations a turn (--dice: in all)"""
+    """iterations a run (--dice: in all)"""
     seeds: int = 3
     """--dice: number of seeds"""
     minutes: float = 10.0
@@ -76,7 +76,7 @@ class Options:
 
 
 def speed(options: Options) -> None:
-    """Seconds an iteration, in turn; peak memory; share of what one large convolution reaches."""
+    """Seconds an iteration, runs alternating; memory; share of what a large convolution reaches."""
     bench = options.bench
     folder, setting = bench.set_up()
     sides = {NNUNET: bench.nnunet_side(), OURS: bench.our_side(folder, "nnunet")}
@@ -84,15 +84,15 @@ def speed(options: Options) -> None:
         sides[COMPILED] = bench.our_side(folder, "nnunet", compiled=True)
     seconds: dict[str, list[float]] = {name: [] for name in sides}
     waits: dict[str, list[float]] = {name: [] for name in sides}
-    for turn in range(options.phases + 1):
+    for repetition in range(options.repetitions + 1):
         for name, side in sides.items():
             time.sleep(REST)
             answer = side.ask("train", iterations=options.iterations, total=1000)
-            if turn:
+            if repetition:
                 seconds[name] += answer["seconds"]
                 waits[name].append(answer["wait"])
-        if turn:
-            say(f"turn {turn}: " + ", ".join(f"{n} {v[-1]:.2f} s" for n, v in seconds.items()))
+        if repetition:
+            say(f"run {repetition}: " + ", ".join(f"{n} {v[-1]:.2f} s" for n, v in seconds.items()))
     limit = sides[OURS].ask("limit")
     rows = []
     first = statistics.median(seconds[NNUNET])
@@ -136,7 +136,7 @@ def _speed_table(
         for row in rows
     ]
     words = (
-        f"A training iteration, medians over {options.phases} turns of {options.iterations}; "
+        f"A training iteration, medians over {options.repetitions} runs of {options.iterations}; "
         f"{setting}. A step is {limit['step'] / 1e9:.0f} Gflop by its layers, the large "
         f"convolution runs at {limit['rate'] / 1e9:.0f} Gflop/s."
     )

@@ -3,7 +3,6 @@ import json
 import pytest
 
 from fednnunet.dataset import Case, folds, list_images, read_dataset, scan_dataset, split_cases
-from fednnunet.dataset_header import task_of
 from fednnunet.errors import DataError, InputError, ManyFaults
 from fednnunet.task import Task
 
@@ -120,18 +119,3 @@ def test_folds_use_each_case_once_for_validation():
         assert not {c.group for c in train} & {c.group for c in out}
     with pytest.raises(InputError):
         folds(cases[:6], count=5)
-
-
-def test_a_task_is_read_from_dataset_json(tmp_path):
-    _header(
-        tmp_path,
-        channel_names={"1": "T2", "0": "T1"},
-        labels={"background": 0, "whole": [1, 2], "core": 2, "ignore": 3},
-    )
-    task = task_of(tmp_path)
-    assert task.channels == ("T1", "T2")
-    assert task.labels == ("background", "label 1", "core")
-    assert task.regions == {"whole": (1, 2), "core": (2,)}
-    assert task.ignore == 3
-    with pytest.raises(InputError, match="missing"):
-        task_of(tmp_path / "nowhere")

@@ -48,7 +48,7 @@ def test_what_is_in_range_passes_with_its_bounds(fields):
         ({"rows": ((), (), ())}, "rows has 3 entries, more than 2"),
         ({"table": {"a": 0.5, "b": 1.5}}, "table holds 1.5"),
         ({"word": "abcd"}, "word has 4 characters, more than 3"),
-        ({"rows": ((10**99,),)}, "rows holds a number of 100 digits"),
+        ({"rows": ((10**99,),)}, f"rows holds 1{'0' * 35} ..."),
     ],
 )
 def test_what_is_out_of_range_is_refused_with_its_field(fields, words):

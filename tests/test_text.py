@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fednnunet.text import cell, markdown, printable, uncell
+from fednnunet.text import cell, markdown, printable, shortened, shown, uncell
 
 FORMULAS = ["=1+1", "+cmd", "-x", "@SUM(A1)", "'=1", "''@x"]
 
@@ -43,3 +43,15 @@ def test_numbers_and_plain_text_stay(value):
     assert cell(value) == value
     if isinstance(value, str):
         assert uncell(value) == value
+
+
+def test_a_long_text_is_cut_to_its_length() -> None:
+    assert shortened("a" * 10, 10) == "a" * 10
+    assert shortened("a" * 11, 10) == "aaaaaa ..."
+    assert shown({"a": [1]}, 60) == "{'a': [1]}"
+    assert shown("b" * 99, 10) == "'bbbbb ..."
+
+
+def test_a_number_that_python_does_not_write_down_can_be_shown() -> None:
+    assert shown(16**5000, 60) == "a number of very many digits"
+    assert shown([16**5000], 60) == "a number of very many digits"

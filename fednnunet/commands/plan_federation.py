@@ -77,11 +77,13 @@ def note_what_left(federation: Federation, out: Path, console: Console) -> None:
 def policy_notes(federation: Federation) -> tuple[str, ...]:
     """Notes for every reader of a report: the sites that share sums over very few cases."""
     usual = SitePolicy().min_cases
-    return tuple(
-        f"site {name} shares sums over as few as {policy.min_cases} cases (usual limit: {usual})"
-        for name, site in federation.sites.items()
-        if (policy := read_policy(site.policy, site.folder)).min_cases < usual
-    )
+    notes = []
+    for name, site in federation.sites.items():
+        fewest = read_policy(site.policy, site.folder).min_cases
+        if fewest < usual:
+            number = f"only {fewest} cases" if fewest > 1 else "a single case"
+            notes.append(f"site {name} may share sums over {number} (usual limit: {usual})")
+    return tuple(notes)
 
 
 def _with_options(

@@ -20,7 +20,7 @@ from fednnunet.volume import Volume
 
 _FACTOR = 1.5  # by which spacing and size may lie beyond the range
 _FACTOR_ML = 2.0  # by which the volume of a label may
-_LEAST_SHARE = 0.01  # of the image's voxels that have an intensity of the training's foreground
+_MIN_SHARE = 0.01  # of the image's voxels that have an intensity of the training's foreground
 
 
 def image_doubts(volume: Volume, plan: Plan) -> tuple[str, ...]:
@@ -68,7 +68,7 @@ def _intensity(volume: Volume, plan: Plan) -> Iterator[str]:
         if low >= high:
             continue
         share = float(((channel >= low) & (channel <= high)).mean())
-        if share < _LEAST_SHARE and channel.min() < channel.max():
+        if share < _MIN_SHARE and channel.min() < channel.max():
             yield (
                 f"{share:.1%} of the voxels of channel {name} have an intensity of the training's "
                 f"foreground ({low:.4g} to {high:.4g})"

@@ -90,7 +90,7 @@ def _labels(plan: Plan) -> str:
         ]
     for site, labels in plan.site_labels.items():
         names = ", ".join(map(markdown, labels))
-        lines.append(f"- {markdown(site)} annotates {names} (from the federation file)")
+        lines.append(f"- {markdown(site)} annotates {names}, or fewer (from the federation file)")
     return "\n".join(["## Labels", "", *lines]) if lines else ""
 
 

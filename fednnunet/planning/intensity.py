@@ -65,8 +65,8 @@ def plan_intensity(
     Then, as with boxes or image labels alone, CT has a fixed window; no other normalisation uses
     intensities. Raises PlanError where maps are drawn, and none of them has foreground.
     """
-    drawn = [LABEL_KINDS.index(kind) for kind in _DRAWN]
-    if fingerprint.block("label_kinds")[drawn].any():
+    mapped = [LABEL_KINDS.index(kind) for kind in _DRAWN]
+    if fingerprint.block("label_kinds")[mapped].any():
         return merged_intensity(fingerprint), None
     if fingerprint.block("cases_with_foreground")[0] >= 1:
         return merged_intensity(fingerprint), None

@@ -1,6 +1,6 @@
 """Bounds on what a site computes for a plan that somebody else has made.
 
-They are tighter than those of any plan that can be read (`planning.plan`).
+They are tighter than those of any plan that can be read (`planning.bounds` has both).
 
 A plan decides what a site's machine does and what its updates can reveal. With a kernel larger than
 its map, a batch of one and no normalisation, crafted weights return a training patch exactly, so a
@@ -14,18 +14,13 @@ import re
 from collections.abc import Iterator
 
 from fednnunet.errors import FedNNUNetError, PlanError, raise_all
+from fednnunet.planning.bounds import ACCEPTED
 from fednnunet.planning.intensity import normalisation_of
 from fednnunet.planning.memory import training_gib
 from fednnunet.planning.plan import Configuration, Plan
 
-MIN_BATCH = 2
-MAX_FEATURES = 1024
-MAX_STAGES = 10
-MAX_CONVOLUTIONS = 12
-MAX_PATCH_EDGE_VOX = 1024
 MAX_TRAINING_GIB = 512.0
 MAX_CONFIGURATIONS = 8
-SPACING_MM = (0.001, 1000.0)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 
@@ -61,20 +56,21 @@ def _of_configuration(
             f"{name[:80]!r} is no name of a configuration",
             "use letters, digits, dots, - and _, beginning with a letter or digit",
         )
-    if configuration.batch < MIN_BATCH:
+    if configuration.batch < ACCEPTED.min_batch:
         yield _fault(
             f"the batch of {name} is {configuration.batch}",
-            f"a site trains with batches of at least {MIN_BATCH} patches",
+            f"a site trains with batches of at least {ACCEPTED.min_batch} patches",
         )
-    if max(patch) > MAX_PATCH_EDGE_VOX:
+    if max(patch) > ACCEPTED.patch_edge_vox:
         yield _fault(
             f"the patch of {name} is {list(patch)} voxels",
-            f"a site trains with patches of at most {MAX_PATCH_EDGE_VOX} voxels an axis",
+            f"a site trains with patches of at most {ACCEPTED.patch_edge_vox} voxels an axis",
         )
-    if not all(SPACING_MM[0] <= value <= SPACING_MM[1] for value in configuration.spacing_mm):
+    low, high = ACCEPTED.min_spacing_mm, ACCEPTED.spacing_mm
+    if not all(low <= value <= high for value in configuration.spacing_mm):
         yield _fault(
             f"the spacing of {name} is {list(configuration.spacing_mm)} mm",
-            f"a spacing lies between {SPACING_MM[0]:g} and {SPACING_MM[1]:g} mm",
+            f"a spacing lies between {low:g} and {high:g} mm",
         )
     if configuration.normalisation != normalisation:
         yield _fault(
@@ -86,10 +82,10 @@ def _of_configuration(
 
 def _of_network(configuration: Configuration) -> Iterator[PlanError]:
     stages = configuration.architecture.stages
-    if len(stages) > MAX_STAGES:
+    if len(stages) > ACCEPTED.stages:
         yield _fault(
             f"the network of {configuration.name} has {len(stages)} stages",
-            f"a network has at most {MAX_STAGES} stages",
+            f"a network has at most {ACCEPTED.stages} stages",
         )
     size = list(configuration.patch_vox)
     for number, stage in enumerate(stages):
@@ -101,11 +97,12 @@ def _of_network(configuration: Configuration) -> Iterator[PlanError]:
                 "a kernel is at most as large as the map that it is applied to",
             )
         convolutions = max(stage.convs, stage.decoder_convs)
-        if stage.features > MAX_FEATURES or convolutions > MAX_CONVOLUTIONS:
+        if stage.features > ACCEPTED.features or convolutions > ACCEPTED.convolutions:
             yield _fault(
                 f"{where} has {stage.features} features, {stage.convs} convolutions in the encoder "
                 f"and {stage.decoder_convs} in the decoder",
-                f"a stage has at most {MAX_FEATURES} features and {MAX_CONVOLUTIONS} convolutions",
+                f"a stage has at most {ACCEPTED.features} features and {ACCEPTED.convolutions} "
+                "convolutions",
             )
     if math.prod(size) < 1:
         yield _fault(

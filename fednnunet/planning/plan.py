@@ -13,13 +13,12 @@ from typing import Literal
 
 from fednnunet import records
 from fednnunet.errors import PlanError
+from fednnunet.planning.bounds import READABLE
 from fednnunet.planning.orientation import AS_STORED, ORIENTATIONS
 from fednnunet.planning.seen import Seen
 from fednnunet.task import Task
 
 SCHEMA = 1
-MAX_STAGES, MAX_FEATURES, MAX_OF_A_STAGE = 16, 2048, 64
-MAX_PATCH, MAX_BATCH = 4096, 8192
 
 Normalisation = Literal["ct", "zscore", "rescale_to_0_1", "rgb_to_0_1", "none"]
 
@@ -55,9 +54,10 @@ class Architecture:
                 "a U-Net needs at least two stages",
                 mend="add a second stage to architecture.stages",
             )
-        if len(self.stages) > MAX_STAGES:
+        if len(self.stages) > READABLE.stages:
             raise PlanError(
-                f"a U-Net has {len(self.stages)} stages", mend=f"give at most {MAX_STAGES} stages"
+                f"a U-Net has {len(self.stages)} stages",
+                mend=f"give at most {READABLE.stages} stages",
             )
         for i, stage in enumerate(self.stages):
             sizes = {len(stage.kernel), len(stage.stride), len(self.stages[0].kernel)}
@@ -72,10 +72,11 @@ class Architecture:
                     mend="give odd kernel sizes and strides of at least 1",
                 )
             sizes_of = (*stage.kernel, *stage.stride, stage.convs, stage.decoder_convs)
-            if stage.features > MAX_FEATURES or max(sizes_of) > MAX_OF_A_STAGE:
+            features, most = READABLE.features, READABLE.convolutions
+            if stage.features > features or max(sizes_of) > most:
                 raise PlanError(
                     f"stage {i} is larger than any network's",
-                    mend=f"give at most {MAX_FEATURES} features and {MAX_OF_A_STAGE} of all else",
+                    mend=f"give at most {features} features and {most} of all else",
                 )
             last = i == len(self.stages) - 1
             if stage.features < 1 or stage.convs < 1 or (stage.decoder_convs < 1) != last:
@@ -164,14 +165,17 @@ class Configuration:
                 f"patch {list(self.patch_vox)} of {self.name} is not divisible by its strides",
                 mend=f"make it a multiple of {list(divisor)}, or change the strides",
             )
-        if max(self.patch_vox) > MAX_PATCH or max(self.spacing_mm) > 1e5:
+        edge_vox, spacing_mm = READABLE.patch_edge_vox, READABLE.spacing_mm
+        if max(self.patch_vox) > edge_vox or max(self.spacing_mm) > spacing_mm:
             raise PlanError(
                 f"{self.name} has a patch of {list(self.patch_vox)}",
-                mend=f"give at most {MAX_PATCH} voxels an axis, and spacings of at most 1e5 mm",
+                mend=f"give at most {edge_vox} voxels an axis, and spacings of at most "
+                f"{spacing_mm:g} mm",
             )
-        if not 1 <= self.batch <= MAX_BATCH:
+        if not READABLE.min_batch <= self.batch <= READABLE.batch:
             raise PlanError(
-                f"batch of {self.name} is {self.batch}", mend=f"give a batch of 1 to {MAX_BATCH}"
+                f"batch of {self.name} is {self.batch}",
+                mend=f"give a batch of {READABLE.min_batch} to {READABLE.batch}",
             )
 
     @property

@@ -1,7 +1,7 @@
 """What the cases of a plan were like: ranges by which a prediction tells that an image is unlike.
 
 They are read off the merged histograms, which passed the sites' minimum counts, and travel in the
-plan with every bundle, so that hospitals outside have them, too.
+plan with every bundle, so that external hospitals have them, too.
 """
 
 from __future__ import annotations

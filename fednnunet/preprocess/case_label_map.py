@@ -18,11 +18,11 @@ _COMPLETE = frozenset({"full", "partial", "box", "pseudo"})  # a class not in th
 
 
 def label_map(
-    case: Case, task: Task, volume: Volume, drawn: np.ndarray | None
+    case: Case, task: Task, volume: Volume, stored: np.ndarray | None
 ) -> np.ndarray | None:
     """The loaded map, int16 (z, y, x), of a case without faults, as `fednnunet.supervision` says.
 
-    `drawn` is the map in its file. None for a case whose map is missing.
+    `stored` is the map in its file. None for a case whose map is missing.
     """
     labels = case.labels
     kind = labels.supervision.kind
@@ -30,15 +30,15 @@ def label_map(
         return np.full(volume.shape_vox, UNKNOWN, np.int16)
     if labels.boxes is not None:
         return box_map(labels.boxes, volume)
-    if drawn is None or kind in ("full", "partial"):
-        return drawn
+    if stored is None or kind in ("full", "partial"):
+        return stored
     if kind == "box":
-        return filled_map(drawn, len(task.labels) - 1)
+        return filled_map(stored, len(task.labels) - 1)
     unmarked = unmarked_value(labels, task)
     if unmarked is not None:
-        drawn = drawn.copy()
-        drawn[drawn == unmarked] = UNKNOWN
-    return drawn
+        stored = stored.copy()
+        stored[stored == unmarked] = UNKNOWN
+    return stored
 
 
 def unmarked_value(labels: CaseLabels, task: Task) -> int | None:
@@ -84,12 +84,12 @@ def _words(box: LabelBox) -> str:
     return f"from ({', '.join(low)}) to ({', '.join(high)}) {box.unit}"
 
 
-def _presence_faults(case: Case, task: Task, drawn: set[int]) -> Iterator[DataError]:
+def _presence_faults(case: Case, task: Task, found: set[int]) -> Iterator[DataError]:
     """Classes that a table says are there, or not, against those that are drawn or boxed."""
     labels = case.labels
     annotated = labels.supervision.classes(task) if labels.supervision.kind in _COMPLETE else ()
     for value in labels.present:
-        if value in annotated and value not in drawn:
+        if value in annotated and value not in found:
             yield DataError(
                 f"case {case.name} has {task.labels[value]}, as a table says, but nothing of it is "
                 "drawn",
@@ -97,7 +97,7 @@ def _presence_faults(case: Case, task: Task, drawn: set[int]) -> Iterator[DataEr
                 mend="draw it, correct the table, or take it out of what the case annotates",
             )
     for value in labels.absent:
-        if value in drawn:
+        if value in found:
             yield DataError(
                 f"case {case.name} has no {task.labels[value]}, as a table says, but it is drawn",
                 where=str(case.label or case.images[0]),

@@ -10,15 +10,21 @@ from pathlib import Path
 import numpy as np
 
 from fednnunet import io
+from fednnunet.case_labels import CaseLabels
+from fednnunet.dataset_header import read_header
 from fednnunet.errors import DataError, FedNNUNetError, InputError, StorageError
 from fednnunet.files import storing
+from fednnunet.preprocess.case_label_map import unmarked_value
 from fednnunet.preprocess.check_case import digest
+from fednnunet.site_labels import read_site_labels
+from fednnunet.supervision import Supervision
 from fednnunet.task import Task
 from fednnunet.volume import Volume
 
 _NUMBERED = re.compile(r"^(?P<case>.+)_(?P<channel>\d{4})$")
 _EXPORT = "export the image again from its source"
 _RESAMPLE = "resample the label map onto the image's grid, by nearest neighbour"
+_BESIDE = (".json", ".csv")  # dataset.json, and the tables of labels that it names
 _ROUNDING = 0.01  # of a label value: the error of scaling to integers and back
 
 
@@ -29,6 +35,16 @@ class Fixed:
     case: str
     mended: tuple[str, ...] = ()
     left_out: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Source:
+    """A case as it is in the folder."""
+
+    name: str
+    files: list[Path]
+    map: Path | None
+    labels: CaseLabels
 
 
 @dataclass(slots=True)
@@ -45,8 +61,9 @@ def fix_site(folder: Path, out: Path, task: Task) -> tuple[Fixed, ...]:
 
     Corrected are: missing or shifted channel numbers, channels in one 4D file, NaN and infinity
     (replaced by the lowest value), label maps of which only the header differs, and label values
-    with rounding errors. Duplicates and cases that cannot be corrected are left out and listed.
-    Originals are not changed. Raises InputError if `out` exists.
+    with rounding errors. Duplicates and cases that cannot be corrected are left out and listed; a
+    person takes out what `dataset.json` and the files beside it say of their labels. Originals are
+    not changed. Raises InputError if `out` exists.
     """
     if out.exists() or folder.resolve() in (out.resolve(), *out.resolve().parents):
         raise InputError(
@@ -54,35 +71,47 @@ def fix_site(folder: Path, out: Path, task: Task) -> tuple[Fixed, ...]:
             where=str(out),
             mend="name a folder that does not exist yet, outside the site's folder",
         )
-    labels = {_stem(path): path for path in _images(folder / "labelsTr")}
+    maps = {_stem(path): path for path in _images(folder / "labelsTr")}
+    cases = _cases(folder / "imagesTr")
+    header = read_header(folder, task)
+    kinds, _ = read_site_labels(
+        header.fields,
+        folder,
+        task,
+        site="",
+        agreed=Supervision(),
+        training=cases,
+        test=(),
+        values=header.values,
+    )
     seen: dict[str, str] = {}
     fixed = []
-    for name, files in sorted(_cases(folder / "imagesTr").items()):
+    for name, files in sorted(cases.items()):
         try:
-            mended = _fix_case(name, files, labels.get(name), out, task, seen)
+            source = _Source(name=name, files=files, map=maps.get(name), labels=kinds[name])
+            mended = _fix_case(source, out, task, seen)
             fixed.append(Fixed(case=name, mended=mended))
         except StorageError:  # no other case would fare better
             raise
         except FedNNUNetError as fault:
             fixed.append(Fixed(case=name, left_out=fault.what))
     out.mkdir(parents=True, exist_ok=True)
-    if (folder / "dataset.json").is_file():
-        shutil.copy2(folder / "dataset.json", out / "dataset.json")
+    for path in (path for path in folder.iterdir() if path.suffix in _BESIDE and path.is_file()):
+        shutil.copy2(path, out / path.name)
     return tuple(fixed)
 
 
-def _fix_case(
-    name: str,
-    files: list[Path],
-    label: Path | None,
-    out: Path,
-    task: Task,
-    seen: dict[str, str],
-) -> tuple[str, ...]:
+def _fix_case(source: _Source, out: Path, task: Task, seen: dict[str, str]) -> tuple[str, ...]:
     """Correct one case and write it; raises DataError if that is impossible, before writing."""
-    if label is None:
-        raise DataError("it has no label map", mend="add its label map to labelsTr")
-    copy = _channels(files, len(task.channels))
+    name, label = source.name, source.map
+    if source.labels.needs_map != (label is not None):
+        kind = source.labels.supervision.kind
+        what = "it has no label map" if label is None else "it has a label map"
+        raise DataError(
+            f"{what}, against its kind of labels, {kind!r}",
+            mend="add the map to labelsTr or remove it, or correct the kind in dataset.json",
+        )
+    copy = _channels(source.files, len(task.channels))
     _remove_nan(copy)
     digests = [digest(volume.array[0]) for _, volume in copy.channels]
     for found in digests:
@@ -90,7 +119,7 @@ def _fix_case(
             raise DataError(
                 f"it has the same voxels as {seen[found]}", mend="keep one of the two cases"
             )
-    mask = _fix_label(label, copy, task)
+    mask = None if label is None else _fix_label(label, copy, task, source.labels)
     seen |= dict.fromkeys(digests, name)
     for index, (path, volume) in enumerate(copy.channels):
         target = out / "imagesTr" / f"{name}_{index:04d}{io.ending(path)}"
@@ -101,7 +130,8 @@ def _fix_case(
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(path, target)
     first, volume = copy.channels[0]
-    io.write_mask(mask, volume.geometry, out / "labelsTr" / label.name, like=first)
+    if label is not None and mask is not None:
+        io.write_mask(mask, volume.geometry, out / "labelsTr" / label.name, like=first)
     return tuple(copy.mended)
 
 
@@ -143,7 +173,7 @@ def _remove_nan(copy: _Copy) -> None:
             copy.mended.append(f"{count:,} NaN or infinite voxels of {path.name}")
 
 
-def _fix_label(path: Path, copy: _Copy, task: Task) -> np.ndarray:
+def _fix_label(path: Path, copy: _Copy, task: Task, labels: CaseLabels) -> np.ndarray:
     """The label map (z, y, x) on its image's grid."""
     raw, image = io.read_raw(path), copy.channels[0][1]
     array = raw.array[0].astype(np.float64)
@@ -155,7 +185,8 @@ def _fix_label(path: Path, copy: _Copy, task: Task) -> np.ndarray:
         )
     if (array != whole).any():
         copy.mended.append(f"label values of {path.name} rounded to whole numbers")
-    unknown = sorted({int(value) for value in np.unique(whole)} - set(task.values))
+    known = {*task.values, unmarked_value(labels, task)}
+    unknown = sorted({int(value) for value in np.unique(whole)} - known)
     if unknown:
         raise DataError(
             f"{path.name} has the label values {unknown}, not in the task",

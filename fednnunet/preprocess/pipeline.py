@@ -86,8 +86,8 @@ def prepare_volume(
         del ready
     seg = None
     if label is not None:
-        drawn = crop(turn.apply(label).transpose(axes), box)
-        seg = _prepared_labels(drawn, inside, placement, configuration, kind)
+        cropped = crop(turn.apply(label).transpose(axes), box)
+        seg = _prepared_labels(cropped, inside, placement, configuration, kind)
     return Prepared(data=data, seg=seg, placement=placement)
 
 

@@ -68,15 +68,17 @@ class Augmenter:
     is_2d: bool
     spatial: SpatialAugmentation | None = None
 
-    def __call__(self, read: Reader, seed: int) -> tuple[Tensor, Tensor]:
+    def __call__(self, read: Reader, seed: int, *, upright: bool = False) -> tuple[Tensor, Tensor]:
         """An augmented patch of `size.final_vox` (c, z, y, x) and its labels (z, y, x).
+
+        An `upright` patch is neither rotated nor scaled, and all else about it is as of the seed.
 
         It is the middle of the box of `size.read_vox`, which is read whole only for spatial
         augmentation. In 2D the first axis (of one voxel) is dropped. Labels are int16, -1 outside.
         """
         with torch.no_grad(), seeded(seed):
             points = self.spatial.draw() if self.spatial else None
-            if self.spatial is None or points is None:
+            if self.spatial is None or points is None or upright:
                 box = read(self.size.inset_vox, self.size.final_vox).padded()
                 image, labels = box.image, box.labels
             else:
@@ -90,6 +92,24 @@ class Augmenter:
             for step in self.steps:
                 values = step(**values)
         return values["image"].contiguous(), values["segmentation"][0].contiguous()
+
+
+@dataclass(frozen=True, slots=True)
+class OutsideIsZero:
+    """Sets image channels to 0 outside the patient, again after the changes of intensity.
+
+    batchgeneratorsv2's own does so wherever labels are negative, which would erase the image where
+    only its labels are unknown.
+    """
+
+    channels: tuple[int, ...]
+
+    def __call__(self, **values: Tensor) -> dict[str, Tensor]:
+        """The same `image` (c, z, y, x) and `segmentation` (1, z, y, x), the image changed."""
+        outside = values["segmentation"][0] == OUTSIDE
+        for channel in self.channels:
+            values["image"][channel, outside] = 0
+        return values
 
 
 @contextmanager
@@ -208,10 +228,9 @@ def _intensity(augmentation: Augmentation, flat: bool) -> list[Any]:
 
 def _last(axes: int, use_mask: Sequence[bool], augmentation: Augmentation) -> list[Any]:
     from batchgeneratorsv2.transforms.spatial.mirroring import MirrorTransform
-    from batchgeneratorsv2.transforms.utils.nnunet_masking import MaskImageTransform
 
     steps: list[Any] = [MirrorTransform(tuple(range(axes)))] if augmentation.mirror else []
     if any(use_mask):
         masked = [channel for channel, used in enumerate(use_mask) if used]
-        steps.append(MaskImageTransform(masked, 0, 0))
+        steps.append(OutsideIsZero(tuple(masked)))
     return steps

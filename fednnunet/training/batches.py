@@ -134,8 +134,10 @@ class BatchSource:
         def read(inset: Sequence[int], edges: Sequence[int]) -> Box:
             return read_box(case, [c + i for c, i in zip(corner, inset, strict=True)], edges)
 
-        image, labels = self.augmenter(read, int(rng.integers(2**63)))
-        return image, labels, self.supervision.of(name)
+        supervision = self.supervision.of(name)
+        upright = supervision.kind == "box"  # what boxes teach asks for sides along the axes
+        image, labels = self.augmenter(read, int(rng.integers(2**63)), upright=upright)
+        return image, labels, supervision
 
 
 @dataclass(frozen=True, slots=True)

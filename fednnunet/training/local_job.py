@@ -9,7 +9,7 @@ from fednnunet.planning.plan import Configuration, Plan
 from fednnunet.progress import Progress
 from fednnunet.supervision import SiteSupervision, Supervision
 from fednnunet.training.local_rule import LocalRule, RoundContext
-from fednnunet.training.losses import Loss, make_loss
+from fednnunet.training.losses import LossMaker, SupervisedLoss, make_loss
 from fednnunet.training.patches import PatchStore
 from fednnunet.training.recipe import Recipe
 
@@ -52,6 +52,9 @@ class LocalJob:
     supervision: SiteSupervision = field(default_factory=SiteSupervision)
     """What each case's labels teach."""
 
+    make_loss: LossMaker = make_loss
+    """What makes the loss of cases with a supervision (default: that of label maps)."""
+
     frozen: frozenset[str] = frozenset()
     """Names of parameters that must not change."""
 
@@ -69,7 +72,9 @@ class LocalJob:
         task = self.plan.task
         return any(kind.leaves_out(task) for kind in self.supervisions)
 
-    def losses(self) -> dict[Supervision, Loss]:
+    def losses(self) -> dict[Supervision, SupervisedLoss]:
         """The loss of each supervision."""
         task, configuration, recipe = self.plan.task, self.configuration, self.recipe
-        return {kind: make_loss(task, kind, configuration, recipe) for kind in self.supervisions}
+        return {
+            kind: self.make_loss(task, kind, configuration, recipe) for kind in self.supervisions
+        }

@@ -5,13 +5,15 @@ Logits are (b, k, z, y, x), labels integers (b, z, y, x) with -1 outside; in 2D 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from fednnunet.errors import InputError
 from fednnunet.planning.plan import Configuration
 from fednnunet.supervision import Supervision
 from fednnunet.task import Task
@@ -19,6 +21,30 @@ from fednnunet.training.recipe import Recipe
 from fednnunet.training.targets import Targets, make_targets
 
 _SMOOTH = 1e-5
+
+
+class SupervisedLoss(Protocol):
+    """What the labels of one kind teach. `Loss` is that of label maps; others are in `labels`."""
+
+    @property
+    def targets(self) -> Targets:
+        """Which voxels' classes the labels say: for methods that read labels, and for counts."""
+
+    @property
+    def level_weights(self) -> tuple[float, ...]:
+        """Weight of each resolution, finest first; logits of further ones are not read."""
+
+    def __call__(self, logits: Sequence[Tensor], labels: Tensor, /) -> Tensor:
+        """A finite scalar, at least minus the recipe's weight of Dice.
+
+        `logits` (b, k, z, y, x) per resolution, finest first, and `labels` int16 (b, z, y, x) as
+        `supervision` has them for the kind; in 2D without z.
+        """
+        ...
+
+
+LossMaker = Callable[[Task, Supervision, Configuration, Recipe], SupervisedLoss]
+"""The loss of cases with a supervision, by a plan's configuration and a recipe."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +96,15 @@ class Loss:
 def make_loss(
     task: Task, supervision: Supervision, configuration: Configuration, recipe: Recipe
 ) -> Loss:
-    """The loss of cases with that supervision, by a plan's configuration and a recipe."""
+    """The loss of label maps with that supervision, by a plan's configuration and a recipe.
+
+    Raises InputError where there is no label map.
+    """
+    if not supervision.is_drawn:
+        raise InputError(
+            f"labels of kind {supervision.kind!r} are no label map",
+            mend="choose the loss by kind: labels.loss.make_loss",
+        )
     levels = len(configuration.architecture.stages) - 1
     return Loss(
         targets=make_targets(task, supervision),

@@ -24,7 +24,7 @@ from fednnunet.training.local_rule import (
     Measured,
     RoundContext,
 )
-from fednnunet.training.losses import Loss
+from fednnunet.training.losses import SupervisedLoss
 from fednnunet.training.state import TrainingState
 from fednnunet.training.targets import Targets
 
@@ -43,7 +43,7 @@ class Stepper:
 
     job: LocalJob
     execution: Execution
-    losses: Mapping[Supervision, Loss]
+    losses: Mapping[Supervision, SupervisedLoss]
     micro_batch: int
     context: RoundContext = field(default_factory=RoundContext)
     ranks: int = 1

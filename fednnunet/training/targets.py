@@ -4,7 +4,13 @@ Labels may annotate only some of the task's classes. A voxel that they call back
 any of the others, so the probabilities of those are added to the background's before the loss
 (marginal loss; Shi et al., Marginal loss and exclusion loss for partially supervised multi-organ
 segmentation, Medical Image Analysis 2021). A class that is not annotated is never taught as
-background.
+background. With U the classes that are not annotated,
+
+    q(0) = p(0) + sum over c in U of p(c),   q(c) = p(c) for the annotated c,
+
+and cross-entropy and Dice are those of q. The paper's exclusion loss, which keeps the classes of U
+off voxels that are annotated as something else, is left out: a softmax's cross-entropy there
+already lowers the probability of every other class.
 """
 
 from __future__ import annotations
@@ -52,6 +58,10 @@ class Targets:
             return known
         marked = labels != UNKNOWN
         return marked if known is None else marked & known
+
+    def of_the_task(self, labels: Tensor) -> Tensor | None:
+        """Voxels (b, z, y, x) that are not to be ignored, known or not; `None` for all."""
+        return None if self.ignore is None or self.nothing else labels != self.ignore
 
     def indicators(self, labels: Tensor) -> Tensor:
         """Truth of each group (b, g, z, y, x) as booleans; in softmax tasks background is first."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,9 +29,18 @@ from tests.attacks.victim import AGREED, Victim, a_victim, zeros
 ALL_ROUNDS = 4
 
 
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a site that has prepared its cases, for the tests to copy."""
+    root = tmp_path_factory.mktemp("prepared")
+    a_victim(root).prepare()
+    return root
+
+
 @pytest.fixture
-def victim(tmp_path: Path) -> Victim:
-    return a_victim(tmp_path).prepare()
+def victim(prepared: Path, tmp_path: Path) -> Victim:
+    shutil.copytree(prepared, tmp_path, dirs_exist_ok=True)
+    return a_victim(tmp_path)
 
 
 def train(victim: Victim, rounds: int) -> None:

@@ -12,12 +12,14 @@ import torch
 from fednnunet.errors import FedNNUNetError, InputError, ReplyError
 from fednnunet.federation.coordinator.engine import Answer
 from fednnunet.federation.coordinator.history import load_last, load_records
+from fednnunet.federation.coordinator.rounds import run_rounds
 from fednnunet.federation.coordinator.update_bound import UpdateBound, check_state
 from fednnunet.federation.methods.merge import State
 from fednnunet.federation.training_spec import Training
 from fednnunet.federation.wire.extras import is_extra
 from fednnunet.federation.wire.messages import TrainInvite, TrainReply
-from tests.federation.fakes import PretendEngine, a_run, go
+from fednnunet.federation.wire.tensors import is_in_range
+from tests.federation.fakes import INITIAL, MEMBERS, PretendEngine, a_run, go
 
 Change = Callable[[TrainReply], TrainReply]
 
@@ -61,7 +63,7 @@ ATTACKS: dict[str, tuple[Change, str]] = {
     "no iteration": (figures(iterations=0), "of 0 iterations"),
     "a loss of 1e308": (figures(loss=1e308), "loss is 1e+308"),
     "a loss that is not a number": (figures(loss=float("nan")), "loss is nan"),
-    "a number of 401 digits": (figures(loss=10**400), "loss is a number of 401 digits"),
+    "a number of 401 digits": (figures(loss=10**400), f"loss is 1{'0' * 35} ..."),
     "negative seconds": (figures(seconds=-1.0), "seconds is -1"),
     "waiting all the time and more": (figures(wait_share=1.5), "wait_share is 1.5"),
     "negative overlaps": (figures(overlap=((-1, 0, 0),)), "overlap holds -1"),
@@ -135,6 +137,33 @@ def test_an_update_that_grows_tenfold_each_round_is_refused_as_the_median_stays(
     assert refused == [False, True, True, True]
 
 
+COUNTER = "encoder.0.blocks.0.norm.num_batches_tracked"
+
+
+class Counting(PretendEngine):
+    """Sites with a counter of batches; site a, whose counter is the merged one, sends `count`."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__()
+        self.count = count
+
+    def reply(self, site: str, invite: TrainInvite) -> TrainReply:
+        reply = super().reply(site, invite)
+        counter = {COUNTER: torch.tensor(self.count if site == "a" else 4)}
+        return replace(reply, tensors=reply.tensors | counter)
+
+
+@pytest.mark.parametrize("count", [2**62, -(2**63)])
+def test_a_counter_that_all_sites_would_refuse_does_not_end_the_training(tmp_path, count):
+    run = a_run(tmp_path, quorum=2)
+    initial = INITIAL | {COUNTER: torch.tensor(0)}
+    state = run_rounds(Counting(count), run, initial, MEMBERS, lambda record: None)
+    assert is_in_range(state.shared[COUNTER], extra=False)
+    for record in load_records(tmp_path / "rounds"):
+        assert set(record.refused) == {"a"}
+        assert "holds a count" in record.refused["a"]
+
+
 def test_a_ratio_of_zero_takes_any_update(tmp_path):
     change, _ = ATTACKS["50 on every weight"]
     go(a_run(tmp_path, max_update_ratio=0.0), Hostile(change))
@@ -164,9 +193,10 @@ def test_norms_of_accepted_updates_stand_in_the_records(tmp_path):
         assert all(norms) != (record.phase == "personal")
 
 
+@pytest.mark.parametrize("value", [float("inf"), float("nan"), 1e13, 2**62])
 @pytest.mark.parametrize("part", ["shared", "extras", "for_site"])
-def test_a_state_that_is_not_finite_is_never_saved(part):
-    bad = {"w": torch.tensor([1.0, float("inf")])}
+def test_a_state_that_no_site_would_take_is_never_saved(part, value):
+    bad = {"w": torch.tensor([1, value])}
     values = {"shared": bad, "extras": bad, "for_site": {"a": bad}}
     state = State(round=3, shared={"w": torch.ones(2)})
     check_state(state)

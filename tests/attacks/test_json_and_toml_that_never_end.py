@@ -83,6 +83,32 @@ def test_numbers_beyond_any_count_are_refused(value):
         records.decode(PrepareReply, {"training_cases": value, "held_out_cases": 1})
 
 
+HEXADECIMAL = "0x" + "f" * 5000  # TOML has no limit here, where Python writes 4,300 digits at most
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"task = {HEXADECIMAL}",
+        f"sites = [{HEXADECIMAL}]",
+        f"[training]\nrecipe = {HEXADECIMAL}",
+        f"[training]\nmethod = {HEXADECIMAL}",
+        f"[training]\nbaselines = {HEXADECIMAL}",
+        f"[training]\nrounds = {HEXADECIMAL}",
+        f"[budget]\nplanner = [{HEXADECIMAL}]",
+    ],
+)
+def test_numbers_too_long_to_be_written_are_refused(tmp_path, text):
+    path = tmp_path / "federation.toml"
+    path.write_text(text)
+    with pytest.raises(FedNNUNetError) as caught:
+        read_federation(path)
+    assert len(str(caught.value)) < 5000
+    path.write_text(f"min_cases = {HEXADECIMAL}")
+    with pytest.raises(InputError, match="bits"):
+        read_policy(path, tmp_path)
+
+
 def test_half_a_character_is_refused():
     with pytest.raises(FedNNUNetError, match="not text"):
         records.decode(Reason, {"decision": "\ud800", "because": "a"})

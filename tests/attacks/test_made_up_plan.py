@@ -108,4 +108,15 @@ def test_another_plan_on_the_quiet_after_preparation(victim):
 def test_the_approval_is_of_every_field(victim):
     victim.site.approve(victim.plan)
     kept = records.read(Approved, victim.base / FILE)
-    assert kept.plan == plan_digest(victim.plan) != plan_digest(changed(victim.plan, batch=3))
+    assert kept.plan == plan_digest(victim.plan)
+    plan, other = victim.plan, dataclasses.replace(victim.plan.intensity[0], mean=0.125)
+    variants = [
+        changed(plan, batch=3),
+        changed(plan, spacing_mm=(2.0, 1.0, 1.0)),
+        dataclasses.replace(plan, cases=plan.cases + 1),
+        dataclasses.replace(plan, intensity=(other,)),
+        dataclasses.replace(plan, norm="batch"),
+        dataclasses.replace(plan, transpose=(1, 0, 2)),
+        dataclasses.replace(plan, task=dataclasses.replace(plan.task, name="another")),
+    ]
+    assert len({kept.plan, *map(plan_digest, variants)}) == 1 + len(variants)

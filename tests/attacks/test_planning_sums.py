@@ -10,6 +10,7 @@ import pytest
 
 from fednnunet.errors import FedNNUNetError, RefusalError
 from fednnunet.federation.site.measurements import MeasurementStore
+from fednnunet.federation.site.policy import SitePolicy
 from fednnunet.planning.fingerprint import AXES, CaseFingerprint, Fingerprint
 from fednnunet.planning.histogram import SPACING_MM, order_statistic
 from fednnunet.planning.minimum_counts import release_fingerprint
@@ -18,7 +19,7 @@ from fednnunet.planning.validate import shares, validate
 from fednnunet.task import Task
 
 TASK = Task(name="t", channels=("MRI",), labels=("background", "organ"))
-MIN = 5  # the default minimum count
+MIN = SitePolicy().min_bin_count
 
 
 def make_case(seed: int) -> CaseFingerprint:
@@ -51,7 +52,7 @@ def test_reading_off_entries_of_a_single_case() -> None:
     cases = [make_case(seed) for seed in range(16)]
     assert (counts_of(released(cases, 1)) == 1).sum() > 16  # exact mode tells single cases
     counts = counts_of(released(cases))
-    assert counts[counts > 0].min() >= MIN
+    assert counts[counts > 0].min() >= 5
 
 
 def test_solving_the_moments_of_a_bin_for_its_values() -> None:

@@ -1,9 +1,6 @@
 from __future__ import annotations
 
-from pathlib import Path
-
 from fednnunet.planning.explain import why
-from fednnunet.planning.figures import draw_figures
 from fednnunet.planning.planner import make_plan
 from tests.planning.cases import exchanges, make_cases
 
@@ -19,17 +16,3 @@ def test_every_decision_stands_with_its_numbers() -> None:
     full = PLAN.configuration("3d_fullres")
     assert "x".join(map(str, full.patch_vox)) in text
     assert f"the median of each axis over {len(CASES)} cases" in text
-
-
-def test_figures_are_drawn_and_shown(tmp_path: Path) -> None:
-    figures = draw_figures(PLAN, FINGERPRINT, SHAPES, tmp_path)
-    assert [path.name for path in figures] == [
-        "why_spacing.svg",
-        "why_shape.svg",
-        "why_intensity.svg",
-    ]
-    text = why(PLAN, figures=figures)
-    for path in figures:
-        assert path.read_text().lstrip().startswith("<?xml")
-        assert f"({path.name})" in text
-    assert len(list(tmp_path.iterdir())) == len(figures)

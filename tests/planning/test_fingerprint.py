@@ -101,3 +101,18 @@ def test_shapes_of_another_count_or_spacing_are_refused() -> None:
 def test_a_case_that_cannot_be_is_refused(change: dict, message: str) -> None:
     with pytest.raises(DataError, match=message):
         Fingerprint.of(TASK, [dataclasses.replace(make_case(0), **change)])
+
+
+def test_cases_are_counted_by_kind_and_class() -> None:
+    whole, part, bare = (
+        dataclasses.replace(case, kind=kind, annotated=annotated)
+        for case, kind, annotated in zip(
+            make_cases(3), ("full", "scribble", "none"), (None, (2,), ()), strict=True
+        )
+    )
+    found = Fingerprint.of(TASK, [whole, part, bare])
+    kinds = dict(zip(LABEL_KINDS, found.block("label_kinds").tolist(), strict=True))
+    assert kinds["full"] == [1, 1, 1]
+    assert kinds["scribble"] == [1, 0, 1]
+    assert kinds["none"] == [1, 0, 0]
+    assert found.annotated_cases() == {"organ": 1, "tumour": 2}

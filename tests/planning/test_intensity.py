@@ -9,7 +9,13 @@ import pytest
 
 from fednnunet.errors import PlanError
 from fednnunet.planning.fingerprint import CaseFingerprint, Fingerprint
-from fednnunet.planning.intensity import merged_intensity, normalisation_of, plan_mask_use
+from fednnunet.planning.intensity import (
+    label_reason,
+    merged_intensity,
+    normalisation_of,
+    plan_intensity,
+    plan_mask_use,
+)
 from fednnunet.planning.sketch import ForegroundSketch
 from tests.planning.cases import TASK, make_case
 
@@ -55,3 +61,38 @@ def test_without_foreground_there_is_nothing_to_plan() -> None:
     case = dataclasses.replace(a_case([], []), voxels_per_label=(900, 0, 0))
     with pytest.raises(PlanError, match="no case has any foreground"):
         merged_intensity(Fingerprint.of(TASK, [case]))
+
+
+def unlabelled(kind: str, **changes: object) -> CaseFingerprint:
+    case = dataclasses.replace(a_case([], []), voxels_per_label=(0, 0, 0), kind=kind)
+    return dataclasses.replace(case, **changes)  # type: ignore[arg-type]
+
+
+def test_boxes_alone_plan_ct_by_a_fixed_window() -> None:
+    found = Fingerprint.of(TASK, [unlabelled("box"), unlabelled("none", annotated=())])
+    (other, ct), reason = plan_intensity(found, ("zscore", "ct"))
+    assert (ct.percentile_00_5, ct.percentile_99_5, ct.mean) == (-1000, 1000, 0)
+    assert ct.std == pytest.approx(np.linspace(-1000, 1000, 100_001).std(), rel=1e-4)
+    assert other.std == 1 and reason is not None and "-1000 to 1000 HU" in reason.because
+
+
+def test_one_case_with_marks_gives_the_intensities_of_all() -> None:
+    marked = dataclasses.replace(a_case([100.0] * 3, [7.0]), kind="scribble")
+    found = Fingerprint.of(TASK, [marked, unlabelled("box"), unlabelled("none", annotated=())])
+    assert plan_intensity(found, ("zscore", "ct")) == (merged_intensity(found), None)
+
+
+def test_drawn_maps_without_any_foreground_are_still_refused() -> None:
+    with pytest.raises(PlanError, match="no case has any foreground"):
+        plan_intensity(Fingerprint.of(TASK, [unlabelled("full")]), ("zscore", "ct"))
+
+
+def test_the_reason_counts_cases_by_kind_and_class() -> None:
+    full = Fingerprint.of(TASK, [a_case([1.0], [1.0])])
+    assert label_reason(full) is None
+    partial = dataclasses.replace(a_case([1.0], [1.0]), kind="partial", annotated=(2,))
+    found = full + Fingerprint.of(TASK, [partial, unlabelled("none", annotated=())])
+    reason = label_reason(found)
+    assert reason is not None
+    assert "full in 1, partial in 1, none in 1" in reason.because
+    assert "organ in 1, tumour in 2" in reason.because

@@ -167,6 +167,24 @@ def test_rare_orientations_and_kinds_are_not_told() -> None:
     assert released(mixed, 5).block("orientation")[-1] == 6  # unknown: none is common
 
 
+def test_classes_that_few_cases_of_a_kind_annotate_are_not_told() -> None:
+    cases = [
+        dataclasses.replace(
+            case,
+            kind="partial" if number < 20 else "none",
+            annotated=() if number >= 20 else (1, 2) if number < 3 else (1,),
+        )
+        for number, case in enumerate(CASES)
+    ]
+    kinds = released(cases, 5).block("label_kinds")
+    assert kinds[1].tolist() == [20, 20, 0] and kinds[6].tolist() == [10, 0, 0]
+    assert released(cases, 1).block("label_kinds")[1].tolist() == [20, 20, 3]
+    few = [dataclasses.replace(case, annotated=(1, 2)) for case in cases[3:18]]
+    most = released([*cases[:3], *few, *cases[18:]], 5)
+    assert most.block("label_kinds")[1].tolist() == [20, 20, 20]  # 18 of the 20
+    validate(most, site="berlin")
+
+
 def test_too_few_annotated_cases_tell_no_intensity() -> None:
     none = ForegroundSketch.of_voxels(np.zeros(0))
     bare = [

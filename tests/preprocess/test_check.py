@@ -3,42 +3,21 @@
 from __future__ import annotations
 
 import gzip
-import json
 import shutil
 
 import numpy as np
 import pytest
 
 from fednnunet import io
-from fednnunet.commands.check import main
 from fednnunet.preprocess.check import check_site
-from fednnunet.volume import Geometry, Volume
-
-GRID = Geometry(spacing_mm=(1.0, 1.0, 1.0))
+from fednnunet.volume import Geometry
+from tests.preprocess.sound_site import GRID, image_path, label_path, make_sound_site
 
 
 @pytest.fixture
 def folder(tmp_path):
-    """Six sound cases."""
-    site = tmp_path / "berlin"
-    for number in range(6):
-        rng = np.random.default_rng(number)
-        image = rng.normal(100, 10, (1, 12, 13, 14)).astype(np.float32)
-        label = np.zeros((12, 13, 14), np.uint8)
-        label[4:8, 4:8, 4:8] = 1
-        io.write_volume(Volume(array=image, geometry=GRID), image_path(site, number))
-        io.write_mask(label, GRID, label_path(site, number))
-    header = {"channel_names": {"0": "MRI"}, "labels": {"background": 0, "organ": 1}}
-    (site / "dataset.json").write_text(json.dumps(header))
-    return site
-
-
-def image_path(site, number):
-    return site / "imagesTr" / f"case_{number}_0000.nii.gz"
-
-
-def label_path(site, number):
-    return site / "labelsTr" / f"case_{number}.nii.gz"
+    make_sound_site(tmp_path / "berlin")
+    return tmp_path / "berlin"
 
 
 def words(report):
@@ -75,19 +54,6 @@ def test_all_faults_come_at_once(folder):
 def test_a_copy_is_found_by_its_voxels(folder):
     shutil.copy(image_path(folder, 0), image_path(folder, 5))
     assert "same voxels" in words(check_site(folder))
-
-
-def test_the_command_says_what_and_gives_its_code(folder, tmp_path, capsys):
-    assert main([str(folder)]) == 0
-    label_path(folder, 4).unlink()
-    assert main([str(folder), "-o", str(tmp_path / "report.json")]) == 2
-    assert "case_4" in capsys.readouterr().err
-    assert json.loads((tmp_path / "report.json").read_text())["verdict"] == "not fit"
-
-
-def test_a_missing_folder_is_said_to_be_missing(tmp_path, capsys):
-    assert main([str(tmp_path / "none")]) == 2
-    assert "folder is missing" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["hippocampus/site_d", "sarcoma_ct/north", "spinal_cord_gm/Milan"])

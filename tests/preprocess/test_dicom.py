@@ -1,6 +1,5 @@
 import json
 import stat
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,8 +15,6 @@ from fednnunet.dataset_header import task_of
 from fednnunet.errors import FedNNUNetError, InputError
 from fednnunet.preprocess.check import check_site
 from fednnunet.preprocess.dicom import Channel, convert_dicom
-from fednnunet.preprocess.dicom_label import _filled, affine
-from fednnunet.volume import Geometry, Volume
 from tests.preprocess.dicom_files import (
     AXES,
     IDENTITY,
@@ -90,19 +87,6 @@ def test_contours_give_back_the_masks_they_were_made_from(tmp_path, voxels, mask
     label = io.read_label(tmp_path / "out" / "labelsTr" / f"{done.cases[0]}.nii.gz").array[0]
     assert np.array_equal(label, masks["Liver"])
     assert any("ignored structures: tumour" in note for note in done.notes)
-
-
-def test_a_contour_between_voxels_is_filled_without_bias():
-    geometry = Geometry(spacing_mm=(3.0, 0.5, 0.5))
-    image = Volume(array=np.zeros((1, 3, 120, 120)), geometry=geometry)
-    angles = np.linspace(0, 2 * np.pi, 200, endpoint=False)
-    index = np.stack(
-        [np.ones(200), 60.3 + 40 * np.sin(angles), 58.7 + 40 * np.cos(angles), np.ones(200)], 1
-    )
-    points = (index @ affine(image).T)[:, :3]
-    mask = _filled([points], image, "disc", Path())
-    assert mask[1].sum() == pytest.approx(np.pi * 40**2, rel=3e-3)
-    assert not mask[0].any()
 
 
 def test_no_file_of_the_folder_tells_who_the_patient_is(tmp_path, voxels, masks):

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from fednnunet.preprocess.locations import class_locations
+from fednnunet.supervision import UNKNOWN
 from fednnunet.task import Task
 
 
@@ -45,3 +46,26 @@ def test_an_ignore_label_adds_all_annotated_voxels():
 
 def test_no_foreground_gives_no_rows():
     assert class_locations(np.zeros((3, 4, 5), np.int16), _task()).shape == (0, 4)
+
+
+def test_of_marks_only_known_voxels_are_kept():
+    seg = np.full((4, 5, 6), UNKNOWN, np.int16)
+    seg[1, 1, 1:3], seg[2, 2, 2] = 1, 0
+    table = class_locations(seg, _task(), "scribble")
+    assert {tuple(row) for row in table} == {
+        (1, 1, 1, 1), (1, 1, 1, 2), (-1, 1, 1, 1), (-1, 1, 1, 2), (-1, 2, 2, 2),
+    }  # fmt: skip
+
+
+def test_of_boxes_the_voxels_inside_are_kept_for_each_class():
+    seg = np.zeros((4, 5, 6), np.int16)
+    seg[0, 0, 0], seg[1, 1, 1], seg[2, 2, 2] = 1, 4, 5
+    table = class_locations(seg, _task(), "box")
+    assert {tuple(row) for row in table} == {
+        (1, 0, 0, 0), (1, 2, 2, 2), (3, 1, 1, 1), (3, 2, 2, 2),
+    }  # fmt: skip
+
+
+def test_of_a_case_without_labels_nothing_is_kept():
+    seg = np.full((4, 5, 6), UNKNOWN, np.int16)
+    assert class_locations(seg, _task(), "none").shape == (0, 4)

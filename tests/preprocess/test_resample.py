@@ -51,13 +51,6 @@ def test_labels_equal_the_largest_linear_indicator():
     assert set(np.unique(ours)) <= {0, 1, 2}
 
 
-def test_negative_labels_survive():
-    label = np.full((8, 8, 8), -1, np.int16)
-    label[2:6, 2:6, 2:6] = 1
-    ours = resample_labels(label, (1.0, 1.0, 1.0), (0.5, 0.5, 0.5), (16, 16, 16))
-    assert set(np.unique(ours)) == {-1, 1}
-
-
 def test_the_thick_axis_is_not_interpolated():
     image = smooth((6, 20, 20))
     ours = resample_image(image[None], (5.0, 1.0, 1.0), (2.5, 1.0, 1.0), (12, 20, 20))[0]

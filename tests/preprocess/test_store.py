@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import json
 import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
 
@@ -9,13 +10,15 @@ import numpy as np
 import pytest
 
 from fednnunet import io
-from fednnunet.dataset import Case
+from fednnunet.dataset import Case, read_dataset
 from fednnunet.errors import DataError, FedNNUNetError
 from fednnunet.preprocess import store as store_module
 from fednnunet.preprocess import stored_case
-from fednnunet.preprocess.store import Store, prepare_site
+from fednnunet.preprocess.store import Store, case_key, prepare_site
+from fednnunet.supervision import UNKNOWN
 from fednnunet.volume import Geometry, Volume
-from tests.training.fakes import small_plan
+from tests.label_kinds import BOXES, ENTRIES, TASK, write_header, write_site
+from tests.training.fakes import small_plan, small_task
 
 
 @pytest.fixture
@@ -149,3 +152,38 @@ def test_a_missing_file_is_named(cases, tmp_path):
     cases[0].images[0].unlink()
     with pytest.raises(DataError, match=r"c0_0000\.nii\.gz is missing"):
         prepare(cases[:1], tmp_path / "store")
+
+
+def test_cases_of_every_kind_are_prepared_with_what_is_known_of_them(tmp_path):
+    plan = small_plan(task=small_task())[0]
+    cases = read_dataset(write_site(tmp_path / "site"), TASK).cases
+    store = prepare(cases, tmp_path / "store", plan)
+    found = {name: store.case(name) for name in store.names}
+    segs = {name: case.read((0, 0, 0), case.shape)[1] for name, case in found.items()}
+    assert set(np.unique(segs["scribble"])) == {UNKNOWN, 0, 1}
+    assert set(np.unique(segs["box"])) == {0, 1, 2, 3}
+    for name in ("image", "none"):
+        assert set(np.unique(segs[name])) == {UNKNOWN} and not found[name].locations
+    assert set(found["scribble"].locations) == {-1, 1}
+    assert set(found["box"].locations) == {1, 2}
+
+
+def test_a_case_is_prepared_again_if_what_is_known_of_it_changes(tmp_path):
+    plan = small_plan(task=small_task())[0]
+    site = write_site(tmp_path / "site")
+
+    def keys():
+        return {c.name: case_key(c, plan, "3d_fullres") for c in read_dataset(site, TASK).cases}
+
+    before = keys()
+    assert keys() == before
+    changed = json.loads(json.dumps(BOXES))
+    changed["cases"]["box"][0]["high"] = [7, 7, 8]
+    (site / "boxes.json").write_text(json.dumps(changed))
+    entries = {**ENTRIES, "scribble": {"kind": "scribble", "unmarked": 0}}
+    write_header(site, supervision={"cases": entries})
+    after = keys()
+    assert {name for name in before if before[name] != after[name]} == {"box", "scribble"}
+    whole, partial = (c for c in read_dataset(site, TASK).cases if c.name in ("full_0", "partial"))
+    as_full = dataclasses.replace(partial, labels=whole.labels)
+    assert case_key(as_full, plan, "3d_fullres") == after["partial"]

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from fednnunet.supervision import UNKNOWN
 from fednnunet.training.augment import make_augmenter, plain_augmenter, seeded
 from fednnunet.training.patches import Box, read_box
 from fednnunet.training.recipe import Augmentation
@@ -169,3 +170,46 @@ def test_most_patches_are_read_without_a_margin():
         augmenter(read, seed)
     share = sizes.count(augmenter.size.final_vox) / len(sizes)
     assert 0.5 < share < 0.8  # neither rotated (0.8) nor scaled (0.8)
+
+
+@pytest.mark.parametrize("vox", [(8, 12, 10), (12, 10)])
+def test_an_upright_patch_has_its_boxes_sides_along_the_axes(vox):
+    turning = Augmentation(
+        rotation=1, scaling=1, noise=0, blur=0, brightness=0, contrast=0, low_resolution=0,
+        gamma_inverted=0, gamma=0, mirror=False,
+    )  # fmt: skip
+    augmenter = make_augmenter(vox, (False,), turning)
+    image, labels = patch(augmenter)
+    plain = plain_augmenter(vox)
+    inset, final = augmenter.size.inset_vox, augmenter.size.final_vox
+    middle = tuple(slice(i, i + n) for i, n in zip(inset, final, strict=True))
+    want = plain(reader(image[(slice(None), *middle)], labels[middle]), 1)
+    got = augmenter(reader(image, labels), 1, upright=True)
+    assert torch.equal(got[0], want[0]) and torch.equal(got[1], want[1])
+    assert not torch.equal(augmenter(reader(image, labels), 1)[1], want[1])
+
+
+def test_an_upright_patch_is_else_as_of_the_same_seed():
+    """Where the seed does not turn the patch, nothing is different."""
+    augmenter = make_augmenter((8, 8, 8), (False,), Augmentation())
+    image, labels = patch(augmenter)
+    same = 0
+    for seed in range(20):
+        with seeded(seed):
+            stays = augmenter.spatial.draw() is None
+        free = augmenter(reader(image, labels), seed)
+        upright = augmenter(reader(image, labels), seed, upright=True)
+        if stays:
+            same += 1
+            assert torch.equal(free[0], upright[0]) and torch.equal(free[1], upright[1])
+    assert same
+
+
+def test_the_image_stays_where_only_its_label_is_unknown():
+    augmenter = make_augmenter((8, 8, 8), (True,), NONE)
+    image, labels = patch(augmenter)
+    labels[labels > 0] = UNKNOWN
+    got = augmenter(reader(image, labels), 1)
+    unknown = torch.from_numpy(labels == UNKNOWN)
+    assert unknown.any() and torch.equal(got[0][0][unknown], torch.from_numpy(image[0])[unknown])
+    assert not got[0][0][got[1] == -1].any()

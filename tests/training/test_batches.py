@@ -12,6 +12,7 @@ from fednnunet.errors import FedNNUNetError, InputError
 from fednnunet.preprocess.pipeline import prepare_volume
 from fednnunet.preprocess.store import Store
 from fednnunet.preprocess.stored_case import write_case
+from fednnunet.supervision import SiteSupervision, Supervision
 from fednnunet.training.batches import batches
 from fednnunet.volume import Geometry, Volume
 from tests.training.fakes import MemoryStore, blobs, small_plan, source
@@ -171,3 +172,17 @@ def test_parts_and_copies_of_a_batch_keep_it():
     assert whole.to(torch.device("meta")).supervision == whole.supervision
     assert [one.supervision for one in whole.samples()] == [(k,) for k in whole.supervision]
     assert dict(whole.by_supervision()) == {FULL: (0, 3), PARTIAL: (1, 2)}
+
+
+def test_cases_with_boxes_are_not_turned_and_the_others_are_as_before():
+    boxes = SiteSupervision(cases={"case1": Supervision(kind="box")})
+    plain, mixed = source(), source(supervision=boxes)
+    turned = 0
+    for step in range(12):
+        before, now = plain[step], mixed[step]
+        for a, b in zip(before.samples(), now.samples(), strict=True):
+            if b.supervision[0].kind == "box":
+                turned += not same(a, b)
+            else:
+                assert same(a, b)
+    assert turned

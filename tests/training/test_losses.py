@@ -6,9 +6,10 @@ import torch.nn.functional as F
 
 from fednnunet.errors import InputError
 from fednnunet.supervision import Supervision, partial_supervision
-from fednnunet.training.losses import Loss, level_weights, shrink, soft_dice
+from fednnunet.training.losses import Loss, level_weights, make_loss, shrink, soft_dice
+from fednnunet.training.recipe import RECIPES
 from fednnunet.training.targets import make_targets
-from tests.training.fakes import small_task
+from tests.training.fakes import small_plan, small_task
 
 
 def partial(*annotated):
@@ -126,3 +127,10 @@ def test_shrinking_takes_the_nearest_voxel_and_keeps_minus_one():
 def test_dice_of_what_is_neither_there_nor_found_is_one():
     none = torch.zeros(1, 1, 2, 2)
     assert soft_dice(none, none.bool(), None, batch_dice=False) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("kind", ["box", "none"])
+def test_labels_that_are_no_map_are_refused(kind):
+    plan, configuration = small_plan()
+    with pytest.raises(InputError, match="no label map"):
+        make_loss(plan.task, Supervision(kind=kind), configuration, RECIPES["fast"])

@@ -98,6 +98,22 @@ def test_with_an_ignore_label_patches_are_centred_on_what_is_annotated():
             assert seg[tuple(c + 2 for c in corner)] == 0
 
 
+def test_patches_of_marks_are_centred_on_one_without_an_ignore_label_too():
+    class Marked(MemoryCase):
+        @property
+        def locations(self):
+            return {-1: np.argwhere(self.seg != -2)}
+
+    seg = np.full((20, 20, 20), -2, np.int16)
+    seg[4:6, 10:12, 15:17] = 0
+    case = Marked(np.zeros((1, 20, 20, 20), np.float32), seg)
+    size = PatchSize(final_vox=(4, 4, 4), read_vox=(4, 4, 4))
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        corner = draw_corner(case, size, small_task(), forced=False, rng=rng)
+        assert seg[tuple(c + 2 for c in corner)] == 0
+
+
 def test_regions_are_drawn_as_wholes():
     case = blobs(1, shape=(30, 30, 30)).case("case0")
     task = small_task(regions={"core": (2,)})

@@ -63,3 +63,13 @@ def test_of_cases_without_drawn_classes_no_voxel_counts(kind, regions):
     valid = targets.valid(labels)
     assert valid is not None and not valid.any()
     assert targets.scored == () and targets.indicators(labels).shape[1] == len(targets.groups)
+
+
+def test_voxels_without_a_label_are_still_of_the_task():
+    labels = torch.tensor([[UNKNOWN, -1, 0, 2, 3]])
+    scribble = Supervision(kind="scribble")
+    of_the_task = make_targets(small_task(ignore=3), scribble).of_the_task(labels)
+    assert of_the_task is not None and of_the_task.tolist() == [[True, True, True, True, False]]
+    assert make_targets(small_task(), scribble).of_the_task(labels) is None
+    boxes = make_targets(small_task(ignore=3), Supervision(kind="box"))
+    assert boxes.of_the_task(labels) is None  # there 3 means two boxes

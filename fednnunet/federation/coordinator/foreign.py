@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fednnunet.errors import FedNNUNetError, ManyFaults, single_faults
-from fednnunet.text import printable
+from fednnunet.text import printable, shortened
 
 MAX_TEXT = 500  # characters of each part of an error
 MAX_FAULTS = 10  # of one site
@@ -26,8 +26,7 @@ def made_safe(error: FedNNUNetError) -> FedNNUNetError:
 
 def safe_text(text: str) -> str:
     """A text on one line, printable and of at most `MAX_TEXT` characters."""
-    line = printable(" ".join(text[: 2 * MAX_TEXT].split()))
-    return line if len(line) <= MAX_TEXT else f"{line[: MAX_TEXT - 4]} ..."
+    return shortened(printable(" ".join(text[: 2 * MAX_TEXT].split())), MAX_TEXT)
 
 
 def _with_safe_texts(error: FedNNUNetError) -> FedNNUNetError:

@@ -12,9 +12,9 @@ from fednnunet.federation.filters.filter import Filter
 from fednnunet.federation.membership import Member
 from fednnunet.federation.methods.merge import Tensors
 from fednnunet.federation.wire.exact_sum import check_terms
-from fednnunet.federation.wire.extras import join, split
+from fednnunet.federation.wire.extras import is_extra, join, split
 from fednnunet.federation.wire.messages import TrainInvite, TrainReply
-from fednnunet.federation.wire.tensors import check_like
+from fednnunet.federation.wire.tensors import check_like, is_in_range
 
 _SAME_VERSION = "give coordinator and site the same version of the program"
 
@@ -46,6 +46,7 @@ class ReplyChecks:
         tensors = filter_at_coordinator(self.filters, reply.tensors, context)
         check_like(tensors, join(self.trained, self.extras), site=site)
         check_terms(site, tensors)
+        _check_counts(site, tensors)
         weights, extras = split(tensors)
         received = {name: invite.tensors[name] for name in self.trained}
         self.norms[site] = (
@@ -76,6 +77,20 @@ class ReplyChecks:
                     where=f"reply of site {site}",
                     mend="give coordinator and site the same plan",
                 )
+
+
+def _check_counts(site: str, tensors: Tensors) -> None:
+    """Refuse counts that no site would accept: integer tensors have no norm, and are not averaged.
+
+    The others are bounded by the norm of the update.
+    """
+    for name, tensor in tensors.items():
+        if not tensor.is_floating_point() and not is_in_range(tensor, extra=is_extra(name)):
+            raise ReplyError(
+                f"tensor {name} holds a count that is too large or too far below zero",
+                where=f"reply of site {site}",
+                mend=_SAME_VERSION,
+            )
 
 
 def _check_question(site: str, reply: TrainReply, invite: TrainInvite) -> None:

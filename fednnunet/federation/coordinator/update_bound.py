@@ -22,7 +22,7 @@ from fednnunet.federation.coordinator.history import RoundRecord
 from fednnunet.federation.methods.merge import State, Tensors
 from fednnunet.federation.training_spec import Training
 from fednnunet.federation.wire.phases import Phase
-from fednnunet.federation.wire.tensors import update_norm
+from fednnunet.federation.wire.tensors import is_in_range, update_norm
 
 FIRST_EXTRAS = 1e9  # norm; the spectrum of a patch has the size of its number of voxels
 _SMALLEST = 1.0  # norm of received weights: a part of a network may begin at zero
@@ -109,13 +109,19 @@ def _check(norm: float, limit: float, what: str, site: str) -> None:
 
 
 def check_state(state: State) -> None:
-    """Raise FedNNUNetError for a state that no site can train from: it must not be saved."""
-    parts = [state.shared, state.extras, *state.for_site.values()]
-    for name, tensor in (item for part in parts for item in part.items()):
-        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+    """Raise FedNNUNetError for a state that no site can train from: it must not be saved.
+
+    Sites refuse values that are not finite or too large (`wire.tensors.is_in_range`).
+    """
+    parts = [(state.shared, False), (state.extras, True)]
+    parts += [(tensors, False) for tensors in state.for_site.values()]
+    for part, extra in parts:
+        for name, tensor in part.items():
+            if is_in_range(tensor, extra=extra):
+                continue
             raise FedNNUNetError(
-                f"after merging, tensor {name} holds values that are not finite; the round is "
-                "not kept",
+                f"after merging, tensor {name} holds values that are not finite or too large for "
+                "any site; the round is not kept",
                 where=f"round {state.round}",
                 mend="leave out the site whose training diverges, or use a smaller step of the "
                 "method at the coordinator; the same command then goes on from the round before",

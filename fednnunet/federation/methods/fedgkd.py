@@ -44,7 +44,7 @@ class Distillation:
         voxels = divergence(
             seen.logits.float(), _as_received(seen).float(), regions=seen.targets.regions
         )
-        valid = seen.targets.valid(seen.labels)
+        valid = seen.targets.of_the_task(seen.labels)  # voxels without a label are distilled too
         if valid is None:
             return self.gamma / 2 * voxels.mean()
         return self.gamma / 2 * (voxels * valid).sum() / valid.sum().clamp_min(1)

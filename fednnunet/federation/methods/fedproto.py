@@ -16,7 +16,8 @@ What leaves a site: for each class one vector, the mean over all voxels of the c
 of each of its training cases (of the first 32 of them, to bound the time), and whether there were
 enough: a class found in fewer cases than the site's `min_cases` is not sent. There is one row an
 output of the network: a label, or a region. A site that does not annotate all labels sends no
-background.
+background. Voxels whose label is not known are left out, and so are cases without drawn labels
+(boxes, image labels, none), which do not count among the 32.
 """
 
 from __future__ import annotations
@@ -55,7 +56,8 @@ class NearPrototypes:
 
     def __call__(self, seen: ForwardPass, /) -> Tensor:
         """The term as a scalar: classes that a patch or the federation lacks do not count in it."""
-        if _MEAN not in seen.context.extras or seen.features is None:
+        nothing = _MEAN not in seen.context.extras or seen.targets.nothing
+        if nothing or seen.features is None:
             return seen.logits.new_zeros((), dtype=torch.float32)
         prototypes, known = seen.context.extras[_MEAN], seen.context.extras[_SEEN]
         sums, voxels = class_sums(seen.features, seen.labels, seen.targets, len(prototypes))
@@ -131,9 +133,14 @@ class ClassMeans:
             sums, voxels = class_sums(prediction.features, prediction.batch.labels, targets, rows)
             return sums.sum(0), voxels.sum(0)
 
-        patches = islice(site.each_case(self.patches), self.cases)
+        with_map = (
+            batch for batch in site.each_case(self.patches) if batch.supervision[0].is_drawn
+        )
+        patches = islice(with_map, self.cases)
         network, execution = site.state.network, site.execution
         found = evaluate_patches(network, patches, execution, of_case, features=True)
+        if not found:
+            return self.like(site.state.network.state_dict(), ())
         sums, voxels = (torch.stack(parts).double() for parts in zip(*found, strict=True))
         seen = (voxels > 0).sum(0) >= site.min_cases
         means = sums.sum(0) / voxels.sum(0).clamp_min(1)[:, None] * seen[:, None]

@@ -28,8 +28,8 @@ def shared_overlap(
     if len(cases) < least:
         return ()
     kinds = [supervision.of(case) for case in cases]
-    drawn = [kind for kind in kinds if kind.is_drawn]
+    mapped = [kind for kind in kinds if kind.is_drawn]
     return tuple(
-        row if sum(kind.covers(values, task) for kind in drawn) >= least else (0, 0, 0)
+        row if sum(kind.covers(values, task) for kind in mapped) >= least else (0, 0, 0)
         for row, values in zip(counts.rows, target_values(task).values(), strict=True)
     )

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-import torch
 from torch import Tensor
 
 from fednnunet.errors import RefusalError
 from fednnunet.federation.methods.method import Method
 from fednnunet.federation.wire.extras import is_extra
+from fednnunet.federation.wire.tensors import is_in_range, largest_value
 from fednnunet.network.tensors import Tensors
-
-MAX_VALUE = 1e6
-MAX_EXTRA = 1e12  # of extras, which may be sums over the voxels of a patch
-MAX_COUNT = 2**40  # of integer tensors, such as the number of batches
 
 
 def check_tensors(got: Tensors, wanted: Tensors) -> None:
@@ -30,10 +26,8 @@ def check_tensors(got: Tensors, wanted: Tensors) -> None:
                 f"the tensor {name} is {list(found.shape)} {found.dtype}, not "
                 f"{list(tensor.shape)} {tensor.dtype}",
             )
-        largest = MAX_EXTRA if is_extra(name) else MAX_VALUE
-        limit = largest if found.is_floating_point() else MAX_COUNT
-        in_range = (found.abs() <= limit).all() if found.numel() else torch.tensor(True)
-        if not bool(in_range):  # NaN is in no range
+        if not is_in_range(found, extra=is_extra(name)):
+            limit = largest_value(found, extra=is_extra(name))
             raise _refusal(f"the tensor {name} holds values that are not finite or above {limit:g}")
 
 

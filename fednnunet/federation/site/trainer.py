@@ -14,6 +14,7 @@ from fednnunet.federation.site.prepared import PreparedSite
 from fednnunet.federation.wire.extras import join, split
 from fednnunet.federation.wire.messages import TrainInvite, TrainReply
 from fednnunet.federation.wire.notes import Note
+from fednnunet.labels.loss import make_loss
 from fednnunet.network.tensors import Tensors
 from fednnunet.progress import Progress
 from fednnunet.training.counts import DiceCounts
@@ -96,6 +97,7 @@ class SiteTrainer:
             schedule_start=invite.schedule_start,
             context=context,
             supervision=site.supervision,
+            make_loss=make_loss,
             frozen=context.shared if freeze else frozenset(),
             progress=progress,
         )

@@ -1,4 +1,4 @@
-"""Named tensors: the norm of an update, and the check of a reply's tensors."""
+"""Named tensors: the range of their values, the norm of an update, the check of a reply."""
 
 from __future__ import annotations
 
@@ -9,6 +9,23 @@ from torch import Tensor
 
 from fednnunet.errors import ReplyError
 from fednnunet.network.tensors import Tensors
+
+MAX_VALUE = 1e6
+MAX_EXTRA = 1e12  # of extras, which may be sums over the voxels of a patch
+MAX_COUNT = 2**40  # of integer tensors, such as the number of batches
+
+
+def largest_value(tensor: Tensor, *, extra: bool) -> float:
+    """The largest absolute value that coordinator and sites accept in a tensor of this kind."""
+    if not tensor.is_floating_point():
+        return MAX_COUNT
+    return MAX_EXTRA if extra else MAX_VALUE
+
+
+def is_in_range(tensor: Tensor, *, extra: bool) -> bool:
+    """Whether all values are finite and within the limits, for a site to accept the tensor."""
+    limit = largest_value(tensor, extra=extra)
+    return bool(((tensor >= -limit) & (tensor <= limit)).all())  # NaN is in no range
 
 
 def update_norm(new: Tensors, old: Tensors) -> float:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 import pytest
+import torch
 
 from fednnunet.errors import DataError, FedNNUNetError, InputError, RefusalError, ReplyError
 from fednnunet.federation.coordinator.engine import Answer, Deadline
@@ -16,6 +17,8 @@ from fednnunet.federation.spec import Training
 from fednnunet.federation.wire.messages import (
     FaultReply,
     Message,
+    ModelInvite,
+    ModelReply,
     PrepareReply,
     ProbeReply,
     ShapesInvite,
@@ -198,3 +201,35 @@ def test_impossible_times_are_refused():
         Training(deadline_s=-1.0)
     with pytest.raises(InputError, match="without a quorum"):
         Training(grace_s=1.0)
+
+
+MODEL = ModelInvite(run="", method="fedavg", round=1)
+
+
+class Echo:
+    """Sites that send the number that stands for them."""
+
+    sites = ("a", "b")
+
+    def ask(self, invites, deadline):
+        for place, site in enumerate(invites):
+            reply = ModelReply(tensors={"w": torch.full((2,), float(place))})
+            yield Answer(site=site, reply=reply, bytes_from_site=7)
+
+
+def test_replies_are_decoded_before_they_are_checked():
+    seen = {}
+
+    def decode(site, message):
+        if site == "a":
+            raise ReplyError("this cannot be read")
+        return replace(message, tensors={"w": message.tensors["w"] + 1})
+
+    def check(site, message):
+        seen[site] = message.tensors["w"].tolist()
+
+    answers = ask(Echo(), dict.fromkeys("ab", MODEL), ModelReply, decode=decode, check=check)
+    assert seen == {"b": [2.0, 2.0]}
+    assert answers.replies["b"].reply.tensors["w"].tolist() == [2.0, 2.0]
+    assert answers.replies["b"].bytes_from_site == 7
+    assert answers.errors["a"].what == "this cannot be read"

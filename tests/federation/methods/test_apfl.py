@@ -6,62 +6,30 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from torch import nn
 
 from fednnunet.errors import InputError
 from fednnunet.federation.methods.apfl import Mixed, Mixing
 from fednnunet.federation.wire.messages import EvaluateInvite, pack
 from fednnunet.training import recipe
 from fednnunet.training.initial import initial_tensors
-from fednnunet.training.local_rule import RoundContext
-from fednnunet.training.state import TrainingState
 from tests.contracts.helpers import an_invite
+from tests.federation.methods.toy import (
+    PLAIN,
+    RATE,
+    TARGETS,
+    a_state,
+    iterate,
+    keeps_nothing_of_a_failure,
+)
 from tests.federation.site_fakes import CONFIGURATION, ROUNDS, a_trainer
 from tests.training.fakes import small_plan
 
-RATE, START = 0.1, 0.3
-PLAIN = recipe.Recipe(  # Nesterov's momentum must be above nothing, so that nearly nothing is taken
-    name="plain",
-    optimiser="sgd",
-    learning_rate=RATE,
-    schedule="polynomial",
-    weight_decay=0.0,
-    momentum=1e-12,
-    clip=0.0,
-)
-TARGETS = [torch.tensor([[2.0, -1.0]]), torch.tensor([[0.5, 3.0]]), torch.tensor([[-1.0, 1.0]])]
+START = 0.3
 
 
 @pytest.fixture
 def plain(monkeypatch):
     monkeypatch.setitem(recipe.RECIPES, "plain", PLAIN)
-
-
-def a_state() -> TrainingState:
-    network = nn.Linear(2, 1, bias=False)
-    with torch.no_grad():
-        network.weight.copy_(torch.tensor([[1.0, 1.0]]))
-    return TrainingState(
-        network=network,
-        optimiser=torch.optim.SGD(network.parameters(), lr=RATE),
-        scaler=torch.amp.GradScaler("cpu", enabled=False),
-        recipe="plain",
-        seed=0,
-    )
-
-
-def iterate(state, target, rule):
-    """One iteration of f(w) = ||w - target||^2 / 2, the optimiser's step on w included."""
-
-    def gradient(batch):
-        state.optimiser.zero_grad()
-        loss = (state.network.weight - target).square().sum() / 2
-        loss.backward()
-        return loss.detach(), torch.zeros(3, 1)
-
-    measured = rule(state, None, gradient, RoundContext())
-    state.optimiser.step()
-    return measured
 
 
 def test_all_three_move_as_in_the_paper(plain):
@@ -94,19 +62,7 @@ def test_alpha_stays_between_nothing_and_all(plain):
 
 
 def test_nothing_is_kept_of_an_iteration_that_fails(plain):
-    state, calls = a_state(), []
-
-    def gradient(batch):
-        calls.append(batch)
-        state.network.weight.grad = torch.ones(1, 2)
-        if len(calls) == 2:
-            raise torch.OutOfMemoryError
-        return torch.tensor(0.0), torch.zeros(3, 1)
-
-    with pytest.raises(torch.OutOfMemoryError):
-        Mixing(alpha=0.5)(state, None, gradient, RoundContext())
-    assert state.memory == {}
-    assert torch.equal(state.network.weight.detach(), torch.ones(1, 2))
+    keeps_nothing_of_a_failure(Mixing(alpha=0.5))
 
 
 def test_with_all_of_alpha_the_own_model_is_v_and_without_training_it_is_w():

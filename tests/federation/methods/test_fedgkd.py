@@ -6,13 +6,14 @@ import pytest
 import torch
 
 from fednnunet.federation.methods.fedgkd import Distillation, divergence
+from fednnunet.supervision import Supervision
 from fednnunet.training.local_rule import ForwardPass, RoundContext
 from fednnunet.training.targets import make_targets
 from tests.training.fakes import small_task
 from tests.training.steps import batch, state
 
 
-def a_pass(network, start, *, task=None):
+def a_pass(network, start, *, task=None, supervision=None):
     samples = batch()
     network.train()
     return ForwardPass(
@@ -21,7 +22,7 @@ def a_pass(network, start, *, task=None):
         labels=samples.labels,
         logits=network(samples.image)[0],
         features=None,
-        targets=make_targets(task or small_task()),
+        targets=make_targets(task or small_task(), supervision),
         context=RoundContext(start=start, shared=frozenset(start)),
     )
 
@@ -87,3 +88,16 @@ def test_ignored_voxels_do_not_count():
     seen = a_pass(network, received, task=task)
     seen.labels[:] = 3
     assert float(Distillation(gamma=0.2)(seen).detach()) == 0
+
+
+@pytest.mark.parametrize("kind", ["scribble", "box", "none"])
+def test_voxels_without_a_label_are_distilled_too(kind):
+    network = state().network
+    received = tensors(network)
+    with torch.no_grad():
+        network.heads[0].weight[0] += 0.5
+    full, weak = (
+        Distillation(gamma=2.0)(a_pass(network, received, supervision=Supervision(kind=each)))
+        for each in ("full", kind)
+    )
+    assert torch.equal(full, weak)

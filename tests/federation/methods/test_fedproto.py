@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -13,7 +15,7 @@ from fednnunet.federation.methods.fedproto import (
 )
 from fednnunet.federation.methods.merge import Reply, State
 from fednnunet.federation.methods.method import TrainedSite
-from fednnunet.supervision import Supervision
+from fednnunet.supervision import UNKNOWN, Supervision
 from fednnunet.training.batches import Batch
 from fednnunet.training.local_rule import ForwardPass, RoundContext
 from fednnunet.training.targets import make_targets
@@ -181,3 +183,28 @@ def test_a_class_that_nobody_saw_keeps_its_prototype():
     never = State(round=0, shared={"w": torch.zeros(1)})
     never = merged(FedProto().build().merge, never, [a_reply("a", 6.0, [1.0, 0.0], 3)])
     assert never.extras["prototypes/seen"].tolist() == [1, 0]
+
+
+@pytest.mark.parametrize("kind", ["box", "none"])
+def test_cases_without_drawn_labels_have_no_prototypes(kind):
+    drawn, other = batch(), batch(2)
+    without = replace(other, supervision=(Supervision(kind=kind),) * 2)
+    means = ClassMeans(patches=2, cases=1)
+    reply, alone = means.reply(trained([without, drawn])), means.reply(trained([drawn]))
+    assert all(torch.equal(reply[name], alone[name]) for name in alone)
+    nothing = means.reply(trained([without]))
+    assert not any(tensor.any() for tensor in nothing.values())
+    features, labels = samples()
+    targets = make_targets(small_task(), Supervision(kind=kind))
+    received = prototypes(torch.randn(3, FEATURES))
+    assert float(NearPrototypes(weight=1.0)(a_pass(features, labels, received, targets))) == 0
+
+
+def test_voxels_of_which_nothing_is_known_have_no_prototype():
+    features, labels = samples()
+    known = class_sums(features, labels, make_targets(small_task()), 3)
+    scribble = make_targets(small_task(), Supervision(kind="scribble"))
+    hidden = labels.masked_fill(labels == 1, UNKNOWN)
+    sums, voxels = class_sums(features, hidden, scribble, 3)
+    assert not sums[:, 1].any() and not voxels[:, 1].any()
+    assert torch.equal(sums[:, 2], known[0][:, 2]) and torch.equal(voxels[:, 0], known[1][:, 0])

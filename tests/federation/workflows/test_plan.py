@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from fednnunet.errors import FedNNUNetError
+from fednnunet.errors import FedNNUNetError, PlanError
 from fednnunet.federation.coordinator.engine import Answer
 from fednnunet.federation.spec import Budget, Federation, SiteSpec
 from fednnunet.federation.wire.messages import FingerprintReply, MeasureInvite, ShapesReply
@@ -95,3 +95,38 @@ def test_a_site_that_annotates_some_labels_stands_in_the_plan_with_them():
     found = plan_together(Measuring(), replace(whole, sites={**whole.sites, "b": partial}))
     assert found.plan.site_labels["b"] == ("tumour",)
     assert found.plan.site_labels["a"] == ("organ", "tumour")
+
+
+def unlabelled(*columns):
+    """A change of sums, as of sites whose labels say nothing of these classes."""
+
+    def change(site, sums):
+        found = Fingerprint.from_vector(TASK, sums.numpy().copy())
+        found.block("label_kinds")[:, list(columns)] = 0
+        return {"sums": torch.from_numpy(found.vector)}
+
+    return change
+
+
+def test_a_class_that_nobody_annotates_is_refused_by_its_name():
+    with pytest.raises(PlanError, match="no site annotates tumour"):
+        plan_together(Measuring(unlabelled(2)), federation())
+
+
+def test_a_federation_without_any_labels_is_refused_with_one_message():
+    with pytest.raises(PlanError, match="no site has any labels"):
+        plan_together(Measuring(unlabelled(1, 2)), federation())
+
+
+def test_a_site_that_is_agreed_to_annotate_a_class_may_have_few_such_cases():
+    whole = federation()
+    partial = replace(whole.sites["b"], labels="partial", annotated=("tumour",))
+    changed = replace(whole, sites={**whole.sites, "b": partial})
+
+    class Sums(Measuring):
+        def ask(self, invites, deadline):
+            first = isinstance(next(iter(invites.values())), MeasureInvite)
+            self.change = unlabelled(2) if first else lambda site, sums: {"sums": sums}
+            return super().ask(invites, deadline)
+
+    assert plan_together(Sums(), changed).plan.cases == 9

@@ -1,0 +1,1 @@
+"""What weak labels teach: boxes, scribbles, points, presence in the image, or nothing."""
