@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from fednnunet.dataset_header import read_header, task_of
+from fednnunet.dataset_header import Header, read_header, task_of
 from fednnunet.errors import InputError
 from fednnunet.task import Task
 
@@ -31,23 +31,24 @@ def test_a_task_is_read_from_dataset_json(tmp_path):
 
 
 def test_without_a_file_there_is_nothing_to_compare(tmp_path):
-    assert read_header(tmp_path, TASK) == ({}, [])
+    assert read_header(tmp_path, TASK) == Header()
 
 
 def test_differences_from_the_task_are_faults_with_the_name_of_the_site(tmp_path):
     _header(tmp_path, channel_names={"0": "t1", "1": "CT"}, labels={"background": 0, "x": 7})
-    header, faults = read_header(tmp_path, TASK, "berlin")
-    assert header["labels"]["x"] == 7
+    header = read_header(tmp_path, TASK, "berlin")
+    faults = header.faults
+    assert header.fields["labels"]["x"] == 7
     assert [fault.where.split(",")[0] for fault in faults] == ["site berlin"] * 2
     assert "lacks the channel 'T2'" in faults[0].what
-    assert "label values [7]" in faults[1].what
+    assert "'x' with the value 7" in faults[1].what
 
 
 def test_the_case_of_letters_in_channels_does_not_matter_but_their_order_does(tmp_path):
     _header(tmp_path, channel_names={"0": "t1", "1": "t2"}, labels={"background": 0})
-    assert read_header(tmp_path, TASK)[1] == []
+    assert read_header(tmp_path, TASK).faults == ()
     _header(tmp_path, channel_names={"0": "T2", "1": "T1"}, labels={"background": 0})
-    assert len(read_header(tmp_path, TASK)[1]) == 1
+    assert len(read_header(tmp_path, TASK).faults) == 1
 
 
 def test_files_of_the_first_nnunet_map_values_to_names(tmp_path):
