@@ -10,7 +10,7 @@ from fednnunet.planning.fingerprint import LABEL_KINDS
 from fednnunet.planning.plan import read_plan
 from fednnunet.planning.record import read_fingerprint
 from tests.end_to_end.tiny import POLICY
-from tests.label_kinds import ENTRIES, write_site
+from tests.label_kinds import ENTRIES, write_image, write_site
 
 TOML = """\
 [task]
@@ -28,9 +28,16 @@ method = "fedavg"
 """
 
 
+def redraw(folder, first):
+    """Images of its own for a site: those that two sites share are refused."""
+    for number, path in enumerate(sorted((folder / "imagesTr").iterdir())):
+        write_image(folder, path.name.removesuffix("_0000.nii.gz"), seed=first + number)
+
+
 def planned(root, write):
-    for name in ("one", "two"):
+    for number, name in enumerate(("one", "two")):
         write(root / name)
+        redraw(root / name, 100 * number)
         (root / name / "site.toml").write_text(POLICY)
     (root / "federation.toml").write_text(TOML)
     return plan.main([str(root / "federation.toml"), "-o", str(root / "run")])
