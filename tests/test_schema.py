@@ -51,7 +51,8 @@ def test_every_field_of_a_plan_is_explained_in_the_readme(kind: type) -> None:
 def test_descriptions_and_defaults_are_in_the_schema() -> None:
     definitions = json_schema(Federation, title="federation")["$defs"]
     rounds = definitions["Training"]["properties"]["rounds"]
-    assert rounds == {"type": "integer", "description": "Number of joint rounds.", "default": 40}
+    assert (rounds["type"], rounds["default"]) == ("integer", 40)
+    assert rounds["description"].startswith("Number of joint rounds.")
     assert definitions["Budget"]["properties"]["planner"]["enum"] == sorted(PLANNERS)
     assert definitions["Task"]["required"] == ["name", "channels", "labels"]
     assert "default" not in definitions["Federation"]["properties"]["training"]
