@@ -166,7 +166,7 @@ class _LocalTraining:
             memory_gib=peak_memory_gib(self.execution),
             micro_batch=stepper.micro_batch,
             dice=counts,
-            cases=frozenset(self.cases),
+            cases=tuple(sorted(self.cases)),
             notes=tuple(self.notes),
         )
 

@@ -25,7 +25,7 @@ class TrainSummary:
     memory_gib: float
     micro_batch: int
     dice: DiceCounts
-    cases: frozenset[str] = frozenset()
+    cases: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
     @property
