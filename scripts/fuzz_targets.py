@@ -124,9 +124,8 @@ def network_tensors() -> dict[str, torch.Tensor]:
 @functools.cache
 def sample_messages() -> tuple[bytes, ...]:
     """One packed message of every kind."""
-    score = TargetScore(
-        dice=0.9, iou=0.8, hd95_mm=2.0, assd_mm=0.5, reference_vox=9, predicted_vox=8
-    )
+    figures = {"dice": 0.9, "iou": 0.8, "hd95_mm": 2.0, "assd_mm": 0.5}
+    score = TargetScore(**figures, reference_vox=9, predicted_vox=8)
     scores = SiteScores.of(
         TASK.targets, [CaseScores(case="a", targets=dict.fromkeys(TASK.targets, score))]
     )
@@ -143,7 +142,8 @@ def sample_messages() -> tuple[bytes, ...]:
         "advice": "read_log",
         **dict.fromkeys(("overlap", "held_out"), ((1, 2, 3), (4, 5, 6))),
     }
-    plain, packed = {str: "fedavg", int: 1, float: 0.5, bool: True}, []
+    plain = {str: "fedavg", int: 1, float: 0.5, float | None: 0.5, bool: True}
+    packed = []
     for kind in messages.KINDS.values():
         hints = typing.get_type_hints(kind)  # without the ranges
         fields = {
