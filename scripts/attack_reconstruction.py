@@ -144,7 +144,7 @@ def through_a_site(folder: Path, base: Path, plan: Plan, *, approved: bool) -> s
     )
     site = Site("north", federation, base)
     if approved:
-        approve(base, plan)
+        approve(base, plan, rounds=federation.training.all_rounds)
     reply = unpack(site.answer(pack(PrepareInvite(plan=plan, configuration=NAME))), sender="north")
     if isinstance(reply, FaultReply):
         return f"refused ({reply.kind}, {reply.advice})"
