@@ -254,18 +254,8 @@ def _trials(job: RunJob) -> tuple[Trial, ...]:
 
 def _without_execution(federation: Federation) -> Federation:
     """The federation without the settings that may change during a training."""
-    training = dataclasses.replace(
-        federation.training,
-        device="auto",
-        threads=0,
-        compile=False,
-        cuda_kernels="torch",
-        quorum=0,
-        deadline_s=0.0,
-        grace_s=0.0,
-        exchange_grace_s=0.0,
-    )
     budget = dataclasses.replace(federation.budget, workers=1)
+    training = federation.training.without_execution()
     return dataclasses.replace(federation, training=training, budget=budget)
 
 

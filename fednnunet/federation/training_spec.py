@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, ClassVar, Literal
 
 from fednnunet.device import check_name
@@ -135,6 +135,21 @@ class Training:
     def all_rounds(self) -> int:
         """The most rounds that a training may have, over all phases."""
         return self.rounds + self.personal_rounds + self.public_rounds
+
+    def without_execution(self) -> Training:
+        """The same training with the defaults for all that changes how it is run, and not what is
+        trained: the device and its kernels, threads, and how long sites are waited for."""
+        return replace(
+            self,
+            device="auto",
+            threads=0,
+            compile=False,
+            cuda_kernels="torch",
+            quorum=0,
+            deadline_s=0.0,
+            grace_s=0.0,
+            exchange_grace_s=0.0,
+        )
 
     @property
     def filter_chain(self) -> tuple[Filter, ...]:

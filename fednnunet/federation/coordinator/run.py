@@ -58,7 +58,7 @@ class Run:
         Not the number of rounds: see `extension`.
         """
         training = replace(
-            self.training,
+            self.training.without_execution(),
             method=self.settings,
             baselines=(),
             rounds=1,
@@ -66,15 +66,7 @@ class Run:
             public_rounds=0,
             routed=False,
             contribution=False,
-            device="auto",
-            threads=0,
-            compile=False,
-            cuda_kernels="torch",
             validate_every=0,
-            quorum=0,
-            deadline_s=0.0,
-            grace_s=0.0,
-            exchange_grace_s=0.0,
             max_update_ratio=0.0,
             keep="last",
         )
