@@ -8,7 +8,6 @@ are.
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ import numpy as np
 
 from fednnunet.errors import InputError
 from fednnunet.task import Task
+from fednnunet.text import nearest
 
 IGNORE = "ignore"  # nnU-Net's name of the value that is left out of loss and scores
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
@@ -99,17 +99,16 @@ def check_targets(names: Mapping[str, str], task: Task, *, site: str) -> None:
         if target.casefold() not in task_values(task):
             raise InputError(
                 f"label_names of site {site} reads {name!r} as {target!r}, which the task does not "
-                f"name{nearest(target, task.labels)}",
+                f"name{did_you_mean(target, task.labels)}",
                 where=f"sites.{site}.label_names",
                 mend=f"choose from {list(task.labels)}",
             )
 
 
-def nearest(name: str, names: tuple[str, ...]) -> str:
+def did_you_mean(name: str, names: tuple[str, ...]) -> str:
     """The most similar of `names` as a remark in brackets; empty if none is similar."""
-    by_lower = {each.casefold(): each for each in names}
-    found = difflib.get_close_matches(name.casefold(), by_lower, n=1)
-    return f" (did you mean {by_lower[found[0]]!r}?)" if found else ""
+    found = nearest(name, names)
+    return f" (did you mean {found!r}?)" if found is not None else ""
 
 
 def _mapped(
@@ -124,7 +123,7 @@ def _mapped(
             faults.append(
                 NameFault(
                     what=f"label_names speaks of {name!r}, which dataset.json does not name"
-                    f"{nearest(name, tuple(own))}",
+                    f"{did_you_mean(name, tuple(own))}",
                     mend=f"use a name of dataset.json ({', '.join(own) or 'it has none'}), or the "
                     "value in the label maps",
                 )
@@ -181,7 +180,7 @@ def _moved(name: str, value: int, wanted: int | None, task: Task, site: str) -> 
         )
     return NameFault(
         what=f"dataset.json has the label {name!r} with the value {value}, which the task does not "
-        f"name{nearest(name, task.labels)}",
+        f"name{did_you_mean(name, task.labels)}",
         mend=f"if it is one of the task's labels, add {_entry(name, task.labels[-1])} (or another "
         f"one) to {table} in the federation file; if not, correct dataset.json, or add the label "
         "to the task",

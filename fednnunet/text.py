@@ -23,10 +23,19 @@ def plural(count: int, noun: str, many: str = "") -> str:
 def choices(name: object, names: Iterable[str]) -> str:
     """How to mend a name that is not one of `names`: the nearest of them, and all."""
     known = [str(each) for each in names]
-    by_lower = {each.casefold(): each for each in reversed(known)}
-    near = difflib.get_close_matches(str(name).casefold(), by_lower, n=1)
-    meant = f"did you mean {by_lower[near[0]]!r}? " if near else ""
+    near = nearest(str(name), known)
+    meant = f"did you mean {near!r}? " if near is not None else ""
     return f"{meant}choose one of: {', '.join(known)}" if known else "there are none to choose"
+
+
+def nearest(name: str, names: Iterable[str]) -> str | None:
+    """The one of `names` that is most like `name`, whatever the case of letters; None if none is.
+
+    Of names that differ in the case of letters only, the first.
+    """
+    by_lower = {each.casefold(): each for each in reversed(list(names))}
+    found = difflib.get_close_matches(name.casefold(), by_lower, n=1)
+    return by_lower[found[0]] if found else None
 
 
 def printable(text: str, *, lines: bool = False) -> str:

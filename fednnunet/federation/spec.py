@@ -193,6 +193,13 @@ def read_federation(
 
     The folders must exist, except those of the sites in `without`, or with `missing` all of them.
     """
+    federation = decode_federation(path)
+    unseen = federation.sites if missing else without
+    return _with_absolute_paths(federation, path.resolve().parent, unseen)
+
+
+def decode_federation(path: Path) -> Federation:
+    """A federation file as it is written; its folders are not looked at."""
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -207,9 +214,7 @@ def read_federation(
             where=str(path),
             mend="correct the line that the message names",
         ) from None
-    federation = records.decode(Federation, data, source=str(path))
-    unseen = federation.sites if missing else without
-    return _with_absolute_paths(federation, path.resolve().parent, unseen)
+    return records.decode(Federation, data, source=str(path))
 
 
 def _with_absolute_paths(

@@ -13,6 +13,7 @@ from typing import Any
 from fednnunet import records
 from fednnunet.dataset import Case
 from fednnunet.errors import DataError, InputError
+from fednnunet.files import sha256_of
 from fednnunet.planning.orientation import AS_STORED
 from fednnunet.planning.plan import Configuration, Plan
 from fednnunet.preprocess.load import load_case
@@ -167,6 +168,5 @@ def case_key(case: Case, plan: Plan, configuration_name: str) -> str:
                 where=str(path),
                 mend="restore the file, or remove the case",
             )
-        with path.open("rb") as stream:
-            digest.update(hashlib.file_digest(stream, "sha256").digest())
+        digest.update(sha256_of(path))
     return digest.hexdigest()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from fednnunet.errors import FedNNUNetError
-from fednnunet.federation.wire.messages import Message
+from fednnunet.federation.wire.messages import Message, unpack
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +20,19 @@ class Answer:
     error: FedNNUNetError | None = None
     bytes_to_site: int = 0
     bytes_from_site: int = 0
+
+    @classmethod
+    def of(cls, site: str, data: bytes, *, sent: int, limit: int) -> Answer:
+        """What the bytes of a site say, at most `limit` of them; `sent` bytes went to it."""
+        reply: Message | None = None
+        error: FedNNUNetError | None = None
+        try:
+            reply = unpack(data, sender=f"site {site}", limit=limit)
+        except FedNNUNetError as unreadable:
+            error = unreadable
+        return cls(
+            site=site, reply=reply, error=error, bytes_to_site=sent, bytes_from_site=len(data)
+        )
 
 
 class Deadline:

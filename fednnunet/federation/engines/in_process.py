@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Protocol
 
-from fednnunet.errors import FedNNUNetError
 from fednnunet.federation.coordinator.engine import Answer, Deadline
 from fednnunet.federation.site.prepared import PreparedSite
 from fednnunet.federation.wire.limits import reply_limit
-from fednnunet.federation.wire.messages import Message, pack, unpack
+from fednnunet.federation.wire.messages import Message, pack
 
 
 class InProcessSite(Protocol):
@@ -56,16 +55,4 @@ class InProcessEngine:
 
     def _ask(self, name: str, data: bytes, limit: int) -> Answer:
         answer = self._sites[name].answer(data)
-        reply: Message | None = None
-        error: FedNNUNetError | None = None
-        try:
-            reply = unpack(answer, sender=f"site {name}", limit=limit)
-        except FedNNUNetError as unreadable:
-            error = unreadable
-        return Answer(
-            site=name,
-            reply=reply,
-            error=error,
-            bytes_to_site=len(data),
-            bytes_from_site=len(answer),
-        )
+        return Answer.of(name, answer, sent=len(data), limit=limit)

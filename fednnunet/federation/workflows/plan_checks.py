@@ -17,11 +17,13 @@ from fednnunet.dataset import scan_dataset
 from fednnunet.errors import DataError, FedNNUNetError, InputError, PlanError, name_site, raise_all
 from fednnunet.federation.site.policy import read_policy
 from fednnunet.federation.spec import Federation
+from fednnunet.files import sha256_of
 from fednnunet.io import ending
-from fednnunet.label_names import nearest
+from fednnunet.label_names import did_you_mean
 from fednnunet.planning.minimum_counts import check_cases
 from fednnunet.planning.plan import Plan
 from fednnunet.planning.presets import PLANNERS
+from fednnunet.text import plural
 
 CONFIGURATIONS = ("2d", "3d_lowres", "3d_fullres")  # that a planner can make and a site can train
 _CASCADE = "3d_cascade_fullres"
@@ -76,7 +78,7 @@ def _configuration_faults(name: str) -> Iterator[FedNNUNetError]:
     if name == _CASCADE:
         what = f"{name} needs the predictions of another configuration and cannot be trained yet"
     elif name not in CONFIGURATIONS:
-        what = f"no plan has a configuration {name!r}{nearest(name, CONFIGURATIONS)}"
+        what = f"no plan has a configuration {name!r}{did_you_mean(name, CONFIGURATIONS)}"
     else:
         return
     yield InputError(
@@ -108,13 +110,13 @@ def _same_images(folders: dict[str, Path]) -> list[FedNNUNetError]:
     for group in groups.values():
         if len({site for site, _ in group}) < 2:
             continue
-        digests = [(site, path, _digest(path)) for site, path in group]
+        digests = [(site, path, sha256_of(path)) for site, path in group]
         for (one, path, first), (other, its, second) in itertools.combinations(digests, 2):
             if one != other and first == second:
                 found[one, other].append((path, its))
     return [
         DataError(
-            f"sites {one} and {other} have {_number(len(pairs))} in common, e.g. "
+            f"sites {one} and {other} have {plural(len(pairs), 'image')} in common, e.g. "
             f"{pairs[0][0].name} and {pairs[0][1].name}",
             where=f"{pairs[0][0]}, {pairs[0][1]}",
             mend="remove the cases at one of the two sites; they would count twice, and be trained "
@@ -140,15 +142,6 @@ def _glance(path: Path) -> tuple[int, bytes]:
         head = stream.read(_ENDS)
         stream.seek(max(size - _ENDS, 0))
         return size, hashlib.sha256(head + stream.read(_ENDS)).digest()
-
-
-def _digest(path: Path) -> bytes:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").digest()
-
-
-def _number(images: int) -> str:
-    return "1 image" if images == 1 else f"{images} images"
 
 
 def _check_number_of_cases(federation: Federation, name: str) -> None:

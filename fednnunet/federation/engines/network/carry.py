@@ -7,7 +7,6 @@ a message that is larger than announced, or whose SHA-256 differs, is dropped.
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from fednnunet.federation.engines.network.exchange import Desk, Tray, Wanted, complete, is_digest
+from fednnunet.files import sha256_of
 
 PIECE = 2**20 - 2**14  # bytes; with its fields a piece stays below 1 MiB
 MAX_INVITE = 2**35  # bytes: more than any model, and less than a disk
@@ -71,7 +71,7 @@ def _take(desk: Desk, site: str, request: Fields) -> Fields:
         file.write(data)
     have += len(data)
     if have == size:
-        if digest_of(part) != request["sha256"]:
+        if sha256_of(part).hex() != request["sha256"]:
             return {"have": _start_again(part)}
         complete(part, desk.reply(site, question))
     return {"have": have}
@@ -151,14 +151,14 @@ class Carrier:
             with part.open("ab") as file:
                 file.write(found["data"])
             have += len(found["data"])
-        if digest_of(part) == wanted.question:
+        if sha256_of(part).hex() == wanted.question:
             complete(part, self.tray.invite(wanted.question))
         else:
             _start_again(part)
 
     def _hand_over(self, wanted: Wanted) -> None:
         path = self.tray.reply(wanted.question)
-        size, sha256, have = path.stat().st_size, digest_of(path), 0
+        size, sha256, have = path.stat().st_size, sha256_of(path).hex(), 0
         with path.open("rb") as file:
             while have < size:
                 file.seek(have)
@@ -173,9 +173,3 @@ class Carrier:
                 if not found or "have" not in found:
                     return
                 have = int(found["have"])
-
-
-def digest_of(path: Path) -> str:
-    """SHA-256 of a file in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

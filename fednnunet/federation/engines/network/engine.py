@@ -11,7 +11,7 @@ from fednnunet.federation.coordinator.engine import Answer, Deadline
 from fednnunet.federation.engines.network.exchange import Desk
 from fednnunet.federation.site.answers import digest
 from fednnunet.federation.wire.limits import reply_limit
-from fednnunet.federation.wire.messages import Message, pack, unpack
+from fednnunet.federation.wire.messages import Message, pack
 
 _LOOK_S = 0.05
 
@@ -86,16 +86,4 @@ class NetworkEngine:
 
     def _read(self, site: str, question: str, sent: int, limit: int) -> Answer:
         data = self._desk.reply(site, question).read_bytes()
-        reply: Message | None = None
-        error: FedNNUNetError | None = None
-        try:
-            reply = unpack(data, sender=f"site {site}", limit=limit)
-        except FedNNUNetError as unreadable:
-            error = unreadable
-        return Answer(
-            site=site,
-            reply=reply,
-            error=error,
-            bytes_to_site=sent,
-            bytes_from_site=len(data),
-        )
+        return Answer.of(site, data, sent=sent, limit=limit)

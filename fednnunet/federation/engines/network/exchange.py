@@ -103,8 +103,7 @@ class Desk:
 
     def awaited(self) -> frozenset[str]:
         """The sites whose replies are awaited."""
-        path = self.root / "awaited"
-        return frozenset(path.read_text(encoding="utf-8").split() if path.exists() else ())
+        return _names(self.root / "awaited")
 
     @property
     def revoked_list(self) -> Path:
@@ -113,8 +112,7 @@ class Desk:
 
     def revoked(self) -> frozenset[str]:
         """The sites that are admitted no more."""
-        path = self.revoked_list
-        return frozenset(path.read_text(encoding="utf-8").split() if path.exists() else ())
+        return _names(self.revoked_list)
 
     @property
     def closing(self) -> Path:
@@ -209,6 +207,11 @@ def complete(part: Path, path: Path) -> None:
     """Give a collected file its name."""
     sync(part)
     os.replace(part, path)
+
+
+def _names(path: Path) -> frozenset[str]:
+    """The names of sites in a file; none where it does not exist."""
+    return frozenset(path.read_text(encoding="utf-8").split() if path.exists() else ())
 
 
 def _mark(path: Path) -> None:

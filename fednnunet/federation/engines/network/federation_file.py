@@ -2,29 +2,19 @@
 
 from __future__ import annotations
 
-import tomllib
 from dataclasses import replace
 from pathlib import Path
 
-from fednnunet import records
 from fednnunet.errors import FedNNUNetError, InputError, raise_all
 from fednnunet.federation.network_spec import Network
-from fednnunet.federation.spec import Federation
+from fednnunet.federation.spec import Federation, decode_federation
 
 RESERVED = ("coordinator", "admin", "authority", "server")
 
 
 def read_network_federation(path: Path) -> tuple[Federation, Network]:
     """Read a federation file; raises all that makes it none of a network together."""
-    try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError, OSError) as error:
-        raise InputError(
-            f"the federation file cannot be read: {error}",
-            where=str(path),
-            mend="correct the path, or the line that the message names",
-        ) from None
-    federation = records.decode(Federation, data, source=str(path))
+    federation = decode_federation(path)
     faults: list[FedNNUNetError] = []
     for name, site in federation.sites.items():
         if site.folder != Path() or site.policy is not None:
