@@ -9,9 +9,11 @@ A package declares them in its pyproject.toml:
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.metadata import entry_points
 from typing import Any
+
+from fednnunet.errors import FedNNUNetError
 
 METHODS, RECIPES = "fednnunet.methods", "fednnunet.recipes"
 
@@ -33,3 +35,14 @@ def declared(group: str) -> Iterator[tuple[str, Any]]:
             )
             continue
         yield point.name, value
+
+
+def add_declared(group: str, word: str, add: Callable[[Any], None]) -> None:
+    """Call `add` with what is declared in a group; what it refuses gives a warning with `word`."""
+    for name, value in declared(group):
+        try:
+            add(value)
+        except FedNNUNetError as error:
+            warnings.warn(
+                f"the {word} {name} cannot be used: {error}", RuntimeWarning, stacklevel=2
+            )

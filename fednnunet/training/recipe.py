@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-import warnings
 from dataclasses import dataclass
 from typing import Literal
 
 from fednnunet import plugins
-from fednnunet.errors import FedNNUNetError, InputError
+from fednnunet.errors import InputError
 from fednnunet.text import choices
 
 
@@ -153,7 +152,7 @@ def recipe_named(name: str) -> Recipe:
     For a name that is not ours, installed packages are asked.
     """
     if name not in RECIPES:
-        _add_declared()
+        plugins.add_declared(plugins.RECIPES, "recipe", add_recipe)
     if name not in RECIPES:
         raise InputError(f"there is no recipe {name!r}", mend=choices(name, RECIPES))
     return RECIPES[name]
@@ -194,14 +193,3 @@ def add_recipe(recipe: Recipe) -> None:
         raise InputError(
             f"there is a recipe {recipe.name!r} already", mend="give the new recipe another name"
         )
-
-
-def _add_declared() -> None:
-    """Add the recipes that installed packages declare; one that is not fit gives a warning."""
-    for name, recipe in plugins.declared(plugins.RECIPES):
-        try:
-            add_recipe(recipe)
-        except FedNNUNetError as error:
-            warnings.warn(
-                f"the recipe {name} cannot be used: {error}", RuntimeWarning, stacklevel=2
-            )

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import warnings
 from typing import Annotated
 
 from fednnunet import plugins, records
-from fednnunet.errors import FedNNUNetError, InputError
+from fednnunet.errors import InputError
 from fednnunet.federation.methods.apfl import APFL
 from fednnunet.federation.methods.ditto import Ditto
 from fednnunet.federation.methods.fedadam import FedAdam
@@ -124,15 +123,4 @@ def add_method(settings: type[Settings]) -> None:
     _PRESET_NAMES[canonical(settings())] = tag
 
 
-def _add_declared() -> None:
-    """Add the methods that installed packages declare; one that is not fit gives a warning."""
-    for name, settings in plugins.declared(plugins.METHODS):
-        try:
-            add_method(settings)
-        except FedNNUNetError as error:
-            warnings.warn(
-                f"the method {name} cannot be used: {error}", RuntimeWarning, stacklevel=2
-            )
-
-
-_add_declared()
+plugins.add_declared(plugins.METHODS, "method", add_method)
