@@ -11,8 +11,6 @@ from typing import Any
 
 import numpy as np
 
-TENSOR_LIMIT = 1 << 16  # elements of a made-up tensor
-
 _WORDS = ("", "a", "\x00", "../../../etc", "[/bold]", "=1+1", "\x1b[31m", "\ud800", "x" * 5000)
 _NUMBERS = (0, 1, -1, 2, 7, 255, 2**31, 2**63, -(2**63), 10**9, 10**400)
 _FLOATS = (0.5, -0.5, 1e-300, 1e300, 1e308, float("nan"), float("inf"), float("-inf"))

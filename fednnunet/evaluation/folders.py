@@ -16,8 +16,6 @@ from fednnunet.evaluation.metrics import CaseScores, score_mask
 from fednnunet.progress import Progress
 from fednnunet.task import MAX_LABELS, Task
 
-_MALFORMED = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pair:

@@ -35,8 +35,7 @@ def predict_volume(
     logits of all flips are averaged, at eight (in 2D four) times the work.
     """
     prepared = prepare_volume(volume, plan, configuration)
-    logits = mean_logits(networks, configuration, prepared, compute, mirror)
-    return labels_of_logits(logits, prepared.placement, plan.task, configuration.resampling)
+    return _mask(networks, plan, configuration, prepared, compute, mirror)
 
 
 class VolumePredictor:
@@ -59,9 +58,7 @@ class VolumePredictor:
         for model in self._models:
             model.route(prepared.data)
         networks = [model.network for model in self._models]
-        logits = mean_logits(networks, self._settings, prepared, self._compute, self._mirror)
-        resampling = self._settings.resampling
-        return labels_of_logits(logits, prepared.placement, self.plan.task, resampling)
+        return _mask(networks, self.plan, self._settings, prepared, self._compute, self._mirror)
 
 
 class BundleModel:
@@ -87,6 +84,19 @@ class BundleModel:
                 self.network, self._experts, data, patch, regions=regions, compute=self._compute
             )
         raise no_room(self._compute.device)
+
+
+def _mask(
+    networks: Sequence[torch.nn.Module],
+    plan: Plan,
+    configuration: Configuration,
+    prepared: Prepared,
+    compute: Compute,
+    mirror: bool,
+) -> np.ndarray:
+    """Label map (z, y, x) of a prepared volume on its native grid."""
+    logits = mean_logits(networks, configuration, prepared, compute, mirror)
+    return labels_of_logits(logits, prepared.placement, plan.task, configuration.resampling)
 
 
 def mean_logits(

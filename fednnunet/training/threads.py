@@ -15,6 +15,7 @@ import torch
 
 from fednnunet import cores, records
 from fednnunet.cores import Cores
+from fednnunet.text import plural
 
 FILE = "threads.json"
 
@@ -27,7 +28,7 @@ class Threads:
     reason: str
 
     def __str__(self) -> str:
-        return f"{self.count} CPU thread{'s' if self.count > 1 else ''}: {self.reason}"
+        return f"{plural(self.count, 'CPU thread')}: {self.reason}"
 
 
 def choose_threads(found: Cores, usual: int) -> Threads:
