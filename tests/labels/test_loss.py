@@ -123,7 +123,9 @@ def test_it_runs_on_a_device_without_content():
     for sample in mixed().samples():
         on_meta = sample.to(torch.device("meta"))
         levels = begun.network(on_meta.image)[: len(parts)]
-        whole.losses[sample.supervision[0]](levels, on_meta.labels).backward()
+        loss = whole.losses[sample.supervision[0]](levels, on_meta.labels)
+        loss.backward()
+        assert loss.is_meta and loss.shape == ()
 
 
 def test_boxes_images_and_none_count_no_dice():

@@ -31,9 +31,11 @@ def test_what_is_saved_is_loaded_by_run_phase_and_round(tmp_path):
 
 def test_the_personal_phase_continues_the_joint_ones_states(tmp_path):
     site = a_site(tmp_path, "one")
-    store, state = site.states(""), site.new_state()
+    store, state, other = site.states(""), site.new_state(), site.new_state()
+    state.step = 7
     store.save(state, "joint", 2)
-    store.load(state, "personal", 2)
+    store.load(other, "personal", 2)
+    assert other.step == 7
 
 
 def test_states_before_the_one_a_round_began_from_are_removed(tmp_path):

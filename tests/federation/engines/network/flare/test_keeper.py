@@ -78,7 +78,9 @@ def test_without_questions_there_is_no_job_and_no_connection(
         raise AssertionError("nothing is awaited")
 
     monkeypatch.setattr(module, "new_secure_session", refuse)
-    Keeper(desk=desk, admin_kit=Path("admin")).step()
+    keeper = Keeper(desk=desk, admin_kit=Path("admin"))
+    keeper.step()
+    assert keeper.session is None and not keeper.job
 
 
 def test_a_job_begins_once_all_awaited_sites_are_there(desk: Desk, clock: list[float]) -> None:
