@@ -28,9 +28,7 @@ from fednnunet.federation.coordinator.run import Run
 from fednnunet.federation.coordinator.update_bound import UpdateBound, check_state
 from fednnunet.federation.membership import Member
 from fednnunet.federation.methods.local import NothingAdded
-from fednnunet.federation.methods.mean import mean_by_cases
 from fednnunet.federation.methods.merge import Aggregation, Followed, Reply, State, Tensors
-from fednnunet.federation.methods.method import Method
 from fednnunet.federation.wire.extras import split
 from fednnunet.federation.wire.messages import ProbeInvite, TrainReply
 from fednnunet.federation.wire.phases import Phase, Phases
@@ -93,7 +91,7 @@ def _one_round(
 ) -> tuple[State, RoundRecord]:
     phase = phases.of(state.round)
     trained = run.method.outgoing(state.shared, phase)
-    aggregation = _start(run.method, phase, state, trained)
+    aggregation = _start(run, phase, state, trained)
     contributing = run.training.contribution and phase == "joint" and bool(state.shared)
     kept: list[Reply] = []
     place, rounds = phases.schedule(state.round)
@@ -178,16 +176,16 @@ def _contribution(
     return found, faults
 
 
-def _start(method: Method, phase: Phase, state: State, trained: Tensors) -> Aggregation:
+def _start(run: Run, phase: Phase, state: State, trained: Tensors) -> Aggregation:
     """The aggregation of a round's replies: the method's own in joint rounds."""
     match phase:
         case "joint":
-            return method.merge.start(state)
+            return run.training.merge(run.settings).start(state)
         case "personal":
             return NothingAdded(state)
         case "public":
             return Followed(
-                mean_by_cases.start(replace(state, shared=trained)),
+                run.training.mean.start(replace(state, shared=trained)),
                 lambda mean: replace(mean, shared={**state.shared, **mean.shared}),
             )
 

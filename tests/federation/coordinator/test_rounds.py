@@ -11,6 +11,7 @@ import torch
 from fednnunet.errors import FedNNUNetError, InputError
 from fednnunet.federation.coordinator.history import load_records
 from fednnunet.federation.methods.catalogue import METHODS
+from fednnunet.federation.methods.robust import RobustMean
 from tests.federation.fakes import INITIAL, PretendEngine, a_run, go
 
 
@@ -33,6 +34,25 @@ def test_all_rounds_equal_some_rounds_a_restart_and_the_rest(tmp_path, method, s
     assert all(torch.equal(t, again.shared[n]) for n, t in whole.shared.items())
     records = load_records(broken.folder / "rounds")
     assert [record.round for record in records] == list(range(1, whole.round + 1))
+
+
+class OneHostile(PretendEngine):
+    """One of the sites adds much more than the others."""
+
+    def reply(self, site, invite):
+        reply, far = super().reply(site, invite), 1.5 if site == "c" else 0.0
+        return replace(reply, tensors={name: t + far for name, t in reply.tensors.items()})
+
+
+@pytest.mark.parametrize("method", ["fedavg", "fedbn_head", "fedavgm", "fedease_all"])
+def test_a_robust_mean_holds_in_joint_and_public_rounds(tmp_path, method):
+    robust, any_size = RobustMean(rule="median", neighbours=False), {"max_update_ratio": 0.0}
+    honest = go(a_run(tmp_path / "honest", method), PretendEngine())
+    hostile = go(a_run(tmp_path / "hostile", method, **any_size), OneHostile())
+    held = go(a_run(tmp_path / "held", method, robust=robust, **any_size), OneHostile())
+    for name in honest.shared:
+        moved, kept = ((s.shared[name] - honest.shared[name]).abs().max() for s in (hostile, held))
+        assert kept < moved / 4, name
 
 
 def test_a_half_written_checkpoint_is_left_out(tmp_path):
