@@ -10,8 +10,10 @@ import torch
 
 from fednnunet.errors import FedNNUNetError, InputError
 from fednnunet.federation.coordinator.history import load_records
+from fednnunet.federation.membership import Member
 from fednnunet.federation.methods.catalogue import METHODS
 from fednnunet.federation.methods.robust import RobustMean
+from fednnunet.labels.settings import PseudoLabels
 from tests.federation.fakes import INITIAL, PretendEngine, a_run, go
 
 
@@ -182,3 +184,23 @@ def test_the_coordinator_holds_at_most_the_last_reply(tmp_path, method):
                 del answer
 
     go(a_run(tmp_path, method), Watched())
+
+
+class Unlabelled(PretendEngine):
+    """Sites b and c have no labels."""
+
+    def reply(self, site, invite):
+        reply = super().reply(site, invite)
+        return reply if site == "a" else replace(reply, unlabelled=reply.cases)
+
+
+def test_sites_without_labels_are_added_by_the_ramp_in_joint_and_public_rounds(tmp_path):
+    settings = {"method": "fedbn_head", "rounds": 1, "public_rounds": 1}
+    alone = go(a_run(tmp_path / "a", **settings), PretendEngine(), {"a": Member(cases=1)})
+    for start, ramp_up, added in ((1.0, 0.0, False), (0.0, 0.0, True)):
+        pseudo = PseudoLabels(start=start, ramp_up=ramp_up, unlabelled_strength=1.0)
+        run = a_run(tmp_path / str(start), pseudo_labels=pseudo, **settings)
+        state = go(run, Unlabelled())
+        for name, tensor in alone.shared.items():
+            step = (state.shared[name] - tensor).abs().max()
+            assert (float(step) > 0.1) is added, name
