@@ -50,9 +50,9 @@ class About:
 def record(ledger: Path, *, kind: str, words: str, data: bytes, about: About | None = None) -> None:
     """Append one line of JSON: time, kind of message, what it holds in words, size, SHA-256.
 
-    What `about` knows follows. Raises OSError or StorageError where the line cannot be written; then
-    the message must not be sent. What a crash left of an unfinished line, whose message was never sent, is
-    removed.
+    What `about` knows follows. Raises OSError or StorageError where the line cannot be written;
+    then the message must not be sent. What a crash left of an unfinished line, whose message was
+    never sent, is removed.
     """
     known = {key: value for key, value in asdict(about or About()).items() if value is not None}
     entry: dict[str, object] = {

@@ -1,10 +1,10 @@
 """A site's own key: it signs the entries of the site's ledger (Ed25519, RFC 8032).
 
 The private key is made with the first entry, lies in the site's working folder, readable by its
-owner alone, and never leaves. Give the public key to whoever is to check the ledger later, while you
-trust the folder: with a key of their own, others could only sign another ledger. Signatures need the
-package `cryptography` (`pip install 'fednnunet[privacy]'`); without it entries are chained and not
-signed.
+owner alone, and never leaves. Give the public key to whoever is to check the ledger later, while
+you trust the folder: with a key of their own, others could only sign another ledger. Signatures
+need the package `cryptography` (`pip install 'fednnunet[privacy]'`); without it entries are chained
+and not signed.
 """
 
 from __future__ import annotations
