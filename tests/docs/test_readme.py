@@ -24,6 +24,7 @@ from fednnunet.commands import (
     train,
 )
 from tests.docs.blocks import ROOT, blocks, lines
+from tests.end_to_end.tiny import plain_pages
 
 DATA = ROOT.parent / "shared" / "data"
 PAGE = "README.md"
@@ -83,7 +84,8 @@ def test_its_example_plans_real_data(name: str, tmp_path: Path) -> None:
         pytest.skip(f"{DATA / name} is not there")
     path = tmp_path / "federation.toml"
     path.write_text(_edited(DATA / name))
-    made = fednnunet.plan(path, tmp_path / "run")
+    with plain_pages():
+        made = fednnunet.plan(path, tmp_path / "run")
     assert made.configuration("3d_fullres").patch_vox
     assert tomllib.loads(path.read_text())["training"]["rounds"] == 40
 

@@ -11,7 +11,7 @@ import pytest
 from fednnunet.federation.site.policy import SitePolicy, read_policy
 from tests.docs.blocks import ROOT, blocks, lines
 from tests.docs.test_readme import COMMANDS
-from tests.end_to_end.tiny import make_federation, shrink
+from tests.end_to_end.tiny import make_federation, plain_pages, shrink
 
 PAGES = ("docs/tutorials/data_manager.md", "docs/tutorials/coordinator.md")
 
@@ -50,7 +50,8 @@ def test_the_commands_of_a_tutorial_run(page: str, clone: Path) -> None:
     for block in blocks(page):
         for line in lines(block) if block.kind == "sh" and not block.why else ():
             command, *argv = shlex.split(line)
-            assert COMMANDS[command].main(argv) == 0, line
+            with plain_pages():
+                assert COMMANDS[command].main(argv) == 0, line
             _quick(clone)
             ran += 1
     assert ran >= 1
