@@ -15,8 +15,8 @@ from hypothesis import settings
 from fednnunet import cores
 from fednnunet.cores import Cores
 
-# Before torch is imported, here and in what the tests start: tiny tensors are slower on many threads
-# than on one, and workers side by side would take each other's cores.
+# Before torch is imported, here and in what the tests start: tiny tensors are slower on many
+# threads than on one, and workers side by side would take each other's cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # The same examples in every run, and no clock: a busy machine is no fault of the code.
