@@ -6,6 +6,7 @@ import ast
 import json
 import re
 import shlex
+import shutil
 import tomllib
 from pathlib import Path
 
@@ -120,6 +121,7 @@ def job(clone: Path) -> Path:
     (clone / "federation.toml").write_text(_edited(clone / "data"))
     for name, part in (("IMAGES", "imagesTr"), ("LABELS", "labelsTr")):
         (clone / name).symlink_to(clone / "data" / "oslo" / part)
+    shutil.copy(clone / "data" / "oslo" / "dataset.json", clone)
     make_quick(clone)
     return clone
 
