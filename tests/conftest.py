@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import os
 import sys
@@ -37,6 +38,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Name the tests that stay in one worker, for `pytest --dist loadgroup`."""
     for item in items:
         item.add_marker(pytest.mark.xdist_group(group_of(item)))
+
+
+def pytest_collection_finish() -> None:
+    """Look no more for garbage among what is imported: that takes long each time, and finds none."""
+    gc.collect()
+    gc.freeze()
 
 
 def group_of(item: pytest.Item) -> str:
