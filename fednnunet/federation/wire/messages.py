@@ -19,6 +19,7 @@ from torch import Tensor
 
 from fednnunet import records
 from fednnunet.errors import FedNNUNetError, ReplyError
+from fednnunet.evaluation.gains import Gain
 from fednnunet.evaluation.scores import MAX_CASES, SiteScores
 from fednnunet.federation.wire.faults import Advice, FaultKind, as_error
 from fednnunet.federation.wire.notes import Note
@@ -201,11 +202,16 @@ class EvaluateInvite(Message):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluateReply(Message):
-    """Sums of scores over the site's held-out cases, of the model after `round` rounds."""
+    """Sums of scores over the site's held-out cases, of the model after `round` rounds.
+
+    On a model that was trained alone, `gains` has what the main run's models, "personal" and
+    "global", have over it. `tensors` holds pictures that the site shares (`wire.pictures`).
+    """
 
     words: ClassVar[str] = "sums over held-out cases of Dice, IoU, HD95 and ASSD"
     scores: SiteScores
     round: Round
+    gains: Annotated[dict[str, Gain], AtMost(2)] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
