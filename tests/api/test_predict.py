@@ -60,5 +60,6 @@ def test_masks_that_are_there_are_kept_unless_they_are_to_be_replaced(
     (out / "case_1.nii.gz").unlink()
     again = fednnunet.predict(run / "global", images, out, device="cpu")
     assert again.written == ("case_1",)
-    whole = fednnunet.predict(run / "global", images, out, device="cpu", overwrite=True)
+    again_all = fednnunet.PredictOptions(overwrite=True)
+    whole = fednnunet.predict(run / "global", images, out, device="cpu", options=again_all)
     assert len(whole.written) == 5
