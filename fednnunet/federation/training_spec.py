@@ -114,6 +114,10 @@ class Training:
     pseudo_labels: PseudoLabels | None = None
     """Pseudo-labels where a site's labels leave classes unknown: a table of settings, which may be
     empty. Without the table there are none. A site trains by its own file's table."""
+    postprocessing: bool = False
+    """After the training, decide by the sites' held-out cases what is removed from the global
+    model's masks (small components, as in nnU-Net); the rule is kept in its bundle. The scores in
+    reports are those of masks without it."""
     contribution: bool = False
     """Estimate each site's contribution (FedCE), with one more request to each site after the last
     joint round."""

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from fednnunet.errors import InputError
+from fednnunet.evaluation.postprocess import Postprocessing
 from fednnunet.inference.bundle import Bundle
 from fednnunet.inference.compute import Compute, no_room
 from fednnunet.inference.export import Export, Predicted, Wanted
@@ -39,7 +40,8 @@ class Vote:
 class Ensemble:
     """Bundles of one plan, whose networks are loaded once and predict prepared volumes.
 
-    Raises InputError for bundles that do not belong together.
+    Post-processing that all of them share is applied to masks. Raises InputError for bundles that
+    do not belong together.
     """
 
     def __init__(self, bundles: Sequence[Bundle], *, compute: Compute, vote: Vote) -> None:
@@ -47,6 +49,8 @@ class Ensemble:
         self._compute, self._vote = compute, vote
         self._models = [BundleModel(bundle, compute) for bundle in bundles]
         self.plan, self.settings = bundles[0].plan, bundles[0].settings
+        rules = [bundle.postprocessing for bundle in bundles]
+        self._rule = rules[0] if all(rule == rules[0] for rule in rules) else Postprocessing()
         axes = range(len(self.settings.patch_vox)) if vote.mirror else ()
         self._views = Views(
             networks=tuple(model.network for model in self._models),
@@ -110,6 +114,12 @@ class Ensemble:
             )
         return export.predicted
 
+    def finish(self, predicted: Predicted) -> Predicted:
+        """What was predicted, its mask after the post-processing that all bundles share."""
+        spacing = predicted.placement.geometry.spacing_mm
+        mask = self._rule.apply(predicted.mask, spacing, self.plan.task)
+        return dataclasses.replace(predicted, mask=mask)
+
 
 class VolumePredictor:
     """Predicts volumes in memory with bundles of one plan, whose networks are loaded once.
@@ -127,7 +137,7 @@ class VolumePredictor:
         """Label map (z, y, x) on the volume's own grid."""
         prepared = prepare_volume(volume, self.plan, self._ensemble.settings)
         self._ensemble.route(prepared)
-        return self._ensemble.predict(prepared).mask
+        return self._ensemble.finish(self._ensemble.predict(prepared)).mask
 
 
 class BundleModel:

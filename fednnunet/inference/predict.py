@@ -123,7 +123,8 @@ def predict_cases(
                     ready.prepared, wanted, reserved=reader.reserved, progress=tiles
                 )
                 done = _Case(case=case, digest=ready.digest, shares=shares)
-                writer.write(done, partial(_write, predicted, ready.doubts, job, case))
+                finish = partial(ensemble.finish, predicted)
+                writer.write(done, partial(_write, finish, ready.doubts, job, case))
         writer.wait()
     finally:
         writer.close()
@@ -224,8 +225,9 @@ def _prepare(case: Case, job: _Job, done: dict[str, str]) -> _Ready:
     return _Ready(digest=digest, prepared=prepared, doubts=doubts)
 
 
-def _write(predicted: Predicted, doubts: tuple[str, ...], job: _Job, case: Case) -> str:
+def _write(finish: Callable[[], Predicted], doubts: tuple[str, ...], job: _Job, case: Case) -> str:
     """Write everything of a case, its mask last; returns why not to trust the mask."""
+    predicted = finish()
     geometry, path = predicted.placement.geometry, mask_path(job.folder, case)
     voxel_ml = math.prod(geometry.spacing_mm) / 1000
     warning = "; ".join((*doubts, *mask_doubts(predicted.mask, voxel_ml, job.plan)))

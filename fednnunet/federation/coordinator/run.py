@@ -66,6 +66,7 @@ class Run:
             public_rounds=0,
             routed=False,
             contribution=False,
+            postprocessing=False,
             validate_every=0,
             max_update_ratio=0.0,
             keep="last",

@@ -248,11 +248,12 @@ class Site:
             ready.cases.scored,
             folder,
             device=self._training.device,
-            pictures=not invite.brief,
+            pictures=not invite.figures_only,
+            rule=invite.rule,
             progress=self._tell,
         )
         models.keep_best(invite, scores.mean())
-        if not invite.brief:
+        if not invite.figures_only:
             report_site(self.name, self.base, task=ready.plan.task, policy=self._policy)
         policy = self._policy
         shared = scores.of_at_least(policy.min_scored_cases, squared=policy.min_squared_cases)

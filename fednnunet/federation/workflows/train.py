@@ -38,6 +38,7 @@ from fednnunet.federation.wire.messages import (
 from fednnunet.federation.workflows.experts import write_routed
 from fednnunet.federation.workflows.plan_checks import check_configuration
 from fednnunet.federation.workflows.pooled import pooled_engine, pooled_training
+from fednnunet.federation.workflows.postprocessing import decide_postprocessing
 from fednnunet.inference.best_bundle import FOLDER, best_bundle
 from fednnunet.inference.bundle import read_bundle, write_bundle
 from fednnunet.planning.plan import Plan
@@ -263,6 +264,8 @@ def _evaluate(
         rounds, weights, best = _chosen(run, state)
         asked = dict.fromkeys(sites, global_invite(run, weights, rounds))
         models.append(_scores(engine, run, asked, ready, progress, best=best))
+        if run.training.postprocessing and not run.name:
+            decide_postprocessing(engine, run, asked, models[-1].sites, _held_out(ready))
     own = _own_models(run, initial, state, members)
     if own:
         best = any(invite.best for invite in own.values())
