@@ -21,7 +21,7 @@ from fednnunet.version import VERSION
 if TYPE_CHECKING:
     from fednnunet.api.evaluate import evaluate
     from fednnunet.api.plan import plan
-    from fednnunet.api.predict import Beside, PredictOptions, Predictor, load_bundle, predict
+    from fednnunet.api.predict import PredictOptions, Predictor, load_bundle, predict
     from fednnunet.api.register import register_method, register_recipe
     from fednnunet.api.train import train
     from fednnunet.federation.spec import read_federation
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 __version__ = VERSION
 
 __all__ = [
-    "Beside",
     "PredictOptions",
     "Predictor",
     "__version__",
@@ -44,7 +43,6 @@ __all__ = [
 ]
 
 _MODULES = {
-    "Beside": "fednnunet.api.predict",
     "PredictOptions": "fednnunet.api.predict",
     "Predictor": "fednnunet.api.predict",
     "evaluate": "fednnunet.api.evaluate",

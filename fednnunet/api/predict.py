@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -13,12 +13,11 @@ from fednnunet.errors import InputError
 from fednnunet.inference.bundle import Bundle, read_bundle
 from fednnunet.inference.compute import choose_compute
 from fednnunet.inference.ensemble import VolumePredictor, Vote, check_bundles
-from fednnunet.inference.extra_files import ExtraFiles, ProbabilityFormat
 from fednnunet.inference.inputs import list_inputs
 from fednnunet.inference.predict import Outcome, PredictOptions, predict_cases
 from fednnunet.volume import Geometry, Volume
 
-__all__ = ["Beside", "PredictOptions", "Predictor", "load_bundle", "predict"]
+__all__ = ["PredictOptions", "Predictor", "load_bundle", "predict"]
 
 Bundles = Bundle | Path | str | Sequence[Bundle | Path | str]
 
@@ -28,56 +27,40 @@ def load_bundle(folder: Path | str) -> Bundle:
     return read_bundle(Path(folder))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Beside:
-    """What is written beside each mask, each into a folder of its own below that of the masks."""
-
-    probabilities: ProbabilityFormat = "none"
-    """`nifti` (uint16 with a slope) or `npz` (float16, as nnU-Net's)."""
-    uncertainty: bool = False
-    """Entropy, and the spread over networks and flips if there are several."""
-    lowres: bool = False
-    """The mask on the grid of the plan's spacing."""
-
-
 def predict(
     bundles: Bundles,
     images: Path | str,
     output: Path | str,
     *,
     device: str = "auto",
+    mirror: bool = False,
+    overwrite: bool = False,
     options: PredictOptions | None = None,
-    beside: Beside | None = None,
     progress: PredictProgress | None = None,
 ) -> Outcome:
     """Write a mask to `output` for every case of `images`.
 
     `images` is a folder (case_0000.nii.gz, ...), one image, or a folder with DICOM series. Several
-    bundles form an ensemble. Masks that are there already are kept unless `options` say otherwise.
-    Cases that cannot be predicted are in the outcome's `faults`; the others are predicted. Example:
+    bundles form an ensemble. With `mirror` the logits of all flips are averaged. Masks that are
+    there already are kept unless `overwrite`. All else is in `options`. Cases that cannot be
+    predicted are in the outcome's `faults`; the others are predicted. Example:
 
         predict("RUN/global", "IMAGES", "MASKS", options=PredictOptions(memory_gib=8))
     """
-    loaded, beside = _load(bundles), beside or Beside()
+    loaded = _load(bundles)
     options = options or PredictOptions()
+    options = replace(
+        options, mirror=mirror or options.mirror, overwrite=overwrite or options.overwrite
+    )
     compute = choose_compute(device)
     check_bundles(loaded, options.mirror)
     found = list_inputs(Path(images), loaded[0].plan.task.channels, Path(output))
-    several = len(loaded) > 1 or options.mirror
-    extra = ExtraFiles(
-        folder=Path(output),
-        probabilities=beside.probabilities,
-        uncertainty=beside.uncertainty,
-        spread=beside.uncertainty and several,
-        lowres=beside.lowres,
-    )
     outcome = predict_cases(
         loaded,
         found.cases,
         Path(output),
         compute=compute,
         options=options,
-        extra=extra,
         progress=progress.cases if progress else None,
         tiles=progress.tiles if progress else None,
     )

@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _predict(options: Options) -> None:
-    from fednnunet.api.predict import Beside, PredictOptions, predict
+    from fednnunet.api.predict import PredictOptions, predict
 
     check_output(options.output)
     with predict_bar(PlainConsole(stderr=True)) as bar:
@@ -68,8 +68,6 @@ def _predict(options: Options) -> None:
                 memory_gib=options.memory_gib,
                 overwrite=options.overwrite,
                 strict=options.strict,
-            ),
-            beside=Beside(
                 probabilities=options.probabilities,
                 uncertainty=options.uncertainty,
                 lowres=options.save_lowres,

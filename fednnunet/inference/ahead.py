@@ -14,7 +14,7 @@ Item = TypeVar("Item")
 Read = TypeVar("Read")
 Written = TypeVar("Written")
 
-_MOST = 4  # cases that are read ahead, however small
+_MAX_AHEAD = 4  # cases that are read ahead, however small
 
 
 class Ahead(Generic[Item, Read]):
@@ -57,7 +57,7 @@ class Ahead(Generic[Item, Read]):
             self._pool.shutdown(cancel_futures=True)
 
     def _fill(self) -> None:
-        while self._left and len(self._waiting) < _MOST:
+        while self._left and len(self._waiting) < _MAX_AHEAD:
             size = self._size(self._left[0])
             if self.reserved + size > self._room:
                 return

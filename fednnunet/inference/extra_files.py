@@ -27,8 +27,8 @@ ProbabilityFormat = Literal["none", "nifti", "npz"]
 class ExtraFiles:
     """The files beside the masks in `folder`.
 
-    `spread` says how far networks and flips are from agreement, and is part of the uncertainty if
-    there are several. `lowres` is the mask on the grid of the plan's spacing.
+    `spread` says how far networks and flips are from agreement, and needs several. `lowres` is the
+    mask on the grid of the plan's spacing.
     """
 
     folder: Path
@@ -48,12 +48,13 @@ class ExtraFiles:
         """Whether all of them are there."""
         return all(path.is_file() for path in self._paths(case).values())
 
-    def wanted(self, views: int) -> Wanted:
+    @property
+    def wanted(self) -> Wanted:
         """What they are made of."""
         kept = self.folder / PROBABILITIES if self.probabilities != "none" else None
         return Wanted(
             entropy=self.uncertainty,
-            spread=self.spread and views > 1,
+            spread=self.spread,
             probabilities=kept,
             prepared=self.lowres,
         )

@@ -125,6 +125,8 @@ def _bytes(grid: NativeGrid, window: Window, outputs: int, rows: slice) -> int:
     tiling = window.tiling
     depth = min(tiling.grid[0], tiling.patch[0] + grid.spare)
     width = tiling.grid[2]
-    sums = outputs * depth * (into.stop - into.start) * width
-    copied = depth * (into.stop - into.start) * width  # of one channel, when planes are dropped
-    return _FLOAT * (sums + 3 * copied)
+    plane = (into.stop - into.start) * width
+    sums = outputs * depth * plane
+    copied = depth * plane  # of one channel, when planes are dropped
+    extremes = 2 * outputs * plane  # of every class, to see which may win
+    return _FLOAT * (sums + 3 * copied + extremes)

@@ -127,8 +127,12 @@ class NativeGrid:
             yield out, slice(0, self.z.old) if self.whole else self.z.into(out)
 
     def rows_into(self, rows: slice) -> slice:
-        """The prepared rows that some native rows need."""
-        return slice(0, self.y.old) if self.whole else self.y.into(rows)
+        """The prepared rows that some native rows need, or lie at; of all rows, these are all."""
+        if self.whole:
+            return slice(0, self.y.old)
+        needed, ratio = self.y.into(rows), self.y.old / self.y.new
+        low, high = round(rows.start * ratio), round(rows.stop * ratio)
+        return slice(min(needed.start, low), max(needed.stop, high))
 
     def values(self, block: Block, channels: Sequence[int], y: slice, x: slice) -> Tensor:
         """The logits (c, z, y, x) of some channels in the native rows `y` and columns `x`."""

@@ -21,6 +21,7 @@ from fednnunet.inference.bundle import Bundle
 from fednnunet.inference.compute import Compute
 from fednnunet.inference.ensemble import Ensemble, Vote
 from fednnunet.inference.export import Predicted, Wanted
+from fednnunet.inference.extra_files import ExtraFiles, ProbabilityFormat
 from fednnunet.inference.memory import Memory, case_bytes
 from fednnunet.inference.predicted import PredictedFolder
 from fednnunet.inference.trust import image_doubts, mask_doubts
@@ -56,6 +57,13 @@ class PredictOptions:
     """Predict cases again that have a mask."""
     strict: bool = False
     """Write no mask for a case that is unlike those of the plan."""
+    probabilities: ProbabilityFormat = "none"
+    """Also write probabilities of all classes: `nifti` (uint16 with a slope) or `npz` (float16, as
+    nnU-Net's)."""
+    uncertainty: bool = False
+    """Also write the entropy, and the spread over networks and flips if there are several."""
+    lowres: bool = False
+    """Also write the mask on the grid of the plan's spacing."""
 
 
 class ExtraOutput(Protocol):
@@ -64,8 +72,9 @@ class ExtraOutput(Protocol):
     def there(self, case: Case) -> bool:
         """Whether it is there already; a case is kept only then."""
 
-    def wanted(self, views: int) -> Wanted:
-        """What it needs besides the mask, if so many networks and flips vote."""
+    @property
+    def wanted(self) -> Wanted:
+        """What it needs besides the mask."""
 
     def write(self, case: Case, predicted: Predicted) -> None:
         """Write it."""
@@ -90,8 +99,8 @@ def predict_cases(
     cannot be predicted gives a fault; the others are predicted. A bundle of experts is mixed for
     each case, with the shares in `routing.json`. A case that is unlike those of the plan gets a
     warning, which `predictions.json` keeps, or, where `options` are strict, a fault and no mask.
-    `extra` writes more from the same logits. `progress` is told of cases, `tiles` of the tiles of
-    the present one.
+    `extra` writes more from the same logits, by default what `options` say. `progress` is told of
+    cases, `tiles` of the tiles of the present one.
     """
     members = (bundles,) if isinstance(bundles, Bundle) else tuple(bundles)
     options = options or PredictOptions()
@@ -99,6 +108,7 @@ def predict_cases(
     vote = Vote(mirror=options.mirror, step=options.step, weights=options.weights, memory=memory)
     ensemble = Ensemble(members, compute=compute, vote=vote)
     folder.mkdir(parents=True, exist_ok=True)
+    extra = extra or _extra_files(folder, options, ensemble.views)
     job = _Job(bundles=members, plan=ensemble.plan, folder=folder, options=options, extra=extra)
     book = _Book(job, PredictedFolder(folder))
     reader = Ahead(
@@ -118,9 +128,8 @@ def predict_cases(
                     book.keep(case)
                     continue
                 shares = ensemble.route(ready.prepared)
-                wanted = extra.wanted(ensemble.views) if extra else Wanted()
                 predicted = ensemble.predict(
-                    ready.prepared, wanted, reserved=reader.reserved, progress=tiles
+                    ready.prepared, extra.wanted, reserved=reader.reserved, progress=tiles
                 )
                 done = _Case(case=case, digest=ready.digest, shares=shares)
                 finish = partial(ensemble.finish, predicted)
@@ -131,6 +140,16 @@ def predict_cases(
     if progress:
         progress(len(cases), len(cases), "done")
     return book.outcome(cases)
+
+
+def _extra_files(folder: Path, options: PredictOptions, views: int) -> ExtraFiles:
+    return ExtraFiles(
+        folder=folder,
+        probabilities=options.probabilities,
+        uncertainty=options.uncertainty,
+        spread=options.uncertainty and views > 1,
+        lowres=options.lowres,
+    )
 
 
 def mask_path(folder: Path, case: Case) -> Path:
@@ -144,7 +163,7 @@ class _Job:
     plan: Plan
     folder: Path
     options: PredictOptions
-    extra: ExtraOutput | None
+    extra: ExtraOutput
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -208,7 +227,7 @@ class _Book:
 
 def _prepare(case: Case, job: _Job, done: dict[str, str]) -> _Ready:
     digest = _digest(case, job)
-    there = mask_path(job.folder, case).is_file() and (not job.extra or job.extra.there(case))
+    there = mask_path(job.folder, case).is_file() and job.extra.there(case)
     if not job.options.overwrite and digest == done.get(case.name) and there:
         return _Ready(digest=digest, prepared=None)
     bundle = job.bundles[0]
@@ -238,8 +257,7 @@ def _write(finish: Callable[[], Predicted], doubts: tuple[str, ...], job: _Job, 
             where=str(path),
             mend="choose another output folder",
         )
-    if job.extra:
-        job.extra.write(case, predicted)
+    job.extra.write(case, predicted)
     io.write_mask(predicted.mask, geometry, path, like=case.images[0])
     return warning
 

@@ -111,7 +111,8 @@ class _ReviewFiles:
         paths = (self.map_path(case), self.picture_path(case), self.figures_path(case))
         return all(path.is_file() for path in paths)
 
-    def wanted(self, views: int) -> Wanted:
+    @property
+    def wanted(self) -> Wanted:
         """The uncertainty map."""
         return Wanted(entropy=True)
 

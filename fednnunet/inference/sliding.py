@@ -88,7 +88,7 @@ class Window:
         if low >= high:
             return
         planes = planes[:, low - start : high - start, :, width]
-        if not bool(torch.isfinite(planes).all()):
+        if not all(bool(torch.isfinite(channel).all()) for channel in planes):
             raise DataError(
                 "the network gives values that are not finite",
                 mend="check the image for extreme intensities, or predict with --device cpu",

@@ -70,8 +70,8 @@ class Views:
         if moments is None:
             return mean
         first, second = (moment / whole for moment in moments)
-        apart = (second - first * first).clamp_(min=0).amax(1, keepdim=True).sqrt_()
-        return torch.cat([mean, apart], 1)
+        deviation = (second - first * first).clamp_(min=0).amax(1, keepdim=True).sqrt_()
+        return torch.cat([mean, deviation], 1)
 
     def _each(self) -> Iterator[tuple[nn.Module, float, list[int]]]:
         shares: Sequence[float] = self.shares or (1.0,) * len(self.networks)

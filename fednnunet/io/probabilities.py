@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import zipfile
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -34,8 +35,9 @@ def write_probabilities_nifti(values: np.ndarray, geometry: Geometry, path: Path
     header["magic"] = header.single_magic
     header["vox_offset"] = header.single_vox_offset
     with replacing(path) as temporary, gzip.open(temporary, "wb", _LEVEL) as stream:
-        header.write_to(stream)
-        stream.write(bytes(header.single_vox_offset - header.template_dtype.itemsize))
+        start = BytesIO()
+        header.write_to(start)
+        stream.write(start.getvalue().ljust(header.single_vox_offset, b"\0"))
         for channel in values:
             scaled = np.rint(np.clip(channel, 0, 1).astype(np.float32) * _WHOLE)
             stream.write(scaled.astype("<u2").tobytes())

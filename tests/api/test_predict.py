@@ -60,6 +60,5 @@ def test_masks_that_are_there_are_kept_unless_they_are_to_be_replaced(
     (out / "case_1.nii.gz").unlink()
     again = fednnunet.predict(run / "global", images, out, device="cpu")
     assert again.written == ("case_1",)
-    again_all = fednnunet.PredictOptions(overwrite=True)
-    whole = fednnunet.predict(run / "global", images, out, device="cpu", options=again_all)
+    whole = fednnunet.predict(run / "global", images, out, device="cpu", overwrite=True)
     assert len(whole.written) == 5

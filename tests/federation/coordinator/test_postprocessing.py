@@ -88,4 +88,4 @@ def test_only_sites_with_both_sums_count() -> None:
     choice = choose_postprocessing(TASK, base, score)
     assert choice.rule.targets == {"organ": LARGEST}
     assert math.isclose(choice.before["organ"], 0.5, abs_tol=1e-6)
-    assert choose_postprocessing(TASK, {"b": scores(0.9, 0.9)}, score).before == {}
+    assert not choose_postprocessing(TASK, {"b": scores(0.9, 0.9)}, score).rule

@@ -197,6 +197,8 @@ def test_post_processing_is_tried_by_known_rules_of_the_global_model_only(tmp_pa
     agreed.check(invite)
     agreed.refuses(replace(invite, rule=other), "none of those that are tried")
     agreed.refuses(replace(invite, personal=True), "no such scores")
-    agreed.refuses(replace(invite, brief=True), "no such scores")
+    terms(tmp_path / "both", postprocessing=True, validate_every=1).refuses(
+        replace(invite, brief=True), "no such scores"
+    )
     assert question_of(invite) != question_of(replace(invite, rule=Postprocessing()))
     assert question_of(invite) == question_of(replace(invite, tensors={}))
