@@ -20,6 +20,7 @@ from fednnunet.version import VERSION
 
 if TYPE_CHECKING:
     from fednnunet.api.evaluate import evaluate
+    from fednnunet.api.interop import export_model, import_model
     from fednnunet.api.plan import plan
     from fednnunet.api.predict import Predictor, load_bundle, predict
     from fednnunet.api.register import register_method, register_recipe
@@ -32,6 +33,8 @@ __all__ = [
     "Predictor",
     "__version__",
     "evaluate",
+    "export_model",
+    "import_model",
     "load_bundle",
     "plan",
     "predict",
@@ -44,6 +47,8 @@ __all__ = [
 _MODULES = {
     "Predictor": "fednnunet.api.predict",
     "evaluate": "fednnunet.api.evaluate",
+    "export_model": "fednnunet.api.interop",
+    "import_model": "fednnunet.api.interop",
     "load_bundle": "fednnunet.api.predict",
     "plan": "fednnunet.api.plan",
     "predict": "fednnunet.api.predict",
