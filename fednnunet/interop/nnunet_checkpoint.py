@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import codecs
 import pickle
+import re
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -117,9 +118,8 @@ def _harmless() -> list[Any]:
 
 def _asked_for(message: str) -> str:
     """The function or class that torch's reader named in its refusal."""
-    words = [w.strip("`'\".,") for w in message.split() if "." in w.strip("`'\".,")]
-    named = [word for word in words if all(part.isidentifier() for part in word.split("."))]
-    return shown(named[0]) if named else "it asks for code"
+    found = re.search(r"GLOBAL ([\w.]+)", message)
+    return f"it asks for {found[1][:80]}" if found else "it asks for code"
 
 
 def _not_nnunet(path: Path, why: str) -> InputError:

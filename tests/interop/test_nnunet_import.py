@@ -77,7 +77,10 @@ def set_network(name: str, value: Any) -> Callable[[Any], None]:
     [
         (set_network("conv_bias", False), "conv_bias False"),
         (set_network("features_per_stage", [4, 6, 8]), "does not fit its plan"),
-        (lambda p: p["configurations"].clear(), "no configuration '3d_fullres'"),
+        (
+            lambda p: p.update(configurations={"2d": p["configurations"]["3d_fullres"]}),
+            "no configuration '3d_fullres'",
+        ),
         (
             lambda p: p["configurations"]["3d_fullres"]["architecture"].update(
                 network_class_name="my.networks.Transformer"
