@@ -52,7 +52,7 @@ def test_there_and_back_gives_the_same_bytes(kind: str, tmp_path: Path) -> None:
     back = from_nnunet(theirs, bundle.network().state_dict(), architecture)
     assert back.keys() == bundle.weights.keys()
     assert all(back[name].equal(tensor) for name, tensor in bundle.weights.items())
-    assert len(theirs) == len({name for name in theirs}) > len(back)
+    assert len(theirs) == len(set(theirs)) > len(back)
 
 
 def test_wrappers_of_torch_are_taken_off(tmp_path: Path) -> None:
