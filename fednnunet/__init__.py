@@ -20,6 +20,7 @@ from fednnunet.version import VERSION
 
 if TYPE_CHECKING:
     from fednnunet.api.evaluate import evaluate
+    from fednnunet.api.interop import export_model, import_model
     from fednnunet.api.plan import plan
     from fednnunet.api.predict import PredictOptions, Predictor, load_bundle, predict
     from fednnunet.api.register import register_method, register_recipe
@@ -33,6 +34,8 @@ __all__ = [
     "Predictor",
     "__version__",
     "evaluate",
+    "export_model",
+    "import_model",
     "load_bundle",
     "plan",
     "predict",
@@ -46,6 +49,8 @@ _MODULES = {
     "PredictOptions": "fednnunet.api.predict",
     "Predictor": "fednnunet.api.predict",
     "evaluate": "fednnunet.api.evaluate",
+    "export_model": "fednnunet.api.interop",
+    "import_model": "fednnunet.api.interop",
     "load_bundle": "fednnunet.api.predict",
     "plan": "fednnunet.api.plan",
     "predict": "fednnunet.api.predict",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, ClassVar, Literal
@@ -23,6 +24,7 @@ from fednnunet.training.device import CudaKernels
 from fednnunet.training.recipe import RECIPES, recipe_named
 
 FOLDS = 5
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 MAX_ROUNDS, MAX_ITERATIONS = 100_000, 10_000_000
 MAX_THREADS = 1024
 
@@ -55,6 +57,9 @@ class Training:
     """Optimiser, loss and augmentation: "nnunet" as in nnU-Net, or "fast"."""
     configuration: str = "3d_fullres"
     """The configuration of the plan to train."""
+    start: str = ""
+    """SHA-256 of the weights that the training starts from, as `fednnunet_train RUN --from BUNDLE`
+    names them; by default they are made from `seed`. A site refuses to start from any others."""
     held_out: float = 0.2
     """Share of each site's patients that is held out for evaluation. A site with a test set
     (imagesTs, labelsTs) trains on all other cases and is evaluated on the test set."""
@@ -220,6 +225,11 @@ class Training:
         check_name(self.device)
         _ = self.filter_chain  # an unknown filter is an error
         self._check_lengths()
+        if self.start and not _SHA256.fullmatch(self.start):
+            raise InputError(
+                f"start is {self.start[:80]!r}",
+                mend="give the 64 digits of a SHA-256, or leave it out and train with --from",
+            )
         if min(self.seed, self.split_seed or 0) < 0:
             raise InputError("seed or split_seed is negative", mend="give a seed of 0 or more")
         if self.sites_per_round < 0 or self.quorum < 0:

@@ -87,7 +87,10 @@ class ShapesReply(Message):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PrepareInvite(Message):
-    """Hands a site the plan and asks it to prepare its cases for one configuration."""
+    """Hands a site the plan and asks it to prepare its cases for one configuration.
+
+    `tensors` are the first weights where the federation file names given ones, else there are none.
+    """
 
     words: ClassVar[str] = "the common plan"
     plan: Plan

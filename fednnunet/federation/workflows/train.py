@@ -24,6 +24,7 @@ from fednnunet.federation.coordinator.validation import (
     global_invite,
     personal_invite,
 )
+from fednnunet.federation.given_start import first_weights
 from fednnunet.federation.membership import Member
 from fednnunet.federation.methods.merge import State, Tensors
 from fednnunet.federation.methods.pooled import run_kind
@@ -106,9 +107,10 @@ def train_together(
     Goes on from the last checkpoint of each. Sites write their personal bundles themselves.
     """
     training = federation.training
-    invite = PrepareInvite(plan=plan, configuration=training.configuration)
     runs = check_runs(federation, plan, folder)  # before any site prepares its cases anew
-    initial = initial_tensors(plan, training.configuration, seed=training.seed)
+    initial = first_weights(folder, plan, training.configuration, training)
+    given = initial if training.start else {}
+    invite = PrepareInvite(plan=plan, configuration=training.configuration, tensors=given)
     prepared = ask_quorum(
         engine,
         dict.fromkeys(engine.sites, invite),
