@@ -242,23 +242,8 @@ class Training:
                 "iterations_per_round is too large", mend=f"give at most {MAX_ITERATIONS}"
             )
 
-    def __post_init__(self) -> None:
-        chosen = [_chosen(each) for each in (self.method, *self.baselines)]
-        object.__setattr__(self, "method", chosen[0])
-        object.__setattr__(self, "baselines", tuple(chosen[1:]))
-        recipe_named(self.recipe)
-        check_name(self.device)
-        _ = self.filter_chain  # an unknown filter is an error
-        for settings in chosen:
-            self.merge(settings)  # one without a mean cannot be robust
-        self._check_lengths()
-        if self.start and not _SHA256.fullmatch(self.start):
-            raise InputError(
-                f"start is {self.start[:80]!r}",
-                mend="give the 64 digits of a SHA-256, or leave it out and train with --from",
-            )
-        if min(self.seed, self.split_seed or 0) < 0:
-            raise InputError("seed or split_seed is negative", mend="give a seed of 0 or more")
+    def _check_waiting(self) -> None:
+        """Raise InputError for numbers of sites, and times, that no round can wait for."""
         if self.sites_per_round < 0 or self.quorum < 0:
             raise InputError(
                 "sites_per_round or quorum is negative",
@@ -276,6 +261,25 @@ class Training:
                 "quorum",
                 mend="set quorum to the number of replies after which the others have that long",
             )
+
+    def __post_init__(self) -> None:
+        chosen = [_chosen(each) for each in (self.method, *self.baselines)]
+        object.__setattr__(self, "method", chosen[0])
+        object.__setattr__(self, "baselines", tuple(chosen[1:]))
+        recipe_named(self.recipe)
+        check_name(self.device)
+        _ = self.filter_chain  # an unknown filter is an error
+        for settings in chosen:
+            self.merge(settings)  # one without a mean cannot be robust
+        self._check_lengths()
+        if self.start and not _SHA256.fullmatch(self.start):
+            raise InputError(
+                f"start is {self.start[:80]!r}",
+                mend="give the 64 digits of a SHA-256, or leave it out and train with --from",
+            )
+        if min(self.seed, self.split_seed or 0) < 0:
+            raise InputError("seed or split_seed is negative", mend="give a seed of 0 or more")
+        self._check_waiting()
         if self.max_update_ratio and not 1 <= self.max_update_ratio <= 1e6:
             raise InputError(
                 f"max_update_ratio is {self.max_update_ratio}",

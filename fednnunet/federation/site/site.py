@@ -244,10 +244,9 @@ class Site:
 
     def _evaluate(self, invite: EvaluateInvite) -> EvaluateReply:
         ready, models = self._prepared(), SiteModels(self.prepared)
-        bundle = models.bundle(invite)
         folder = inside(self.base, invite.run, HELD_OUT, invite.model)
         scores = evaluate_at_site(
-            bundle,
+            models.bundle(invite),
             ready.cases.scored,
             folder,
             device=self._training.device,
