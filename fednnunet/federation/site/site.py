@@ -13,6 +13,7 @@ from pathlib import Path
 
 from fednnunet.dataset import scan_dataset
 from fednnunet.errors import FedNNUNetError, InputError, RefusalError, ReplyError, raise_all
+from fednnunet.federation.given_start import receive_start
 from fednnunet.federation.site import approval
 from fednnunet.federation.site.agreement import Agreement, RunInvite, question_of
 from fednnunet.federation.site.answers import FOLDER as ANSWERS
@@ -107,7 +108,7 @@ class Site:
         for another task than the federation file's.
         """
         self._agreement.check_plan(plan)
-        approval.approve(self.base, plan, rounds=self._training.all_rounds)
+        approval.approve_training(self.base, plan, self._training)
 
     def answer(self, data: bytes) -> bytes:
         """Take an invite as bytes and return the reply as bytes, a `FaultReply` for every fault."""
@@ -160,7 +161,9 @@ class Site:
             case ShapesInvite():
                 return self._count_shapes(invite.spacing_mm)
             case PrepareInvite():
-                return self._prepare(invite.plan, invite.configuration)
+                reply = self._prepare(invite.plan, invite.configuration)
+                receive_start(self.base, invite.tensors, self._training.start)
+                return reply
         raise ReplyError(
             f"a site cannot answer a {type(invite).__name__}",
             mend="give coordinator and sites the same version of the program",
@@ -214,7 +217,7 @@ class Site:
     def _prepare(self, plan: Plan, configuration: str) -> PrepareReply:
         self._agreement.check_configuration(configuration)
         self._agreement.check_plan(plan)
-        approval.check_approved(self.base, plan, rounds=self._training.all_rounds)
+        approval.check_training_approved(self.base, plan, self._training)
         labelled = training_folder(self.spec, plan.task, site=self.name)
         check_cases(len(labelled), self._policy.required_cases, site=self.name)
         cases = site_cases(self.spec, plan.task, self._training, site=self.name)
@@ -241,18 +244,18 @@ class Site:
 
     def _evaluate(self, invite: EvaluateInvite) -> EvaluateReply:
         ready, models = self._prepared(), SiteModels(self.prepared)
-        bundle = models.bundle(invite)
         folder = inside(self.base, invite.run, HELD_OUT, invite.model)
         scores = evaluate_at_site(
-            bundle,
+            models.bundle(invite),
             ready.cases.scored,
             folder,
             device=self._training.device,
-            pictures=not invite.brief,
+            pictures=not invite.figures_only,
+            rule=invite.rule,
             progress=self._tell,
         )
         models.keep_best(invite, scores.mean())
-        if not invite.brief:
+        if not invite.figures_only:
             report_site(self.name, self.base, task=ready.plan.task, policy=self._policy)
         return self._scores.reply(
             invite, scores, ready.cases.scored, reached=models.reached(invite)

@@ -20,6 +20,7 @@ from torch import Tensor
 from fednnunet import records
 from fednnunet.errors import FedNNUNetError, ReplyError
 from fednnunet.evaluation.gains import Gain
+from fednnunet.evaluation.postprocess import Postprocessing
 from fednnunet.evaluation.scores import MAX_CASES, SiteScores
 from fednnunet.federation.wire.faults import Advice, FaultKind, as_error
 from fednnunet.federation.wire.notes import Note
@@ -87,7 +88,10 @@ class ShapesReply(Message):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PrepareInvite(Message):
-    """Hands a site the plan and asks it to prepare its cases for one configuration."""
+    """Hands a site the plan and asks it to prepare its cases for one configuration.
+
+    `tensors` are the first weights where the federation file names given ones, else there are none.
+    """
 
     words: ClassVar[str] = "the common plan"
     plan: Plan
@@ -182,7 +186,7 @@ class EvaluateInvite(Message):
     The personal model is the site's state after `round` rounds, with the tensors sent along in it;
     or the `best` that the site has kept, if it has kept one. A `brief` request is for figures
     without pictures. With `routed` the tensors are those of several experts, which are mixed for
-    each case.
+    each case. With a `rule` the scores are those of masks after this post-processing.
     """
 
     words: ClassVar[str] = "request: scores on held-out cases"
@@ -193,6 +197,12 @@ class EvaluateInvite(Message):
     best: bool = False
     brief: bool = False
     routed: bool = False
+    rule: Postprocessing = field(default_factory=Postprocessing)
+
+    @property
+    def figures_only(self) -> bool:
+        """Whether the site makes no pictures and no report of it."""
+        return self.brief or bool(self.rule)
 
     @property
     def model(self) -> str:

@@ -25,6 +25,7 @@ from fednnunet.federation.coordinator.validation import (
     Validation,
     global_invite,
 )
+from fednnunet.federation.given_start import first_weights
 from fednnunet.federation.membership import Member
 from fednnunet.federation.methods.merge import State, Tensors
 from fednnunet.federation.methods.pooled import run_kind
@@ -40,6 +41,7 @@ from fednnunet.federation.workflows.experts import write_routed
 from fednnunet.federation.workflows.own_models import own_models
 from fednnunet.federation.workflows.plan_checks import check_configuration
 from fednnunet.federation.workflows.pooled import pooled_engine, pooled_training
+from fednnunet.federation.workflows.postprocessing import decide_postprocessing
 from fednnunet.inference.best_bundle import FOLDER, best_bundle
 from fednnunet.inference.bundle import read_bundle, write_bundle
 from fednnunet.planning.plan import Plan
@@ -109,9 +111,10 @@ def train_together(
     Goes on from the last checkpoint of each. Sites write their personal bundles themselves.
     """
     training = federation.training
-    invite = PrepareInvite(plan=plan, configuration=training.configuration)
     runs = check_runs(federation, plan, folder)  # before any site prepares its cases anew
-    initial = initial_tensors(plan, training.configuration, seed=training.seed)
+    initial = first_weights(folder, plan, training.configuration, training)
+    given = initial if training.start else {}
+    invite = PrepareInvite(plan=plan, configuration=training.configuration, tensors=given)
     prepared = ask_quorum(
         engine,
         dict.fromkeys(engine.sites, invite),
@@ -267,6 +270,8 @@ def _evaluate(
         rounds, weights, best = _chosen(run, state)
         asked = dict.fromkeys(sites, global_invite(run, weights, rounds))
         models.append(_scores(engine, run, asked, ready, progress, best=best))
+        if run.training.postprocessing and not run.name:
+            decide_postprocessing(engine, run, asked, models[-1].sites, _held_out(ready))
     own = own_models(run, initial, state, members)
     if own:
         best = any(invite.best for invite in own.values())
