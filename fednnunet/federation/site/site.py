@@ -256,6 +256,7 @@ class Site:
             report_site(self.name, self.base, task=ready.plan.task, policy=self._policy)
         policy = self._policy
         shared = scores.of_at_least(policy.min_scored_cases, squared=policy.min_squared_cases)
+        models.keep_scores(invite, shared)
         if shared.cases:
             of_cases = read_cases_csv(folder / CASES).get("", ())
             release = self._released.release(shared, ScoredSet.of(ready.cases.scored, of_cases))

@@ -35,6 +35,7 @@ from fednnunet.federation.wire.messages import (
     PrepareInvite,
     PrepareReply,
 )
+from fednnunet.federation.workflows.cards import complete_cards
 from fednnunet.federation.workflows.experts import write_routed
 from fednnunet.federation.workflows.plan_checks import check_configuration
 from fednnunet.federation.workflows.pooled import pooled_engine, pooled_training
@@ -141,6 +142,7 @@ def train_together(
         notes=notes,
     )
     records.write(scores, folder / SCORES)
+    complete_cards(runs, federation.card, scores)
     return scores
 
 
