@@ -22,6 +22,7 @@ from fednnunet.commands import (
     pseudolabel,
     site,
     train,
+    view,
 )
 from tests.docs.blocks import ROOT, blocks, lines
 
@@ -39,6 +40,7 @@ COMMANDS = {
     "fednnunet_pseudolabel": pseudolabel,
     "fednnunet_site": site,
     "fednnunet_train": train,
+    "fednnunet_view": view,
 }
 
 
