@@ -64,5 +64,5 @@ def _panel(axes: Axes, values: Mapping[str, list[float]], colour: str) -> None:
             whiskerprops={"color": INK, "linewidth": 0.8},
             capprops={"color": INK, "linewidth": 0.8},
         )
-        beside = (np.arange(len(own)) * 0.618 % 1 - 0.5) * _WIDTH
-        axes.scatter(own, row + beside, s=9, color=colour, alpha=0.55, linewidths=0)
+        jitter = (np.arange(len(own)) * 0.618 % 1 - 0.5) * _WIDTH
+        axes.scatter(own, row + jitter, s=9, color=colour, alpha=0.55, linewidths=0)

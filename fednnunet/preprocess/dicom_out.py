@@ -187,8 +187,8 @@ def _frame_numbers(planes: Planes, image: Any) -> list[int]:
         ],
         dtype=np.float64,
     )
-    apart = np.linalg.norm(planes.origins_mm[:, None] - positions[None], axis=2)
-    return [int(number) + 1 for number in apart.argmin(axis=1)]
+    distances = np.linalg.norm(planes.origins_mm[:, None] - positions[None], axis=2)
+    return [int(number) + 1 for number in distances.argmin(axis=1)]
 
 
 def _referenced(source: list[Any]) -> Any:

@@ -172,10 +172,12 @@ def _check_stack(series: Series, places: np.ndarray, normal: np.ndarray, *, tilt
     if heights.min() < 1e-3:
         what = f"has several slices at one position ({len(places)} files): more than one volume"
         raise _refused(series, what, "split it into one series per volume (phase, echo, b-value)")
-    beside = steps - heights[:, None] * normal
+    sideways = steps - heights[:, None] * normal
     if tilted:
-        beside = beside - np.median(beside, axis=0)
-    if np.linalg.norm(beside, axis=1).max() > TILT * usual and not (tilted and len(_gaps(heights))):
+        sideways = sideways - np.median(sideways, axis=0)
+    if np.linalg.norm(sideways, axis=1).max() > TILT * usual and not (
+        tilted and len(_gaps(heights))
+    ):
         raise _refused(
             series, "was acquired with a tilted gantry", "resample it to an upright grid first"
         )
