@@ -13,7 +13,12 @@ from fednnunet.federation.filters.filter import Filter
 from fednnunet.federation.membership import Selection
 from fednnunet.federation.methods.catalogue import CHOICE, MethodChoice, label
 from fednnunet.federation.methods.fedease import FedEase
+from fednnunet.federation.methods.local import Local
+from fednnunet.federation.methods.mean import mean_by_cases
+from fednnunet.federation.methods.merge import Merge
 from fednnunet.federation.methods.method import Method
+from fednnunet.federation.methods.pooled import run_kind
+from fednnunet.federation.methods.robust import RobustMean, robust_merge
 from fednnunet.federation.methods.settings import Settings
 from fednnunet.federation.wire.phases import Phases
 from fednnunet.labels.settings import PseudoLabels
@@ -104,6 +109,9 @@ class Training:
     """Refuse a site's reply for the round if its update is larger than so many times the median of
     earlier rounds (in the first one: than so many times the received weights), by their norms. 0
     accepts any update. It may be changed during the training."""
+    robust: RobustMean | None = None
+    """A robust mean instead of the mean of replies, against sites that are faulty or hostile: a
+    table of settings, which may be empty. Without the table the coordinator takes the mean."""
     sites_per_round: int = 0
     """Number of sites in a joint round; 0 for all."""
     selection: Selection = "random"
@@ -169,6 +177,23 @@ class Training:
         own = {label(settings): settings for settings in self.runs.values()}
         return (own[name] if name in own else _chosen(name)).build()
 
+    def merge(self, settings: Settings) -> Merge:
+        """How the replies of one of the `runs` are merged in joint rounds.
+
+        Raises InputError where a robust mean is wanted and the method takes no mean.
+        """
+        merge = settings.build().merge
+        if self.robust is None or isinstance(settings, Local) or run_kind(settings) == "pooled":
+            return merge
+        return robust_merge(merge, self.robust, method=label(settings))
+
+    @property
+    def mean(self) -> Merge:
+        """How the replies of public rounds are merged."""
+        if self.robust is None:
+            return mean_by_cases
+        return robust_merge(mean_by_cases, self.robust, method="fedavg")
+
     def phases(self, method: Method, tensors: Tensors) -> Phases:
         """The rounds of each phase of a training by `method`, computed alike at both sides.
 
@@ -215,6 +240,8 @@ class Training:
         recipe_named(self.recipe)
         check_name(self.device)
         _ = self.filter_chain  # an unknown filter is an error
+        for settings in chosen:
+            self.merge(settings)  # one without a mean cannot be robust
         self._check_lengths()
         if min(self.seed, self.split_seed or 0) < 0:
             raise InputError("seed or split_seed is negative", mend="give a seed of 0 or more")

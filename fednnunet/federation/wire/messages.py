@@ -131,8 +131,8 @@ class TrainReply(Message):
     `loss` is the mean over the round, None where patches of too few cases entered it.
     `overlap` counts voxels (tp, fp, fn) of each target over all training patches,
     `held_out` over a few fixed patches of the held-out cases. `iterations` is the number of local
-    iterations, `unlabelled` that of training cases without any label. `notes` are codes for the
-    log.
+    iterations, `unlabelled` that of training cases without any labelled voxel. `notes` are codes
+    for the log.
     """
 
     words: ClassVar[str] = (
