@@ -116,12 +116,12 @@ def label_boxes(labels: np.ndarray, highest: int) -> dict[int, Box]:
 
 def mask_box(mask: np.ndarray) -> Box | None:
     """The box of all values but 0 of a mask (z, y, x); None if there are none."""
-    rows = mask.any(axis=2)
-    lines = [rows.any(axis=1), rows.any(axis=0)]
+    rows = np.asarray(mask.any(axis=2))
+    lines = [np.asarray(rows.any(axis=axis)) for axis in (1, 0)]
     if not lines[0].any():
         return None
     box = tuple(_range(line) for line in lines)
-    return (*box, _range(mask[box].any(axis=(0, 1))))
+    return (*box, _range(np.asarray(mask[box].any(axis=(0, 1)))))
 
 
 def united(boxes: Iterable[Box | None]) -> Box | None:
