@@ -126,8 +126,9 @@ def summary(targets: Sequence[str], sites: Mapping[str, SiteScores]) -> dict[str
 
 def _score(row: Mapping[str, str]) -> TargetScore:
     counts = [row.get(column) or "" for column in _LESIONS.values()]
-    names = ("dice", "iou", "hd95_mm", "assd_mm", "nsd", "hd_mm", "reference_ml", "predicted_ml")
-    numbers = {name: float(row[name] or "nan") for name in names}
+    numbers = {metric: float(row[metric] or "nan") for metric in METRICS}
+    more = ("nsd", "hd_mm", "reference_ml", "predicted_ml")  # not in tables of earlier versions
+    numbers |= {name: float(row.get(name) or "nan") for name in more}
     lesions = None
     if counts[0]:
         reference, predicted, matched = (int(count) for count in counts[:3])

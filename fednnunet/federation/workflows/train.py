@@ -229,7 +229,7 @@ def _train(
         records.write(artefact, run.folder / name)
     if state.shared.keys() == initial.keys():  # without public rounds some may be missing
         rounds, weights, _ = _chosen(run, state)
-        note = {"method": run.method_name, "rounds": str(rounds), "sites": ", ".join(members)}
+        note = {"method": run.method_name, "rounds": str(rounds), "sites": str(len(members))}
         write_bundle(
             run.folder / "global",
             plan=run.plan,
