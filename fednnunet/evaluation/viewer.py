@@ -48,7 +48,9 @@ def write_viewer(
                 where=name,
                 mend="give a mask that was made for this image",
             )
-    volumes = [{"name": "image", "data": _nifti(_compact(image)), "labels": None}]
+    volumes: list[dict[str, Any]] = [
+        {"name": "image", "data": _nifti(_compact(image)), "labels": None}
+    ]
     for number, (name, mask) in enumerate(masks.items()):
         highest = int(mask.array.max(initial=0))
         table = _colours(highest, labels, first=number if len(masks) > 1 else 0)

@@ -217,7 +217,7 @@ def _new_file(storage: str, uid: str) -> Any:
     from pydicom.dataset import FileDataset, FileMetaDataset
     from pydicom.uid import ExplicitVRLittleEndian
 
-    meta = FileMetaDataset()
+    meta: Any = FileMetaDataset()
     meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = storage, uid
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
     found = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
