@@ -10,10 +10,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from fednnunet import io
-from fednnunet.api.predict import Bundles, load_bundle, predict
+from fednnunet.api.predict import Bundles, load_bundle
+from fednnunet.dataset import list_images
 from fednnunet.errors import DataError, FedNNUNetError, InputError, StorageError
 from fednnunet.inference.bundle import Bundle
-from fednnunet.inference.predict import Outcome, PredictOptions
+from fednnunet.inference.compute import choose_compute
+from fednnunet.inference.predict import Outcome, PredictOptions, predict_cases
 from fednnunet.preprocess.dicom_cases import Channel, DicomCase, images_alone
 from fednnunet.preprocess.dicom_out import FORMS, Form, write_dicom
 from fednnunet.preprocess.dicom_planes import Planes, read_planes
@@ -50,7 +52,6 @@ def predict_dicom(
     an unknown form, or a folder without an image series.
     """
     require_dicom()
-    how = options or PredictOptions()
     wanted_forms = _forms(forms)
     given = (bundles,) if isinstance(bundles, (Bundle, Path, str)) else tuple(bundles)
     loaded = tuple(one if isinstance(one, Bundle) else load_bundle(one) for one in given)
@@ -72,14 +73,12 @@ def predict_dicom(
         cases = _write_images(found.cases, images, faults)
         outcome = Outcome(written=(), kept=(), faults=())
         if cases:
-            outcome = predict(
+            outcome = predict_cases(
                 loaded,
-                images,
+                list_images(images, len(task.channels)),
                 out,
-                device=device,
-                mirror=how.mirror,
-                overwrite=how.overwrite,
-                strict=how.strict,
+                compute=choose_compute(device),
+                options=options,
                 progress=progress,
             )
     done = {name: cases[name] for name in (*outcome.written, *outcome.kept)}

@@ -18,6 +18,7 @@ from fednnunet.evaluation.metrics import CASE_METRICS, CaseScores
 from fednnunet.evaluation.paired import RESAMPLES
 
 LEVEL = 0.95
+_BLOCK = 4_000_000  # numbers of patients in resamples that are held at a time
 SiteCases = Mapping[str, Sequence[CaseScores]]
 Patients = Mapping[str, Mapping[str, str]]
 
@@ -106,18 +107,26 @@ def mean_interval(
         np.add.at(own_sums, owner, np.where(defined, values, 0.0))
         np.add.at(own_counts, owner, defined)
         patients += (own_counts > 0).sum(axis=0)
-        chosen = rng.integers(len(names), size=(RESAMPLES, len(names)))
-        rows = np.arange(RESAMPLES)[:, None] * len(names)
-        weights = np.bincount((chosen + rows).ravel(), minlength=RESAMPLES * len(names))
-        weights = weights.reshape(RESAMPLES, -1).astype(np.float64)
-        sums += weights @ own_sums
-        counts += weights @ own_counts
+        block = max(_BLOCK // len(names), 1)
+        for start in range(0, RESAMPLES, block):
+            rows = slice(start, min(start + block, RESAMPLES))
+            weights = _weights(rng, rows.stop - start, len(names))
+            sums[rows] += weights @ own_sums
+            counts[rows] += weights @ own_counts
     ends = np.full((2, columns), math.nan)
     for column in np.flatnonzero(patients > 1):
         there = counts[:, column] > 0
         means = sums[there, column] / counts[there, column]
         ends[:, column] = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return ends[0], ends[1]
+
+
+def _weights(rng: np.random.Generator, resamples: int, patients: int) -> np.ndarray:
+    """How often each patient is in each of some resamples: (resamples, patients)."""
+    chosen = rng.integers(patients, size=(resamples, patients))
+    places = (chosen + np.arange(resamples)[:, None] * patients).ravel()
+    found = np.bincount(places, minlength=resamples * patients)
+    return found.reshape(resamples, patients).astype(np.float64)
 
 
 def _site(targets: Sequence[str], cases: SiteCases, owners: Mapping[str, list[str]]) -> SiteSpread:

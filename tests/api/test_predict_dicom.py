@@ -18,12 +18,12 @@ from tests.inference.conftest import make_bundle, make_plan
 
 pytest.importorskip("highdicom", reason="DICOM needs the extra dicom")
 
+import pydicom
+
 from tests.preprocess.dicom_files import SHAPE, write_series
 
 
-def test_series_are_predicted_and_their_masks_written_as_dicom(
-    tmp_path: Path,
-) -> None:
+def test_series_are_predicted_and_their_masks_written_as_dicom(tmp_path: Path) -> None:
     bundle = make_bundle(tmp_path / "b", make_plan())
     voxels = np.random.default_rng(0).normal(100, 50, SHAPE).round()
     write_series(tmp_path / "in" / "one", voxels)
@@ -32,13 +32,8 @@ def test_series_are_predicted_and_their_masks_written_as_dicom(
     outcome = predict_dicom(bundle, tmp_path / "in", out, forms=("seg", "rtstruct"), device="cpu")
     (name,) = outcome.written
     assert len(outcome.faults) == 1 and "misses slices" in str(outcome.faults[0])
-    assert {
-        path.name.removeprefix(name) for path in out.iterdir() if path.name.startswith(name)
-    } == {
-        ".nii.gz",
-        ".seg.dcm",
-        ".rtstruct.dcm",
-    }
+    endings = {path.name.removeprefix(name) for path in out.glob(f"{name}*")}
+    assert endings == {".nii.gz", ".seg.dcm", ".rtstruct.dcm"}
     assert not list(out.glob(".dicom-*"))
     mask = io.read_label(out / f"{name}.nii.gz").array[0]
     assert mask.any()
@@ -50,9 +45,21 @@ def test_series_are_predicted_and_their_masks_written_as_dicom(
             np.testing.assert_array_equal(found, mask == value)
 
 
-def test_unknown_forms_and_folders_without_images_are_errors(
-    tmp_path: Path,
-) -> None:
+def test_a_tilted_series_gets_a_mask_on_its_own_slices(tmp_path: Path) -> None:
+    bundle = make_bundle(tmp_path / "b", make_plan())
+    voxels = np.random.default_rng(0).normal(100, 50, SHAPE).round()
+    slices = write_series(tmp_path / "in", voxels, shear=1.2)
+    out = tmp_path / "out"
+    outcome = predict_dicom(bundle, tmp_path / "in", out, forms=("labelmap",), device="cpu")
+    assert not outcome.faults
+    seg = pydicom.dcmread(out / f"{outcome.written[0]}.labelmap.dcm")
+    places = {tuple(one.ImagePositionPatient) for one in slices}
+    for frame in seg.PerFrameFunctionalGroupsSequence:
+        assert tuple(frame.PlanePositionSequence[0].ImagePositionPatient) in places
+    assert (seg.Rows, seg.Columns) == SHAPE[1:]
+
+
+def test_unknown_forms_and_folders_without_images_are_errors(tmp_path: Path) -> None:
     bundle = make_bundle(tmp_path / "b", make_plan())
     (tmp_path / "in").mkdir()
     with pytest.raises(InputError, match="no image series"):

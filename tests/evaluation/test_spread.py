@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 
+from fednnunet.evaluation import spread
 from fednnunet.evaluation.lesions import LesionCounts
 from fednnunet.evaluation.metrics import CaseScores, TargetScore
 from fednnunet.evaluation.paired import bootstrap_interval
@@ -34,6 +35,14 @@ def test_the_interval_is_that_of_single_cases_where_each_is_a_patient() -> None:
     low, high = mean_interval([(s[:, None], [f"p{i}" for i in range(len(s))]) for s in strata])
     expected = bootstrap_interval([list(s) for s in strata])
     assert (low[0], high[0]) == pytest.approx(expected)
+
+
+def test_resamples_in_blocks_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = np.random.default_rng(1).random((7, 2))
+    strata = [(values, [f"p{i}" for i in range(7)])]
+    whole = mean_interval(strata)
+    monkeypatch.setattr(spread, "_BLOCK", 7 * 1500)
+    np.testing.assert_allclose(mean_interval(strata), whole)
 
 
 def test_cases_of_one_patient_stay_together() -> None:
