@@ -26,6 +26,7 @@ from fednnunet.commands import (
     pseudolabel,
     site,
     train,
+    view,
 )
 from tests.docs.blocks import ROOT, blocks, lines
 from tests.docs.quick import make_quick
@@ -46,6 +47,7 @@ COMMANDS = {
     "fednnunet_pseudolabel": pseudolabel,
     "fednnunet_site": site,
     "fednnunet_train": train,
+    "fednnunet_view": view,
 }
 
 

@@ -257,9 +257,10 @@ class Site:
         models.keep_best(invite, scores.mean())
         if not invite.figures_only:
             report_site(self.name, self.base, task=ready.plan.task, policy=self._policy)
-        return self._scores.reply(
-            invite, scores, ready.cases.scored, reached=models.reached(invite)
-        )
+        reached = models.reached(invite)
+        reply = self._scores.reply(invite, scores, ready.cases.scored, reached=reached)
+        models.keep_scores(invite, reply.scores)
+        return reply
 
     def _check_model_may_leave(self) -> None:
         if not self._policy.share_model:

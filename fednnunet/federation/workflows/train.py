@@ -37,6 +37,7 @@ from fednnunet.federation.wire.messages import (
     PrepareInvite,
     PrepareReply,
 )
+from fednnunet.federation.workflows.cards import complete_cards
 from fednnunet.federation.workflows.experts import write_routed
 from fednnunet.federation.workflows.own_models import own_models
 from fednnunet.federation.workflows.plan_checks import check_configuration
@@ -148,6 +149,7 @@ def train_together(
         notes=notes,
     )
     records.write(scores, folder / SCORES)
+    complete_cards(runs, federation.card, scores)
     return scores
 
 
@@ -234,7 +236,7 @@ def _train(
         records.write(artefact, run.folder / name)
     if state.shared.keys() == initial.keys():  # without public rounds some may be missing
         rounds, weights, _ = _chosen(run, state)
-        note = {"method": run.method_name, "rounds": str(rounds), "sites": ", ".join(members)}
+        note = {"method": run.method_name, "rounds": str(rounds), "sites": str(len(members))}
         write_bundle(
             run.folder / "global",
             plan=run.plan,
