@@ -10,6 +10,7 @@ import errno
 import socket
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ from fednnunet.files import write_text
 KEEPER = "fednnunet.federation.engines.network.flare.keeper"
 _LOOK_S = 1.0
 _END_S = 4.0
+_PORT_S = 6.0  # for the processes of a coordinator that was killed to leave the port
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,22 +105,34 @@ def _has_ended(child: subprocess.Popen[bytes]) -> bool:
     return child.poll() is not None
 
 
-def check_port(kit: Kit) -> None:
-    """Raise InputError where the coordinator cannot be reached at its host and port from here."""
-    place = f"{kit.host}:{kit.port}"
-    try:
-        with socket.create_server((kit.host, kit.port)):
-            return
-    except socket.gaierror:
-        what, mend = (
-            f"no machine is known as {kit.host}",
-            "correct network.host in the federation file, and make the kits anew",
-        )
-    except OSError as error:
-        if error.errno == errno.EADDRINUSE:
-            what = f"the port {kit.port} is in use by another program"
-            mend = "end the other program (perhaps an earlier coordinator), or choose another port"
-        else:
-            what = f"this machine cannot be reached as {place}: {error.strerror}"
-            mend = "start the coordinator on the machine that network.host names"
-    raise InputError(what, where=place, mend=mend)
+def check_port(kit: Kit, *, seconds: float = _PORT_S) -> None:
+    """Raise InputError where the coordinator cannot be reached at its host and port from here.
+
+    A port that is in use is looked at again for so many seconds.
+    """
+    place, end = f"{kit.host}:{kit.port}", time.monotonic() + seconds
+    while True:
+        try:
+            with socket.create_server((kit.host, kit.port)):
+                return
+        except socket.gaierror:
+            raise InputError(
+                f"no machine is known as {kit.host}",
+                where=place,
+                mend="correct network.host in the federation file, and make the kits anew",
+            ) from None
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise InputError(
+                    f"this machine cannot be reached as {place}: {error.strerror}",
+                    where=place,
+                    mend="start the coordinator on the machine that network.host names",
+                ) from None
+        if time.monotonic() > end:
+            raise InputError(
+                f"the port {kit.port} is in use by another program",
+                where=place,
+                mend="end the other program (perhaps an earlier coordinator), or choose another "
+                "port",
+            )
+        time.sleep(_LOOK_S)
