@@ -24,7 +24,6 @@ from fednnunet.federation.engines.network.kit import Kit
 from fednnunet.federation.engines.network.service import NODE
 from fednnunet.federation.network_spec import Network
 from fednnunet.federation.spec import Federation
-from fednnunet.files import write_text
 
 KEEPER = "fednnunet.federation.engines.network.flare.keeper"
 _LOOK_S = 1.0
@@ -96,9 +95,7 @@ class _Watched:
         while not self._stop.wait(_LOOK_S):
             ended = [log for log, child in self._children.items() if _has_ended(child)]
             if ended and not self._desk.problem.exists():
-                write_text(
-                    self._desk.problem, f"a process of the coordinator ended, see {ended[0]}"
-                )
+                self._desk.report(f"a process of the coordinator ended, see {ended[0]}")
 
 
 def _has_ended(child: subprocess.Popen[bytes]) -> bool:

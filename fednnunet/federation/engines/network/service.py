@@ -126,6 +126,7 @@ class SiteService:
         tray = Tray(self.places.kit / FOLDER)
         for mark in (tray.problem, tray.finished, self.places.work / LEAVE):
             mark.unlink(missing_ok=True)
+        tray.restart()
         worker = WorkerProcess(self.places, self.say)
         written = 0.0
         try:

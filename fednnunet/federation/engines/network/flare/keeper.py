@@ -23,7 +23,6 @@ from fednnunet.federation.engines.network.children import end_with_parent
 from fednnunet.federation.engines.network.exchange import FOLDER, Desk
 from fednnunet.federation.engines.network.flare.job import write_job
 from fednnunet.federation.engines.network.flare.provision import ADMIN
-from fednnunet.files import write_text
 
 _LOOK_S = 0.5
 _GATHER_S = 20.0  # for all awaited sites to connect before a job begins without some
@@ -145,7 +144,7 @@ def main(argv: Sequence[str]) -> int:
         try:
             keeper.step()
         except AuthenticationError as error:
-            write_text(keeper.desk.problem, f"the admin's kit is refused: {error}")
+            keeper.desk.report(f"the admin's kit is refused: {error}")
             return 1
         except Exception as error:  # noqa: BLE001 - the connection may fail in any way, and return
             _say(f"{type(error).__name__}: {error}")
