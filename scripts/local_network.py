@@ -125,10 +125,19 @@ class LocalNetwork:
         """A site's working folder."""
         return self.kits / site / "work"
 
-    def provision(self) -> None:
-        """Make the kits; with `users` each site's kit and cases become its own user's alone."""
-        if provision.main([str(self.federation), "-o", str(self.kits)]):
-            raise RuntimeError("no kits were made")
+    def provision(self, own_key: str = "") -> None:
+        """Make the kits; with `users` each site's kit and cases become its own user's alone.
+
+        A site `own_key` makes its private key itself, and gets a kit for its request.
+        """
+        make, own = [str(self.federation), "-o", str(self.kits)], str(self.root / "request")
+        if own_key:
+            self._call([str(self.federation), "-o", own, "--request", own_key])
+            make += ["--approve", str(Path(own) / f"{own_key}.csr")]
+        self._call(make)
+        if own_key:
+            kit = str(self.kits / own_key)
+            self._call([str(self.federation), "-o", own, "--complete", kit])
         if not self.users:
             return
         self.kits.chmod(0o711)
@@ -137,6 +146,10 @@ class LocalNetwork:
                 place.chmod(0o700)
                 for path in (place, *place.rglob("*")):
                     os.chown(path, self.uid(site), self.uid(site))
+
+    def _call(self, options: list[str]) -> None:
+        if provision.main(options):
+            raise RuntimeError("no kits were made")
 
     def uid(self, site: str) -> int:
         """The number of a site's user."""

@@ -1,6 +1,6 @@
-"""A site's machine and the coordinator's are lost in mid-training; both come back by themselves.
+"""A site's machine is lost in mid-training and comes back; another site is revoked meanwhile.
 
-And a site that does not train is revoked while the federation goes on.
+The coordinator is killed in `tests/scripts/test_kill_network.py`, among other faults.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tests.federation.engines.network.conftest import make_network
 
 pytestmark = [pytest.mark.network, pytest.mark.timeout(1500)]
 
-ROUNDS = 8
+ROUNDS = 7
 FAULTS = TOML.replace("rounds = 2", f"rounds = {ROUNDS}").replace(
     "public_rounds = 1", "public_rounds = 0\nquorum = 1\ngrace_s = 6\nexchange_grace_s = 90"
 )
@@ -64,11 +64,7 @@ def _run_with_faults(network: Any, run: Path) -> None:
     before = len(load_records(run / "rounds")) + 1
     network.start_site("south", "--once")
     network.wait_for(lambda: taken("south"), 400, "a round with south again")
-    network.kill("coordinator")
-    before = len(load_records(run / "rounds"))
     paused.unlink()
-    network.start_coordinator(run)
-    network.wait_for(lambda: taken("north"), 400, "a round after the coordinator's restart")
     kit, file = str(network.kits / "coordinator"), str(network.federation)
     assert coordinate.main([kit, file, "-o", str(run), "--revoke", "west"]) == 0
     assert network.wait("coordinator", 500) == 0, network.tail("coordinator")
