@@ -32,7 +32,7 @@ Entry = Mapping[str, object]
 def watch(kit: Path, work: Path, console: Console) -> None:
     """Print what leaves the site and what it does, until Ctrl-C."""
     rounds = read_network_federation(kit / FEDERATION)[0].training.all_rounds
-    seen, shown, told = 0, ("", 0, ""), 0.0
+    seen, shown, printed = 0, ("", 0, ""), 0.0
     while True:
         state, entries = read_state(work), ledger.read(work / ledger.FILE)
         for entry in entries[seen:]:
@@ -41,9 +41,9 @@ def watch(kit: Path, work: Path, console: Console) -> None:
         seen = len(entries)
         if state:
             now = (state.doing, state.waiting, state.trouble)
-            if now != shown or time.monotonic() - told > _EVERY_S:
+            if now != shown or time.monotonic() - printed > _EVERY_S:
                 console.print(f"{state_line(state)}; {load()}; {time_left(entries, rounds)}")
-                shown, told = now, time.monotonic()
+                shown, printed = now, time.monotonic()
         time.sleep(_LOOK_S)
 
 

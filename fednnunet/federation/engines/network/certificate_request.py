@@ -32,7 +32,7 @@ from fednnunet.files import private_files, replacing
 
 KEY, REQUEST = ".key", ".csr"
 _BITS = 3072
-_LEAST_BITS = 2048
+_MIN_BITS = 2048
 _LARGEST = 2**16  # bytes of a request
 
 
@@ -91,7 +91,7 @@ def read_request(path: Path) -> Request:
             where=str(path),
             mend=f"give the file NAME{REQUEST} that fednnunet_provision --request made at the site",
         ) from None
-    if not valid or not isinstance(key, rsa.RSAPublicKey) or key.key_size < _LEAST_BITS:
+    if not valid or not isinstance(key, rsa.RSAPublicKey) or key.key_size < _MIN_BITS:
         raise InputError(
             "the request is not signed by its own RSA key of 2048 bits or more",
             where=str(path),
