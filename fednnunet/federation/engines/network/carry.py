@@ -35,6 +35,8 @@ def answer(desk: Desk, site: str, version: str, kind: str, request: Fields) -> F
     match kind:
         case "next":
             finished = desk.finished.exists()
+            if finished:
+                desk.inform(site)
             return {
                 "wanted": [[w.question, w.size, w.limit] for w in desk.wanted(site)],
                 "finished": finished,

@@ -11,7 +11,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +27,7 @@ from fednnunet.federation.spec import Federation
 
 KEEPER = "fednnunet.federation.engines.network.flare.keeper"
 _LOOK_S = 1.0
+_SHORT_S = 0.1
 _END_S = 4.0
 _PORT_S = 6.0  # for the processes of a coordinator that was killed to leave the port
 
@@ -59,7 +60,7 @@ def connected(kits: Kits, federation: Federation, network: Network) -> Iterator[
         sites = tuple(federation.sites)
         yield NetworkEngine(sites, desk, limit_s=network.limit_hours * 3600)
         desk.finished.touch()
-        watched.wait(_END_S)
+        watched.wait(lambda: desk.alive() <= desk.informed(), _END_S)
     finally:
         watched.close()
 
@@ -80,16 +81,18 @@ class _Watched:
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self._thread.start()
 
-    def wait(self, seconds: float) -> None:
-        """Let the sites hear of the end."""
-        self._stop.wait(seconds)
+    def wait(self, ready: Callable[[], bool], seconds: float) -> None:
+        """Wait until the sites have heard of the end, so many seconds at most."""
+        end = time.monotonic() + seconds
+        while not ready() and time.monotonic() < end:
+            self._stop.wait(_SHORT_S)
 
     def close(self) -> None:
         """End both."""
         self._stop.set()
         self._thread.join()
         for child in reversed(self._children.values()):
-            children.end(child, seconds=3.0)
+            children.end(child, seconds=1.0)  # what they carry is in the exchange
 
     def _watch(self) -> None:
         while not self._stop.wait(_LOOK_S):

@@ -96,6 +96,14 @@ class Desk:
             if now - path.stat().st_mtime < _ALIVE_S
         )
 
+    def inform(self, site: str) -> None:
+        """Note that the site was told that the federation has ended."""
+        _mark(self.root / "informed" / site)
+
+    def informed(self) -> frozenset[str]:
+        """The sites that know that the federation has ended."""
+        return frozenset(path.name for path in (self.root / "informed").glob("*"))
+
     def want(self, sites: frozenset[str]) -> None:
         """Name the sites whose replies are awaited, for who keeps the job going."""
         _put(self.root / "awaited", "\n".join(sorted(sites)).encode())

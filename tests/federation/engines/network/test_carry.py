@@ -154,10 +154,10 @@ def test_the_job_ends_when_another_is_to_follow_or_all_is_done(
     assert carrier.step()
     desk.closing.touch()
     assert not carrier.step()
-    assert not carrier.tray.finished.exists()
+    assert not carrier.tray.finished.exists() and not desk.informed()
     desk.finished.touch()
     assert not carrier.step()
-    assert carrier.tray.finished.exists()
+    assert carrier.tray.finished.exists() and desk.informed() == {"a"}
 
 
 def test_a_revoked_site_is_given_nothing(desk: Desk, carrier: Carrier) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -53,6 +54,18 @@ def test_the_sites_are_told_that_all_is_done(kits: Kits) -> None:
     assert desk.finished.exists() and not desk.problem.exists()
     with connected(kits, FEDERATION, network):
         assert not desk.finished.exists()  # a new coordinator begins with an empty folder
+
+
+def test_the_end_waits_for_the_sites_that_take_part(
+    kits: Kits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(coordinator, "_END_S", 60.0)
+    desk = Desk(kits.coordinator / FOLDER)
+    with connected(kits, FEDERATION, Network(host="localhost")):
+        desk.touch("a")
+        hears = threading.Timer(0.3, lambda: desk.inform("a"))
+        hears.start()
+    assert desk.informed() == {"a"} and not hears.is_alive()
 
 
 def test_an_interrupted_coordinator_tells_no_end(kits: Kits) -> None:
