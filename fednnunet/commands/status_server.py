@@ -88,7 +88,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _send_page(self) -> None:
         try:
-            text = self.make()
+            text = type(self).make()
         except Exception as error:  # noqa: BLE001 - the training goes on, whatever the page meets
             words = f"the page cannot be made now: {type(error).__name__}"
             self._send(HTTPStatus.SERVICE_UNAVAILABLE, words, "plain")

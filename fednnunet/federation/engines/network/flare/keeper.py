@@ -25,7 +25,7 @@ from fednnunet.federation.engines.network.flare.job import write_job
 from fednnunet.federation.engines.network.flare.provision import ADMIN
 
 _LOOK_S = 0.5
-_GATHER_S = 20.0  # for all awaited sites to connect before a job begins without some
+_GATHER_S = 45.0  # for all awaited sites to connect before a job begins without some
 _SETTLE_S = 30.0  # that a job lasts at least before it is ended for the sake of a site
 _START_S = 120.0  # for a site's process of a new job to start, on a machine that is busy
 _LOST_S = 10.0  # for a site that asked before to ask again
