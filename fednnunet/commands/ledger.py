@@ -24,11 +24,11 @@ class Options:
     """Options of fednnunet_ledger."""
 
     site: Annotated[Path, Opt(positional=True)]
-    """the site's working folder, such as RUN/sites/NAME, or its ledger.jsonl"""
+    """the site's working folder (RUN/sites/NAME, over a network KIT/work), or its ledger.jsonl"""
     show: bool = False
     """list every message, not only how many of each kind"""
     verify: bool = False
-    """check that no line was changed, removed, moved or added"""
+    """check that no line was changed, moved, added, or removed between others"""
     key: Path | None = None
     """the site's public key, as it was handed out; by default the one beside the ledger"""
 
@@ -102,10 +102,9 @@ def _list(console: PlainConsole, entries: Sequence[dict[str, object]]) -> None:
 def _verified(path: Path, key: Path | None) -> Verified:
     if key is not None and not key.is_file():
         raise InputError("there is no such key", where=str(key), mend=f"give the site's {PUBLIC}")
-    public = key.read_bytes() if key else public_key(path.parent)
-    if public is not None and key is None and not can_sign():
-        public = None  # the chain can be checked without the package
-    return verify(path, public=public)
+    if key is not None:
+        return verify(path, public=key.read_bytes(), all_signed=True)
+    return verify(path, public=public_key(path.parent) if can_sign() else None)
 
 
 def _report(console: PlainConsole, path: Path, checked: Verified) -> None:
@@ -117,8 +116,10 @@ def _report(console: PlainConsole, path: Path, checked: Verified) -> None:
         ],
     )
     lines = plural(checked.entries, "line")
-    console.print(f"{lines} in order: none was changed, removed, moved or added")
-    if checked.unsigned:
-        console.print(
-            f"{checked.unsigned} of them without a signature (pip install 'fednnunet[privacy]')"
-        )
+    console.print(f"{lines} in order: none was changed, moved, added or removed between others")
+    if not can_sign():
+        console.print("signatures were not checked (pip install 'fednnunet[privacy]')")
+    elif checked.unsigned:
+        console.print(f"{plural(checked.unsigned, 'line')} without a signature")
+    else:
+        console.print("all are signed by the site's key")

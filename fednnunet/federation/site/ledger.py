@@ -2,8 +2,8 @@
 
 Each line is canonical JSON (sorted keys, no spaces) with its `number`, counted from 1, and in
 `before` the SHA-256 of the line before it; its `signature`, where there is one, is of the line
-without it (see `signing`). `HEAD` holds the number and the digest of the last line. So no line can
-be changed, removed or moved without `ledger_checks` finding it.
+without it (see `signing`). `HEAD` holds the number and the digest of the last line. What
+that finds, `ledger_checks` says.
 """
 
 from __future__ import annotations

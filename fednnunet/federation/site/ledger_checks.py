@@ -1,4 +1,8 @@
-"""Whether a ledger is as it was written: no line changed, removed, moved or added by others."""
+"""Whether a ledger is as it was written: no line changed, moved, added, or removed from its middle.
+
+Lines that were cut off the end together with the head, by someone who rewrites both, show only
+against a copy of the head that is kept elsewhere.
+"""
 
 from __future__ import annotations
 
@@ -20,21 +24,26 @@ class Verified:
     faults: tuple[str, ...]
 
 
-def verify(ledger: Path, *, public: bytes | None = None) -> Verified:
+def verify(ledger: Path, *, public: bytes | None = None, all_signed: bool = False) -> Verified:
     """Check every line of a ledger against the one before, its signature, and the head.
 
-    `public` is the site's public key (PEM); without it signatures are not checked. Raises what
+    `public` is the site's public key (PEM); without it signatures are not checked. With it every
+    line from the first signed one on must be signed, with `all_signed` every line. Raises what
     `signing.is_signed` raises.
     """
     found = lines(ledger)
     faults = [*_chain_faults(found), *_head_faults(ledger, found)]
-    unsigned = 0
+    unsigned, signing_began = 0, all_signed
     for place, line in enumerate(found, start=1):
         entry = _entry(line)
-        signature = entry.pop("signature", "")
+        signature = str(entry.pop("signature", ""))
         if not signature:
             unsigned += 1
-        elif public is not None and not signing.is_signed(public, canonical(entry), str(signature)):
+            if signing_began and public is not None:
+                faults.append(f"line {place} has no signature")
+            continue
+        signing_began = True
+        if public is not None and not signing.is_signed(public, canonical(entry), signature):
             faults.append(f"line {place} is not signed by this key")
     return Verified(entries=len(found), unsigned=unsigned, faults=tuple(faults))
 

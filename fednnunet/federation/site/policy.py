@@ -47,8 +47,9 @@ class Allowed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Budget:
-    """How much may leave a site in all, over all trainings: the table `[budget]` of its policy."""
+class OutgoingLimits:
+    """How much may leave in all, counted in the ledger of the site's working folder (over a network
+    `KIT/work`, in a simulation `RUN/sites/NAME`): the table `[outgoing]` of its policy."""
 
     max_gib: Annotated[float, Within(0, 1e6)] = 0.0
     """Most GiB of all messages together; 0 for no limit."""
@@ -57,12 +58,12 @@ class Budget:
     not named has no limit. The kinds are those that `fednnunet_ledger` lists."""
 
     def __post_init__(self) -> None:
-        check_ranges(self, InputError, mend="correct it in the table [budget]")
+        check_ranges(self, InputError, mend="correct it in the table [outgoing]")
         for kind, number in self.max_messages.items():
             if kind not in KINDS or not kind.endswith("Reply") or number < 0:
                 raise InputError(
                     f"{shown(kind)} = {number} is no limit of messages",
-                    where="budget.max_messages",
+                    where="outgoing.max_messages",
                     mend="give 0 or more for any of: "
                     + ", ".join(name for name in KINDS if name.endswith("Reply")),
                 )
@@ -90,7 +91,7 @@ class SitePolicy:
     share_pictures: bool = False
     """Whether pictures of the worst and the median held-out case may leave the site, for the
     coordinator's report; they show patients, without a name."""
-    budget: Budget | None = None
+    outgoing: OutgoingLimits | None = None
     """How much may leave in all; without this table there is no such limit."""
     allow: Allowed | None = None
     """Over a network, what needs no approval; without this table a person approves every plan."""

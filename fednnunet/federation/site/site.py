@@ -88,8 +88,8 @@ class Site:
         self._policy = read_policy(self.spec.policy, self.spec.folder)
         self._prepared_folder = prepared or base / "prepared"
         self._progress, self._on_iteration = progress, on_iteration
-        budget = self._policy.budget
-        self._wall = Wall(name, base, self.spec.folder, on_fault=on_fault, budget=budget)
+        limits = self._policy.outgoing
+        self._wall = Wall(name, base, self.spec.folder, on_fault=on_fault, limits=limits)
         self._records = ProgressRecords(base)
         self._agreement = Agreement(site=name, federation=federation)
         self._measurements = MeasurementStore(

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from fednnunet.errors import RefusalError
 from fednnunet.federation.site import ledger
-from fednnunet.federation.site.policy import Budget
+from fednnunet.federation.site.policy import OutgoingLimits
 from fednnunet.federation.wire.messages import FaultReply
 
 _GIB = 2**30
@@ -34,34 +34,34 @@ class Spent:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SendingBudget:
-    """The budget of a site's policy, and the `ledger` that shows what is used of it."""
+class OutgoingCheck:
+    """The limits of a site's policy, and the `ledger` that shows what is used of them."""
 
     ledger: Path
-    budget: Budget | None
+    limits: OutgoingLimits | None
     log: Callable[[str], None]
 
     def check(self, kind: str, data: bytes) -> None:
         """Raise RefusalError if a message may not leave any more; the log tells what is left."""
-        if self.budget is None or kind == FaultReply.__name__:
+        if self.limits is None or kind == FaultReply.__name__:
             return
-        spent = tuple(self._spent(self.budget, kind, data))
+        spent = tuple(self._spent(self.limits, kind, data))
         for one in spent:
             if one.used > one.limit:
                 raise RefusalError(
-                    f"the budget of the site's policy is used up: {one.words} would have left",
-                    where="budget in the site's policy",
-                    mend="raise the budget if more may leave, or let the site leave the training",
+                    f"the limits of the site's policy are reached: {one.words} would have left",
+                    where="outgoing in the site's policy",
+                    mend="raise the limit if more may leave, or let the site leave the training",
                 )
         if nearly := [one.words for one in spent if one.used >= _NEARLY * one.limit]:
-            self.log(f"budget: {', '.join(nearly)} have left")
+            self.log(f"outgoing: {', '.join(nearly)} have left")
 
-    def _spent(self, budget: Budget, kind: str, data: bytes) -> Iterator[Spent]:
+    def _spent(self, limits: OutgoingLimits, kind: str, data: bytes) -> Iterator[Spent]:
         entries = ledger.read(self.ledger)
-        if budget.max_gib:
+        if limits.max_gib:
             sent = sum(int(str(entry.get("bytes", 0))) for entry in entries) + len(data)
-            yield Spent(what="GiB", used=sent / _GIB, limit=budget.max_gib)
-        if kind in budget.max_messages:
+            yield Spent(what="GiB", used=sent / _GIB, limit=limits.max_gib)
+        if kind in limits.max_messages:
             digests = {str(e.get("sha256")) for e in entries if e.get("message") == kind}
             count = len(digests | {ledger.digest(data)})
-            yield Spent(what=kind, used=count, limit=budget.max_messages[kind])
+            yield Spent(what=kind, used=count, limit=limits.max_messages[kind])
