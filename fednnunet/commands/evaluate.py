@@ -60,7 +60,7 @@ class Options:
     pictures: int = 6
     """number of worst cases that the page shows; with 0 it shows no patient's image"""
     viewer: bool = False
-    """also write a page of the viewer for each of them that has an image, and link to it"""
+    """also write a page of the viewer for each of these worst cases, and link to it"""
     partial: bool = False
     """allow references without a prediction"""
 
@@ -68,7 +68,7 @@ class Options:
 def main(argv: Sequence[str] | None = None) -> int:
     """Score, write tables and the page, print the table."""
     options = parse(Options, argv, prog="fednnunet_evaluate", about=__doc__ or "")
-    return run_command(lambda: _evaluate(options))
+    return run_command(lambda: _evaluate(options), private=True)
 
 
 def _evaluate(options: Options) -> None:

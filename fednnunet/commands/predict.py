@@ -58,7 +58,7 @@ class Options:
 def main(argv: Sequence[str] | None = None) -> int:
     """Predict every case of the input; faults are reported at the end, with exit code 2."""
     options = parse(Options, argv, prog="fednnunet_predict", about=__doc__ or "")
-    return run_command(lambda: _predict(options), private=bool(options.dicom))
+    return run_command(lambda: _predict(options), private=True)
 
 
 def _predict(options: Options) -> None:

@@ -152,7 +152,7 @@ def _approve(options: Options, work: Path, console: Console) -> None:
         console.print("nothing waits for approval")
         return
     federation, _ = read_network_federation(options.kit / FEDERATION)
-    for line in consent.in_words(federation, request.plan):
+    for line in consent.in_words(federation, request.plan, request.policy):
         console.print(line)
     for reason in request.reasons:
         console.print(f"you are asked since {reason}")
