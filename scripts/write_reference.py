@@ -9,16 +9,20 @@ import dataclasses
 import sys
 import types
 import typing
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
 from fednnunet.federation.card_spec import CardSpec
+from fednnunet.federation.filters.catalogue import FILTERS
 from fednnunet.federation.methods.catalogue import SETTINGS
-from fednnunet.federation.site.policy import SitePolicy
+from fednnunet.federation.methods.robust import RobustMean
+from fednnunet.federation.network_spec import Network
+from fednnunet.federation.site.policy import Allowed, OutgoingLimits, SitePolicy
 from fednnunet.federation.spec import Budget, SiteSpec
 from fednnunet.federation.training_spec import Training
 from fednnunet.field_docs import field_docs
+from fednnunet.labels.settings import PseudoLabels
 from fednnunet.schema import Names
 from fednnunet.task import Task
 
@@ -43,6 +47,8 @@ def _default(field: dataclasses.Field[Any]) -> str:
         return "required"
     factory = field.default_factory
     value = factory() if factory is not dataclasses.MISSING else field.default
+    if isinstance(value, Path):
+        return f"`{value}`"
     if hasattr(type(value), "tag"):
         return f'`"{type(value).tag}"`'
     if value is None or value == "" or value == () or value == {}:
@@ -61,13 +67,15 @@ def _kind(hint: Any) -> str:
         return "a method" if "Settings" in str(hint) else _kind(get_args(hint)[0])
     origin, arguments = get_origin(hint), get_args(hint)
     if origin is typing.Literal:
-        return ", ".join(f'`"{name}"`' for name in arguments)
+        return ", ".join(f'`"{a}"`' if isinstance(a, str) else f"`{a}`" for a in arguments)
     if origin in (typing.Union, types.UnionType):
         return _kind(next(a for a in arguments if a is not type(None)))
     if origin is tuple:
         return "list"
     if origin is dict:
         return "table"
+    if dataclasses.is_dataclass(hint):
+        return "table, see below"
     name = getattr(hint, "__name__", str(hint))
     return _WORDS.get(name, "path" if name == "Path" else name)
 
@@ -84,17 +92,31 @@ def federation_page() -> str:
         ("[sites.NAME]", SiteSpec),
         ("[budget]", Budget),
         ("[training]", Training),
+        ("[training.pseudo_labels]", PseudoLabels),
+        ("[training.robust]", RobustMean),
         ("[card]", CardSpec),
+        ("[network]", Network),
     )
-    for title, kind in sections:
-        lines += ["", f"## `{title}`", "", *keys(kind)]
+    lines += _sections(sections)
     lines += ["", "## Settings of the methods", "", "Keys of `[training.method]` beside `name`."]
-    for name, settings in sorted(SETTINGS.items()):
-        first = " ".join((settings.__doc__ or "").split("\n\n")[0].split())
-        lines += ["", f"### `{name}`", "", first]
-        if dataclasses.fields(settings):  # type: ignore[arg-type]
-            lines += ["", *keys(settings)]
+    lines += _named(SETTINGS)
+    lines += ["", "## Settings of the filters", "", "Keys of an entry of `training.filters`."]
+    lines += _named(FILTERS)
     return "\n".join(lines) + "\n"
+
+
+def _sections(sections: Iterable[tuple[str, type]]) -> Iterator[str]:
+    for title, kind in sections:
+        yield from ("", f"## `{title}`", "", *keys(kind))
+
+
+def _named(kinds: Mapping[str, type]) -> Iterator[str]:
+    """A part for each kind: its name, the first paragraph of its docstring, and its keys."""
+    for name, settings in sorted(kinds.items()):
+        first = " ".join((settings.__doc__ or "").split("\n\n")[0].split())
+        yield from ("", f"### `{name}`", "", first)
+        if dataclasses.fields(settings):
+            yield from ("", *keys(settings))
 
 
 def site_page() -> str:
@@ -106,6 +128,7 @@ def site_page() -> str:
         "`scripts/write_reference.py` from the code.",
         "",
         *keys(SitePolicy),
+        *_sections((("[outgoing]", OutgoingLimits), ("[allow]", Allowed))),
     ]
     return "\n".join(lines) + "\n"
 
