@@ -77,9 +77,9 @@ def make_plan(network: str) -> Plan:
 class SimulatedSites:
     """An engine whose sites move every tensor by a number of their own."""
 
-    def __init__(self, names: Sequence[str], initial: Mapping[str, torch.Tensor]) -> None:
-        self.sites = tuple(names)
-        self._initial = initial
+    def __init__(self, members: Mapping[str, Member], initial: Mapping[str, torch.Tensor]) -> None:
+        self.sites = tuple(members)
+        self._members, self._initial = members, initial
 
     def ask(self, invites: Mapping[str, Message], *_: object) -> Iterator[Answer]:
         """One reply after the other, in an order that is not that of the names."""
@@ -88,15 +88,18 @@ class SimulatedSites:
             method, step = METHODS[invite.method], 1e-3 * (number + 1)
             tensors = {name: t + step for name, t in split(invite.tensors)[0].items()}
             extras = {n: t + step for n, t in method.extras_like(self._initial).items()}
-            yield Answer(site=site, reply=_reply(join(tensors, extras), number, invite))
+            cases = self._members[site].cases
+            yield Answer(site=site, reply=_reply(join(tensors, extras), cases, invite))
             del tensors, extras
 
 
-def _reply(tensors: Mapping[str, torch.Tensor], number: int, invite: TrainInvite) -> TrainReply:
+def _reply(tensors: Mapping[str, torch.Tensor], cases: int, invite: TrainInvite) -> TrainReply:
     return TrainReply(
         tensors=tensors,
+        run=invite.run,
         round=invite.round,
-        cases=5 + number % 20,
+        phase=invite.phase,
+        cases=cases,
         loss=0.1,
         seconds=1.0,
         wait_share=0.0,
@@ -112,12 +115,12 @@ def measure(sites: int, method: str, network: str, rounds: int) -> dict[str, flo
     torch.set_num_threads(1)
     plan = make_plan(network)
     initial = initial_tensors(plan, "3d_fullres", seed=0)
-    members = {f"site_{number:04d}": Member(cases=5) for number in range(sites)}
+    members = {f"site_{n:04d}": Member(cases=5 + n % 20) for n in range(sites)}
     training = Training(method=PRESETS[method], rounds=rounds, public_rounds=0)
     before, begin = _peak_mib(), time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         run = Run(name="", folder=Path(folder), plan=plan, training=training)
-        engine = SimulatedSites(tuple(members), initial)
+        engine = SimulatedSites(members, initial)
         run_rounds(engine, run, initial, members, lambda record: None)
     seconds = (time.perf_counter() - begin) / rounds
     peak = _peak_mib()
