@@ -159,5 +159,5 @@ def _approve(options: Options, work: Path, console: Console) -> None:
     if not options.yes and console.input("approve? (yes/no) ").strip().lower() != "yes":
         console.print("not approved; the request waits")
         return
-    approval.approve(work, request.plan, rounds=federation.training.all_rounds)
+    approval.approve_training(work, request.plan, federation.training)
     console.print("approved: the site goes on")

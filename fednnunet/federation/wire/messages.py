@@ -21,6 +21,8 @@ from torch import Tensor
 
 from fednnunet import records
 from fednnunet.errors import FedNNUNetError, ReplyError
+from fednnunet.evaluation.gains import Gain
+from fednnunet.evaluation.postprocess import Postprocessing
 from fednnunet.evaluation.scores import MAX_CASES, SiteScores
 from fednnunet.federation.wire.faults import Advice, FaultKind, as_error
 from fednnunet.federation.wire.notes import Note
@@ -88,7 +90,10 @@ class ShapesReply(Message):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PrepareInvite(Message):
-    """Hands a site the plan and asks it to prepare its cases for one configuration."""
+    """Hands a site the plan and asks it to prepare its cases for one configuration.
+
+    `tensors` are the first weights where the federation file names given ones, else there are none.
+    """
 
     words: ClassVar[str] = "the common plan"
     plan: Plan
@@ -133,8 +138,8 @@ class TrainReply(Message):
     `loss` is the mean over the round, None where patches of too few cases entered it.
     `overlap` counts voxels (tp, fp, fn) of each target over all training patches,
     `held_out` over a few fixed patches of the held-out cases. `iterations` is the number of local
-    iterations, `unlabelled` that of training cases without any label. `notes` are codes for the
-    log.
+    iterations, `unlabelled` that of training cases without any labelled voxel. `notes` are codes
+    for the log.
     """
 
     words: ClassVar[str] = (
@@ -183,7 +188,7 @@ class EvaluateInvite(Message):
     The personal model is the site's state after `round` rounds, with the tensors sent along in it;
     or the `best` that the site has kept, if it has kept one. A `brief` request is for figures
     without pictures. With `routed` the tensors are those of several experts, which are mixed for
-    each case.
+    each case. With a `rule` the scores are those of masks after this post-processing.
     """
 
     words: ClassVar[str] = "request: scores on held-out cases"
@@ -194,6 +199,12 @@ class EvaluateInvite(Message):
     best: bool = False
     brief: bool = False
     routed: bool = False
+    rule: Postprocessing = field(default_factory=Postprocessing)
+
+    @property
+    def figures_only(self) -> bool:
+        """Whether the site makes no pictures and no report of it."""
+        return self.brief or bool(self.rule)
 
     @property
     def model(self) -> str:
@@ -203,11 +214,16 @@ class EvaluateInvite(Message):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluateReply(Message):
-    """Sums of scores over the site's held-out cases, of the model after `round` rounds."""
+    """Sums of scores over the site's held-out cases, of the model after `round` rounds.
+
+    On a model that was trained alone, `gains` has what the main run's models, "personal" and
+    "global", have over it. `tensors` holds pictures that the site shares (`wire.pictures`).
+    """
 
     words: ClassVar[str] = "sums over held-out cases of Dice, IoU, HD95 and ASSD"
     scores: SiteScores
     round: Round
+    gains: Annotated[dict[str, Gain], AtMost(2)] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

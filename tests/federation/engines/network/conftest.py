@@ -11,8 +11,15 @@ from typing import Any
 import pytest
 import torch
 
-from fednnunet.commands import plan, train
-from tests.end_to_end.tiny import POLICY, SPACINGS, TOML, make_federation, shrink
+from fednnunet.commands import train
+from tests.end_to_end.tiny import (
+    POLICY,
+    SPACINGS,
+    TOML,
+    make_federation,
+    make_planned,
+    plain_pages,
+)
 
 METHOD = "fedbn_head"
 
@@ -51,8 +58,7 @@ def make_network(local_network: ModuleType, root: Path, *, toml: str = TOML) -> 
     for site in SPACINGS:
         text = local_network.allow_everything(POLICY, (METHOD,))
         (root / "data" / site / "site.toml").write_text(text)
-    assert plan.main([str(embedded), "-o", str(root / "reference")]) == 0
-    shrink(root / "reference" / "plan.json")
+    make_planned(embedded, root / "reference")
     (root / "run").mkdir()
     shutil.copy(root / "reference" / "plan.json", root / "run")
     path = root / "federation.toml"
@@ -66,5 +72,6 @@ def make_network(local_network: ModuleType, root: Path, *, toml: str = TOML) -> 
 
 def train_reference(root: Path) -> Path:
     """Train the same federation in this process; returns its run folder."""
-    assert train.main([str(root / "reference")]) == 0
+    with plain_pages():
+        assert train.main([str(root / "reference")]) == 0
     return root / "reference"
