@@ -77,9 +77,9 @@ def make_plan(network: str) -> Plan:
 class SimulatedSites:
     """An engine whose sites move every tensor by a number of their own."""
 
-    def __init__(self, names: Sequence[str], initial: Mapping[str, torch.Tensor]) -> None:
-        self.sites = tuple(names)
-        self._initial = initial
+    def __init__(self, members: Mapping[str, Member], initial: Mapping[str, torch.Tensor]) -> None:
+        self.sites = tuple(members)
+        self._members, self._initial = members, initial
 
     def ask(self, invites: Mapping[str, Message], *_: object) -> Iterator[Answer]:
         """One reply after the other, in an order that is not that of the names."""
@@ -88,15 +88,18 @@ class SimulatedSites:
             method, step = METHODS[invite.method], 1e-3 * (number + 1)
             tensors = {name: t + step for name, t in split(invite.tensors)[0].items()}
             extras = {n: t + step for n, t in method.extras_like(self._initial).items()}
-            yield Answer(site=site, reply=_reply(join(tensors, extras), number, invite))
+            cases = self._members[site].cases
+            yield Answer(site=site, reply=_reply(join(tensors, extras), cases, invite))
             del tensors, extras
 
 
-def _reply(tensors: Mapping[str, torch.Tensor], number: int, invite: TrainInvite) -> TrainReply:
+def _reply(tensors: Mapping[str, torch.Tensor], cases: int, invite: TrainInvite) -> TrainReply:
     return TrainReply(
         tensors=tensors,
+        run=invite.run,
         round=invite.round,
-        cases=5 + number % 20,
+        phase=invite.phase,
+        cases=cases,
         loss=0.1,
         seconds=1.0,
         wait_share=0.0,
@@ -105,28 +108,31 @@ def _reply(tensors: Mapping[str, torch.Tensor], number: int, invite: TrainInvite
 
 
 def measure(sites: int, method: str, network: str, rounds: int) -> dict[str, float]:
-    """Rounds of so many sites: peak and growth of this process in MiB, seconds a round and reply.
+    """Rounds of so many sites: peak and growth of this process in MiB, seconds a round.
 
+    Seconds are given of the clock and of the CPU; the latter hardly depend on a machine's load.
     `model_mib` is the size of the network's tensors, of which the state is one copy.
     """
     torch.set_num_threads(1)
     plan = make_plan(network)
     initial = initial_tensors(plan, "3d_fullres", seed=0)
-    members = {f"site_{number:04d}": Member(cases=5) for number in range(sites)}
+    members = {f"site_{n:04d}": Member(cases=5 + n % 20) for n in range(sites)}
     training = Training(method=PRESETS[method], rounds=rounds, public_rounds=0)
-    before, begin = _peak_mib(), time.perf_counter()
+    before, begin, busy = _peak_mib(), time.perf_counter(), time.process_time()
     with tempfile.TemporaryDirectory() as folder:
         run = Run(name="", folder=Path(folder), plan=plan, training=training)
-        engine = SimulatedSites(tuple(members), initial)
+        engine = SimulatedSites(members, initial)
         run_rounds(engine, run, initial, members, lambda record: None)
     seconds = (time.perf_counter() - begin) / rounds
+    cpu = (time.process_time() - busy) / rounds
     peak = _peak_mib()
     return {
         "model_mib": sum(t.numel() * t.element_size() for t in initial.values()) / 2**20,
         "peak_mib": peak,
         "growth_mib": peak - before,
         "round_s": seconds,
-        "reply_s": seconds / sites,
+        "cpu_s": cpu,
+        "reply_cpu_s": cpu / sites,
     }
 
 
@@ -158,8 +164,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             f"{sites:5d} sites: peak {found['peak_mib']:6.0f} MiB "
             f"({found['peak_mib'] / first['peak_mib']:.2f}x), of which the round "
             f"{found['growth_mib']:6.0f} MiB, {found['growth_mib'] / found['model_mib']:.1f} x the "
-            f"model; {1 / found['round_s']:.2f} rounds a second, "
-            f"{1000 * found['reply_s']:.1f} ms a reply"
+            f"model; {found['round_s']:.2f} s a round, of the CPU {found['cpu_s']:.2f} s, "
+            f"{1000 * found['reply_cpu_s']:.1f} ms a reply"
         )
     return 0
 

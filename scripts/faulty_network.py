@@ -25,7 +25,7 @@ import make_phantoms
 from cut_proxy import CutProxy
 from local_network import LocalNetwork, allow_everything, free_port, network_toml
 
-DEADLINE_S, GRACE_S = 30.0, 6.0
+DEADLINE_S, GRACE_S = 90.0, 6.0
 METHOD = "fedavg"
 _TRAINING = """\
 [budget]

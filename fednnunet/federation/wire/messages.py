@@ -25,6 +25,7 @@ from fednnunet.evaluation.gains import Gain
 from fednnunet.evaluation.postprocess import Postprocessing
 from fednnunet.evaluation.scores import MAX_CASES, SiteScores
 from fednnunet.federation.wire.faults import Advice, FaultKind, as_error
+from fednnunet.federation.wire.header import read_header, start_of
 from fednnunet.federation.wire.notes import Note
 from fednnunet.federation.wire.phases import Phase
 from fednnunet.planning.fingerprint import DESCRIPTION
@@ -33,8 +34,6 @@ from fednnunet.ranges import AtMost, Within, check_ranges
 from fednnunet.task import Task
 
 SCHEMA = 1
-MAX_FIELDS = 2**22  # characters of a message's fields as JSON
-MAX_HEADER = 2**24  # bytes of fields, names and shapes of the tensors together
 MAX_ROUNDS = 10**6
 MAX_ITERATIONS = 10**9  # of all rounds together
 
@@ -308,10 +307,7 @@ def unpack_file(path: Path, *, sender: str, limit: int | None = None) -> Message
 
     The tensors are views of the file, so memory is taken once, and for those alone that are used.
     """
-    with path.open("rb") as file:
-        start = file.read(8)
-        start += file.read(min(int.from_bytes(start, "little"), MAX_HEADER))
-    return _unpack(start, path.stat().st_size, sender, limit, lambda: load_file(path))
+    return _unpack(start_of(path), path.stat().st_size, sender, limit, lambda: load_file(path))
 
 
 def _unpack(start: bytes, size: int, sender: str, limit: int | None, rest: _Rest) -> Message:
@@ -319,39 +315,23 @@ def _unpack(start: bytes, size: int, sender: str, limit: int | None, rest: _Rest
     if limit is not None and size > limit:
         raise _unreadable(f"it has {size:,} bytes, more than {limit:,}", sender)
     try:
-        kind, fields, schema = _header(start)
-        tensors = rest()
+        header = read_header(start)
+        kind, tensors = KINDS[header.kind], rest()
     except Exception as error:  # noqa: BLE001 - whatever is wrong with foreign bytes, refuse them
         raise _unreadable(type(error).__name__, sender) from None
-    if schema != SCHEMA:
+    if header.schema != SCHEMA:
         raise ReplyError(
-            f"a message has schema {str(schema)[:20]}, this program speaks {SCHEMA}",
+            f"a message has schema {str(header.schema)[:20]}, this program speaks {SCHEMA}",
             where=f"message of {sender}",
             mend=_SAME_VERSION,
         )
     try:
-        return replace(records.decode(kind, fields, source=f"message of {sender}"), tensors=tensors)
+        bare = records.decode(kind, header.fields, source=f"message of {sender}")
+        return replace(bare, tensors=tensors)
     except FedNNUNetError:
         raise
     except Exception as error:  # noqa: BLE001 - fields are foreign, too
         raise _unreadable(type(error).__name__, sender) from None
-
-
-def _header(data: bytes) -> tuple[type[Message], dict[str, Any], Any]:
-    """A message's kind, fields and number of its schema; some error is raised for other bytes."""
-    length = int.from_bytes(data[:8], "little")
-    if length > MAX_HEADER:  # looked at before it is read
-        raise ValueError(f"a header of {length} bytes")
-    text = json.loads(data[8 : 8 + length])["__metadata__"]["message"]
-    if len(text) > MAX_FIELDS:
-        raise ValueError(f"fields of {len(text)} characters")
-    content = json.loads(text)
-    fields = dict(content["fields"])
-    if "tensors" in fields:  # they do not travel as JSON
-        raise ValueError("tensors among the fields")
-    if content.keys() != {"schema", "kind", "fields"}:
-        raise ValueError("other parts than a message has")
-    return KINDS[content["kind"]], fields, content["schema"]
 
 
 def _unreadable(why: str, sender: str) -> ReplyError:

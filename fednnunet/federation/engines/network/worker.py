@@ -34,7 +34,8 @@ from fednnunet.federation.site.policy import read_policy
 from fednnunet.federation.site.site import Site
 from fednnunet.federation.site.wall import SiteFault
 from fednnunet.federation.spec import Federation
-from fednnunet.federation.wire.messages import MAX_HEADER, PrepareInvite, TrainInvite, unpack
+from fednnunet.federation.wire.header import MAX_HEADER
+from fednnunet.federation.wire.messages import PrepareInvite, TrainInvite, unpack
 from fednnunet.files import private_files
 from fednnunet.planning.plan import Plan
 
