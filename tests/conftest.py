@@ -41,7 +41,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Look no more for garbage among what is imported: that takes long each time, and finds none."""
+    """Look for no garbage in what is imported: each time that takes long and finds nothing."""
     gc.collect()
     gc.freeze()
 
