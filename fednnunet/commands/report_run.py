@@ -45,7 +45,7 @@ def report_run(folder: Path) -> Path:
         configuration=federation.training.configuration,
         facts=_facts(federation, scores, history),
         notes=(*_notes(federation, history), *scores.notes),
-        history=_points(history),
+        history=history_points(history),
         models={n: dict(m.sites) for n, m in zip(scores.labels, scores.models, strict=True)},
         external=scores.external,
         graph=_if_there(SiteGraph, folder / GRAPH),
@@ -123,7 +123,8 @@ def _notes(federation: Federation, history: tuple[RoundRecord, ...]) -> tuple[st
     return tuple(notes)
 
 
-def _points(history: tuple[RoundRecord, ...]) -> tuple[RoundPoint, ...]:
+def history_points(history: Sequence[RoundRecord]) -> tuple[RoundPoint, ...]:
+    """What the chart of a training shows: loss and Dice of each site in each round."""
     return tuple(
         RoundPoint(
             round=record.round,

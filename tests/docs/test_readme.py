@@ -18,6 +18,7 @@ from fednnunet.commands import (
     compare,
     coordinate,
     evaluate,
+    ledger,
     new,
     plan,
     predict,
@@ -25,6 +26,7 @@ from fednnunet.commands import (
     pseudolabel,
     site,
     train,
+    view,
 )
 from tests.docs.blocks import ROOT, blocks, lines
 from tests.docs.quick import make_quick
@@ -37,6 +39,7 @@ COMMANDS = {
     "fednnunet_compare": compare,
     "fednnunet_coordinate": coordinate,
     "fednnunet_evaluate": evaluate,
+    "fednnunet_ledger": ledger,
     "fednnunet_new": new,
     "fednnunet_plan": plan,
     "fednnunet_predict": predict,
@@ -44,6 +47,7 @@ COMMANDS = {
     "fednnunet_pseudolabel": pseudolabel,
     "fednnunet_site": site,
     "fednnunet_train": train,
+    "fednnunet_view": view,
 }
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from fednnunet.dataset import scan_dataset
 from fednnunet.errors import FedNNUNetError, InputError, RefusalError, ReplyError, raise_all
+from fednnunet.federation.given_start import receive_start
 from fednnunet.federation.site import approval
 from fednnunet.federation.site.agreement import Agreement, RunInvite, question_of
 from fednnunet.federation.site.answers import FOLDER as ANSWERS
@@ -64,8 +65,8 @@ class Site:
     Cases are prepared in `base/prepared`, or in a folder `prepared` that several runs share.
     `progress(site, done, total, what)` is told of every step that takes long, `on_iteration(site,
     done, total)` of every iteration of training, `on_fault` of every fault with all its details:
-    they are for the site's own terminal. After a restart a site goes
-    on from the records in `base`. Raises InputError where the site's own policy cannot be used.
+    they are for the site's own terminal. After a restart a site goes on from the records in `base`.
+    Raises InputError where the site's own policy cannot be used.
     """
 
     def __init__(
@@ -87,7 +88,8 @@ class Site:
         self._policy = read_policy(self.spec.policy, self.spec.folder)
         self._prepared_folder = prepared or base / "prepared"
         self._progress, self._on_iteration = progress, on_iteration
-        self._wall = Wall(name, base, self.spec.folder, on_fault=on_fault)
+        budget = self._policy.budget
+        self._wall = Wall(name, base, self.spec.folder, on_fault=on_fault, budget=budget)
         self._records = ProgressRecords(base)
         self._agreement = Agreement(site=name, federation=federation)
         self._measurements = MeasurementStore(
@@ -107,7 +109,7 @@ class Site:
         for another task than the federation file's.
         """
         self._agreement.check_plan(plan)
-        approval.approve(self.base, plan, rounds=self._training.all_rounds)
+        approval.approve_training(self.base, plan, self._training)
 
     def answer(self, data: bytes) -> bytes:
         """Take an invite as bytes and return the reply as bytes, a `FaultReply` for every fault."""
@@ -160,7 +162,9 @@ class Site:
             case ShapesInvite():
                 return self._count_shapes(invite.spacing_mm)
             case PrepareInvite():
-                return self._prepare(invite.plan, invite.configuration)
+                reply = self._prepare(invite.plan, invite.configuration)
+                receive_start(self.base, invite.tensors, self._training.start)
+                return reply
         raise ReplyError(
             f"a site cannot answer a {type(invite).__name__}",
             mend="give coordinator and sites the same version of the program",
@@ -214,7 +218,7 @@ class Site:
     def _prepare(self, plan: Plan, configuration: str) -> PrepareReply:
         self._agreement.check_configuration(configuration)
         self._agreement.check_plan(plan)
-        approval.check_approved(self.base, plan, rounds=self._training.all_rounds)
+        approval.check_training_approved(self.base, plan, self._training)
         labelled = training_folder(self.spec, plan.task, site=self.name)
         check_cases(len(labelled), self._policy.required_cases, site=self.name)
         cases = site_cases(self.spec, plan.task, self._training, site=self.name)
@@ -241,22 +245,23 @@ class Site:
 
     def _evaluate(self, invite: EvaluateInvite) -> EvaluateReply:
         ready, models = self._prepared(), SiteModels(self.prepared)
-        bundle = models.bundle(invite)
         folder = inside(self.base, invite.run, HELD_OUT, invite.model)
         scores = evaluate_at_site(
-            bundle,
+            models.bundle(invite),
             ready.cases.scored,
             folder,
             device=self._training.device,
-            pictures=not invite.brief,
+            pictures=not invite.figures_only,
+            rule=invite.rule,
             progress=self._tell,
         )
         models.keep_best(invite, scores.mean())
-        if not invite.brief:
+        if not invite.figures_only:
             report_site(self.name, self.base, task=ready.plan.task, policy=self._policy)
-        return self._scores.reply(
-            invite, scores, ready.cases.scored, reached=models.reached(invite)
-        )
+        reached = models.reached(invite)
+        reply = self._scores.reply(invite, scores, ready.cases.scored, reached=reached)
+        models.keep_scores(invite, reply.scores)
+        return reply
 
     def _check_model_may_leave(self) -> None:
         if not self._policy.share_model:
@@ -312,10 +317,7 @@ class Site:
         return self._ready
 
     def _details(self, invite: Message, data: bytes) -> str:
-        """In words: what the reply `data` to `invite` holds beyond weights or sums of scores.
-
-        And what filtered it.
-        """
+        """What the reply `data` holds beyond weights or sums of scores, and what filtered it."""
         if isinstance(invite, EvaluateInvite):
             return score_words(unpack(data, sender=self.name))
         if not isinstance(invite, TrainInvite):

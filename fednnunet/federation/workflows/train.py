@@ -25,6 +25,7 @@ from fednnunet.federation.coordinator.validation import (
     Validation,
     global_invite,
 )
+from fednnunet.federation.given_start import first_weights
 from fednnunet.federation.membership import Member
 from fednnunet.federation.methods.merge import State, Tensors
 from fednnunet.federation.methods.pooled import run_kind
@@ -36,10 +37,12 @@ from fednnunet.federation.wire.messages import (
     PrepareInvite,
     PrepareReply,
 )
+from fednnunet.federation.workflows.cards import complete_cards
 from fednnunet.federation.workflows.experts import write_routed
 from fednnunet.federation.workflows.own_models import own_models
 from fednnunet.federation.workflows.plan_checks import check_configuration
 from fednnunet.federation.workflows.pooled import pooled_engine, pooled_training
+from fednnunet.federation.workflows.postprocessing import decide_postprocessing
 from fednnunet.inference.best_bundle import FOLDER, best_bundle
 from fednnunet.inference.bundle import read_bundle, write_bundle
 from fednnunet.planning.plan import Plan
@@ -109,9 +112,10 @@ def train_together(
     Goes on from the last checkpoint of each. Sites write their personal bundles themselves.
     """
     training = federation.training
-    invite = PrepareInvite(plan=plan, configuration=training.configuration)
     runs = check_runs(federation, plan, folder)  # before any site prepares its cases anew
-    initial = initial_tensors(plan, training.configuration, seed=training.seed)
+    initial = first_weights(folder, plan, training.configuration, training)
+    given = initial if training.start else {}
+    invite = PrepareInvite(plan=plan, configuration=training.configuration, tensors=given)
     prepared = ask_quorum(
         engine,
         dict.fromkeys(engine.sites, invite),
@@ -145,6 +149,7 @@ def train_together(
         notes=notes,
     )
     records.write(scores, folder / SCORES)
+    complete_cards(runs, federation.card, scores)
     return scores
 
 
@@ -231,7 +236,7 @@ def _train(
         records.write(artefact, run.folder / name)
     if state.shared.keys() == initial.keys():  # without public rounds some may be missing
         rounds, weights, _ = _chosen(run, state)
-        note = {"method": run.method_name, "rounds": str(rounds), "sites": ", ".join(members)}
+        note = {"method": run.method_name, "rounds": str(rounds), "sites": str(len(members))}
         write_bundle(
             run.folder / "global",
             plan=run.plan,
@@ -267,6 +272,8 @@ def _evaluate(
         rounds, weights, best = _chosen(run, state)
         asked = dict.fromkeys(sites, global_invite(run, weights, rounds))
         models.append(_scores(engine, run, asked, ready, progress, best=best))
+        if run.training.postprocessing and not run.name:
+            decide_postprocessing(engine, run, asked, models[-1].sites, _held_out(ready))
     own = own_models(run, initial, state, members)
     if own:
         best = any(invite.best for invite in own.values())

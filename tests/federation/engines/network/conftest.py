@@ -50,7 +50,10 @@ def tiny_network(local_network: ModuleType, tmp_path: Path) -> Iterator[Any]:
 
 
 def make_network(local_network: ModuleType, root: Path, *, toml: str = TOML) -> Any:
-    """The federation of `toml`, planned in `root/reference`, with its plan in `root/run`."""
+    """The federation of `toml`, planned in `root/reference`, with its plan in `root/run`.
+
+    The site `north` has made its private key itself.
+    """
     embedded = make_federation(root / "data", toml=toml)
     for site in SPACINGS:
         text = local_network.allow_everything(POLICY, (METHOD,))
@@ -63,7 +66,7 @@ def make_network(local_network: ModuleType, root: Path, *, toml: str = TOML) -> 
     network = local_network.LocalNetwork(
         root=root, federation=path, data={site: root / "data" / site for site in SPACINGS}
     )
-    network.provision()
+    network.provision(own_key="north")
     return network
 
 
