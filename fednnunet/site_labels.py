@@ -186,11 +186,11 @@ class _Reader:
         """Cases with full labels in a folder whose file names labels, but not all of the task's.
 
         What is not annotated would be taught as background. `named` are the file's values, read as
-        the task's.
+        the task's; where some are not the task's, that is a fault of its own.
         """
         lacking = [name for value, name in enumerate(self.task.labels) if value not in {0, *named}]
         full = sum(labels.supervision.kind == "full" for labels in found.values())
-        if named and lacking and full:
+        if named and lacking and full and set(named) <= set(self.task.values):
             others = [name for name in self.task.labels[1:] if name not in lacking]
             self._fault(
                 f"the labels lack {lacking}, but {plural(full, 'case')} should be labelled in full",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from fednnunet.interop.case_list import (
     read_case_list,
     split,
 )
-from fednnunet.planning.fingerprint import Fingerprint
+from fednnunet.planning.fingerprint import CaseFingerprint, Fingerprint
 from fednnunet.planning.plan import Configuration, Plan
 from fednnunet.planning.planner import make_plan
 from fednnunet.planning.shapes import ShapeSketch
@@ -30,11 +31,17 @@ NORMALISATION = {"CTNormalization": "ct", "ZScoreNormalization": "zscore"}
 
 
 @cache
+def measured(path: Path) -> tuple[CaseList, Sequence[CaseFingerprint]]:
+    """A case list and the fingerprint of each of its cases."""
+    cases = read_case_list(path)
+    return cases, fingerprints(cases)
+
+
+@cache
 def merged(path: Path, sites: int, seed: int) -> tuple[Fingerprint, ShapeSketch]:
     """Both exchanges of a case list that is split over `sites`."""
-    cases = read_case_list(path)
-    measured = fingerprints(cases)
-    parts = [[measured[i] for i in part] for part in split(len(measured), sites, seed)]
+    cases, found = measured(path)
+    parts = [[found[i] for i in part] for part in split(len(found), sites, seed)]
     fingerprint = merge_fingerprints(cases.task, parts)
     return fingerprint, merge_shapes(target_spacing(fingerprint), parts)
 
