@@ -28,11 +28,11 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from fednnunet.interop.nnunet_export import export_nnunet
 
 from fednnunet import io, records
 from fednnunet.dataset import Case, list_images, read_dataset
 from fednnunet.inference.bundle import Bundle, read_bundle, write_bundle
+from fednnunet.interop.nnunet_export import export_nnunet
 from fednnunet.planning.fingerprint import Fingerprint
 from fednnunet.planning.plan import Architecture, Configuration, Intensity, Plan, Stage
 from fednnunet.planning.planner import make_plan

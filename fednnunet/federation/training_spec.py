@@ -222,6 +222,13 @@ class Training:
         """Whether sites train on mirrored patches as well, so that predictions may be mirrored."""
         return RECIPES[self.recipe].augmentation.mirror
 
+    def _check_start(self) -> None:
+        if self.start and not _SHA256.fullmatch(self.start):
+            raise InputError(
+                f"start is {self.start[:80]!r}",
+                mend="give the 64 digits of a SHA-256, or leave it out and train with --from",
+            )
+
     def _check_lengths(self) -> None:
         if self.rounds < 1 or self.iterations_per_round < 1:
             raise InputError(
@@ -272,11 +279,7 @@ class Training:
         for settings in chosen:
             self.merge(settings)  # one without a mean cannot be robust
         self._check_lengths()
-        if self.start and not _SHA256.fullmatch(self.start):
-            raise InputError(
-                f"start is {self.start[:80]!r}",
-                mend="give the 64 digits of a SHA-256, or leave it out and train with --from",
-            )
+        self._check_start()
         if min(self.seed, self.split_seed or 0) < 0:
             raise InputError("seed or split_seed is negative", mend="give a seed of 0 or more")
         self._check_waiting()

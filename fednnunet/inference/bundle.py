@@ -19,6 +19,7 @@ from fednnunet import records
 from fednnunet.errors import FedNNUNetError, InputError, raise_all
 from fednnunet.evaluation.postprocess import Postprocessing
 from fednnunet.files import replacing
+from fednnunet.inference.card import make_card, write_card
 from fednnunet.network.unet import build_network
 from fednnunet.planning.plan import Configuration, Plan, read_plan
 
@@ -98,7 +99,10 @@ def write_bundle(
     mirrored: bool = False,
     note: Mapping[str, str] | None = None,
 ) -> Bundle:
-    """Write plan.json, weights.safetensors, and at last bundle.json, which marks completion."""
+    """Write plan.json, weights.safetensors, a model card, and at last bundle.json.
+
+    The last marks completion. The card may be amended later; it is not part of the checksum.
+    """
     plan.configuration(configuration)
     tensors = {name: t.detach().to("cpu").contiguous() for name, t in sorted(weights.items())}
     folder.mkdir(parents=True, exist_ok=True)
@@ -117,6 +121,7 @@ def write_bundle(
         mirrored=mirrored,
         note=dict(note or {}),
     )
+    write_card(folder, make_card(plan, configuration, checksum=digest, note=header.note))
     records.write(header, header_path)
     return _bundle(plan, header, tensors)
 

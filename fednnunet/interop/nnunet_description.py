@@ -70,7 +70,7 @@ def describe(plan: Plan, *, dataset: str) -> Description:
     }
     if plan.task.regions:
         described["regions_class_order"] = list(region_values(plan.task))
-    fingerprint = {
+    fingerprint: dict[str, Any] = {
         "spacings": [],
         "shapes_after_crop": [],
         "foreground_intensity_properties_per_channel": intensity,
@@ -157,7 +157,7 @@ def _architecture(architecture: Architecture, norm: str) -> dict[str, Any]:
         # nnU-Net lists the decoder from the coarsest stage up
         "n_conv_per_stage_decoder": [stage.decoder_convs for stage in stages[-2::-1]],
         "conv_bias": True,
-        "norm_op": f"torch.nn.modules.{layer}{axes}d",
+        "norm_op": f"torch.nn.modules.{layer}",
         "norm_op_kwargs": {"eps": 1e-05, "affine": True},
         "dropout_op": None,
         "dropout_op_kwargs": None,

@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import pydoc
 from pathlib import Path
 from typing import Any
 
 import pytest
+from torch import nn
 
 from fednnunet.errors import PlanError
 from fednnunet.interop.nnunet_description import describe
@@ -31,6 +33,17 @@ def test_the_files_say_all_that_a_network_needs(kind: str, tmp_path: Path) -> No
     for part in ("configurations", "intensity", "transpose", "orientation", "norm", "cases"):
         assert getattr(back, part) == getattr(plan, part)
     assert back.task.labels == plan.task.labels
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_layers_are_named_as_python_finds_them(kind: str) -> None:
+    plan = make_plan(kind)
+    plans = describe(plan, dataset="d").plans["configurations"][plan.configurations[0].name]
+    settings, axes = plans["architecture"]["arch_kwargs"], KINDS[kind][1]
+    found = {pydoc.locate(settings[key]) for key in ("conv_op", "norm_op", "nonlin")}
+    norms = {"instance": f"InstanceNorm{axes}d", "batch": f"BatchNorm{axes}d"}
+    names = (f"Conv{axes}d", norms[plan.norm], "LeakyReLU")
+    assert found == {getattr(nn, name) for name in names}
 
 
 def test_regions_and_the_ignore_label_come_back(tmp_path: Path) -> None:
