@@ -15,7 +15,13 @@ from fednnunet.evaluation.postprocess import Postprocessing
 from fednnunet.inference.bundle import Bundle
 from fednnunet.inference.compute import Compute, no_room
 from fednnunet.inference.export import Export, Predicted, Wanted
-from fednnunet.inference.memory import Memory, native_bytes, network_bytes, row_parts
+from fednnunet.inference.memory import (
+    Memory,
+    fitting_tiles,
+    native_bytes,
+    network_bytes,
+    row_parts,
+)
 from fednnunet.inference.routing import Experts, route
 from fednnunet.inference.sliding import Window
 from fednnunet.inference.views import Views
@@ -46,9 +52,10 @@ class Ensemble:
 
     def __init__(self, bundles: Sequence[Bundle], *, compute: Compute, vote: Vote) -> None:
         check_bundles(bundles, vote.mirror)
-        self._compute, self._vote = compute, vote
+        self._vote = vote
         self._models = [BundleModel(bundle, compute) for bundle in bundles]
         self.plan, self.settings = bundles[0].plan, bundles[0].settings
+        self._compute = fitting_tiles(compute, self.settings, self.plan.task.heads)
         rules = [bundle.postprocessing for bundle in bundles]
         self._rule = rules[0] if all(rule == rules[0] for rule in rules) else Postprocessing()
         axes = range(len(self.settings.patch_vox)) if vote.mirror else ()

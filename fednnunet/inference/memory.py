@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+import torch
 
 from fednnunet import io
 from fednnunet.dataset import Case
 from fednnunet.errors import DataError, FedNNUNetError, InputError
+from fednnunet.inference.compute import Compute
 from fednnunet.inference.export import Wanted
 from fednnunet.inference.native import NativeGrid
 from fednnunet.inference.sliding import Window
@@ -19,6 +22,7 @@ from fednnunet.system import free_memory_bytes, used_memory_bytes
 _AHEAD = 0.25  # of the memory, that cases may take which are read ahead
 _MAPS = 6  # feature maps of the finest stage that a network has at once when it predicts
 _FLOAT = 4  # bytes
+_GPU_SHARE, _MAX_TILES = 0.4, 16  # of a GPU's free memory, for a batch of at most so many tiles
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +100,15 @@ def network_bytes(configuration: Configuration, outputs: int, tiles: int) -> int
     """Roughly what a network needs for a batch of tiles, its logits included."""
     features = _MAPS * configuration.architecture.stages[0].features + 3 * outputs
     return _FLOAT * tiles * features * math.prod(configuration.patch_vox)
+
+
+def fitting_tiles(compute: Compute, configuration: Configuration, outputs: int) -> Compute:
+    """The same, with as many tiles at once as a GPU has memory for; a CPU takes them one by one."""
+    if compute.device.kind != "cuda":
+        return compute
+    free, _ = torch.cuda.mem_get_info(compute.device.torch_device)
+    count = int(_GPU_SHARE * free) // network_bytes(configuration, outputs, 1)
+    return replace(compute, tiles=max(1, min(count, _MAX_TILES)))
 
 
 def native_bytes(placement: Placement, wanted: Wanted) -> int:

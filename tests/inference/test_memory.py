@@ -6,10 +6,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from fednnunet.dataset import Case
+from fednnunet.device import Device
 from fednnunet.errors import InputError
-from fednnunet.inference.memory import Memory, case_bytes, network_bytes, row_parts
+from fednnunet.inference.compute import Compute
+from fednnunet.inference.memory import (
+    Memory,
+    case_bytes,
+    fitting_tiles,
+    network_bytes,
+    row_parts,
+)
 from fednnunet.inference.native import NativeGrid
 from fednnunet.inference.sliding import Window
 from fednnunet.io import write_volume
@@ -67,6 +76,17 @@ def test_a_case_counts_by_its_header(tmp_path: Path) -> None:
     assert case_bytes(case, configuration) == 4 * (2 * native + prepared + 2 * prepared)
     path.write_bytes(b"no image")
     assert case_bytes(case, configuration) == 0
+
+
+@pytest.mark.parametrize(("free", "tiles"), [(10**10, 16), (10**6, 5), (1, 1)])
+def test_a_gpu_takes_as_many_tiles_as_fit(
+    monkeypatch: pytest.MonkeyPatch, free: int, tiles: int
+) -> None:
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free, 10**11))
+    configuration = make_plan().configurations[0]
+    gpu, cpu = Compute(device=Device(name="cuda:0"), tiles=4, full=True), Compute()
+    assert fitting_tiles(gpu, configuration, 3).tiles == tiles
+    assert fitting_tiles(cpu, configuration, 3) is cpu
 
 
 def test_a_batch_of_tiles_needs_as_much_as_its_tiles() -> None:

@@ -15,9 +15,11 @@ import torch
 
 from fednnunet.dataset import list_images
 from fednnunet.errors import DataError, InputError
+from fednnunet.evaluation.postprocess import Postprocessing, TargetRule
 from fednnunet.inference.bundle import Bundle
 from fednnunet.inference.compute import Compute
 from fednnunet.inference.predict import PredictOptions, mask_path, predict_cases
+from fednnunet.io import read_label
 from fednnunet.planning.plan import Plan
 from tests.inference.bodies import (
     DIRECTIONS,
@@ -152,3 +154,39 @@ def test_a_case_that_does_not_fit_into_memory_does_not_stop_the_others(
     (fault,) = outcome.faults
     assert isinstance(fault, DataError) and fault.where == "case a"
     assert "--device cpu" in fault.mend
+
+
+def test_unusual_volumes_are_predicted_or_refused_with_one_message_each(
+    tmp_path: Path, bundle: Bundle, compute: Compute
+) -> None:
+    (tmp_path / "in").mkdir()
+    arrays = {"slice": body()[4:5], "small": body()[:2, :3, :4], "empty": np.zeros((6, 6, 6))}
+    arrays["time"] = np.stack([body(), body()], axis=-1)
+    for name, array in arrays.items():
+        image = nibabel.Nifti1Image(np.asarray(array, np.float32), np.diag([1, 1, 2, 1.0]))
+        nibabel.save(image, tmp_path / "in" / f"{name}_0000.nii.gz")
+    cases = list_images(tmp_path / "in", 1)
+    outcome = predict_cases(bundle, cases, tmp_path / "out", compute=compute)
+    assert set(outcome.written) == {"slice", "small", "empty"}
+    (fault,) = outcome.faults
+    assert "is not one 3D image" in fault.what
+    for name in outcome.written:
+        mask = nibabel.load(tmp_path / "out" / f"{name}.nii.gz")
+        assert mask.shape == arrays[name].shape
+    assert not list((tmp_path / "out").glob("*time*")) and not list(tmp_path.rglob(".tmp*"))
+
+
+def test_a_mask_is_written_after_the_post_processing_of_its_bundle(
+    tmp_path: Path, bundle: Bundle, compute: Compute
+) -> None:
+    write_body(tmp_path / "in" / "a_0000.nii.gz")
+    cases = list_images(tmp_path / "in", 1)
+    rule = Postprocessing(targets={"nodule": TargetRule(min_mm3=1e6)})
+    for folder, member in (
+        ("with", dataclasses.replace(bundle, postprocessing=rule)),
+        ("without", bundle),
+    ):
+        predict_cases(member, cases, tmp_path / folder, compute=compute)
+    found = {name: read_label(tmp_path / name / "a.nii.gz").array for name in ("with", "without")}
+    assert (found["without"] == 2).any() and not (found["with"] == 2).any()
+    assert np.array_equal(found["with"] == 1, found["without"] == 1)
