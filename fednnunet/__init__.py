@@ -20,8 +20,9 @@ from fednnunet.version import VERSION
 
 if TYPE_CHECKING:
     from fednnunet.api.evaluate import evaluate
+    from fednnunet.api.interop import export_model, import_model
     from fednnunet.api.plan import plan
-    from fednnunet.api.predict import Predictor, load_bundle, predict
+    from fednnunet.api.predict import PredictOptions, Predictor, load_bundle, predict
     from fednnunet.api.register import register_method, register_recipe
     from fednnunet.api.train import train
     from fednnunet.federation.spec import read_federation
@@ -29,9 +30,12 @@ if TYPE_CHECKING:
 __version__ = VERSION
 
 __all__ = [
+    "PredictOptions",
     "Predictor",
     "__version__",
     "evaluate",
+    "export_model",
+    "import_model",
     "load_bundle",
     "plan",
     "predict",
@@ -42,8 +46,11 @@ __all__ = [
 ]
 
 _MODULES = {
+    "PredictOptions": "fednnunet.api.predict",
     "Predictor": "fednnunet.api.predict",
     "evaluate": "fednnunet.api.evaluate",
+    "export_model": "fednnunet.api.interop",
+    "import_model": "fednnunet.api.interop",
     "load_bundle": "fednnunet.api.predict",
     "plan": "fednnunet.api.plan",
     "predict": "fednnunet.api.predict",

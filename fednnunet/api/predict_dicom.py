@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from fednnunet import io
-from fednnunet.api.predict import Bundles, load_bundle
+from fednnunet.api.predict import Bundles, PredictProgress, load_bundle
 from fednnunet.dataset import list_images
 from fednnunet.errors import DataError, FedNNUNetError, InputError, StorageError
 from fednnunet.inference.bundle import Bundle
@@ -20,7 +20,6 @@ from fednnunet.preprocess.dicom_cases import Channel, DicomCase, images_alone
 from fednnunet.preprocess.dicom_out import FORMS, Form, write_dicom
 from fednnunet.preprocess.dicom_planes import Planes, read_planes
 from fednnunet.preprocess.dicom_scan import Series, require_dicom, scan
-from fednnunet.progress import Progress
 from fednnunet.task import Task
 from fednnunet.text import choices
 
@@ -41,7 +40,7 @@ def predict_dicom(
     channels: Sequence[Channel] = (),
     device: str = "auto",
     options: PredictOptions | None = None,
-    progress: Progress | None = None,
+    progress: PredictProgress | None = None,
 ) -> Outcome:
     """Write the masks of every image series under `folder` to `output`, with DICOM in `forms`.
 
@@ -79,7 +78,8 @@ def predict_dicom(
                 out,
                 compute=choose_compute(device),
                 options=options,
-                progress=progress,
+                progress=progress.cases if progress else None,
+                tiles=progress.tiles if progress else None,
             )
     done = {name: cases[name] for name in (*outcome.written, *outcome.kept)}
     faults += _write_masks(done, out, task, wanted_forms)

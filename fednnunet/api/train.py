@@ -20,6 +20,8 @@ from fednnunet.federation.workflows.train import (
     check_runs,
     train_together,
 )
+from fednnunet.federation.workflows.warm_start import start_from
+from fednnunet.inference.bundle import Bundle, read_bundle
 from fednnunet.planning.plan import read_plan
 from fednnunet.training.threads import threads_of_run, using
 
@@ -27,6 +29,7 @@ from fednnunet.training.threads import threads_of_run, using
 def train(
     run: Path | str,
     *,
+    start: Bundle | Path | str | None = None,
     device: str | None = None,
     progress: SiteProgress | None = None,
     observer: Observer | None = None,
@@ -39,6 +42,10 @@ def train(
     A training that has ended goes on where `federation.json` has more rounds now (see
     `federation.coordinator.extension`); whoever calls this approves them for all sites.
 
+    `start` is a bundle whose weights the training begins from, instead of random ones: every tensor
+    that fits is taken, and heads only where the labels are the same. It is named in the run folder,
+    so it need not be given again to go on.
+
     `device` replaces that of the federation file: auto, cpu, cuda, cuda:1 or mps. `observer(run,
     record)` is told of every round, and `on_note` of the number of CPU threads (see
     `training.threads`) and of a changed number of rounds; `watch` follows every iteration. Writes
@@ -47,10 +54,15 @@ def train(
     """
     folder = Path(run)
     federation = records.read(Federation, folder / "federation.json")
+    plan = read_plan(folder / "plan.json")
+    if start is not None:
+        bundle = start if isinstance(start, Bundle) else read_bundle(Path(start))
+        federation, started = start_from(bundle, federation, plan, folder)
+        if on_note:
+            on_note(started.in_words())
     if device:
         training = dataclasses.replace(federation.training, device=device)
         federation = dataclasses.replace(federation, training=training)
-    plan = read_plan(folder / "plan.json")
     runs = check_runs(federation, plan, folder)  # before the plan is approved for the sites
     threads = threads_of_run(folder, federation.training.threads)
     for note in (str(threads), *extension_notes(runs)):

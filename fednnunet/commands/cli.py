@@ -47,7 +47,7 @@ class Opt:
     positional: bool = False
     """Whether it is an argument without a flag."""
     short: str = ""
-    """A short flag, such as -o."""
+    """A short flag, such as -o, or another name of the option."""
 
 
 def parse(kind: type[Options], argv: Sequence[str] | None, *, prog: str, about: str) -> Options:

@@ -1,22 +1,20 @@
-"""fednnunet_predict: predict masks for a folder of images."""
+"""fednnunet_predict: predict masks of a folder of images, of one image, or of DICOM series."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
-
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
-from rich.progress import Progress as Bar
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from fednnunet.commands.cli import Opt, PlainConsole, check_output, parse, run_command
+from fednnunet.commands.predict_bar import predict_bar
 from fednnunet.errors import InputError, raise_all
-from fednnunet.progress import Progress
-from fednnunet.text import plural, printable
+from fednnunet.text import plural
 
 if TYPE_CHECKING:
     from fednnunet.inference.predict import Outcome
+    from fednnunet.preprocess.dicom_cases import Channel
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,9 +24,11 @@ class Options:
     bundle: Annotated[str, Opt(positional=True)]
     """bundle folder; several, separated by commas, form an ensemble"""
     input: Annotated[Path | None, Opt(short="-i")] = None
-    """folder of images: case_0000.nii.gz, ...; with --dicom a folder of DICOM series"""
+    """folder of images (case_0000.nii.gz, ...), one image, or a folder of DICOM series"""
     output: Annotated[Path | None, Opt(short="-o")] = None
     """folder for the masks"""
+    weights: tuple[float, ...] = ()
+    """weights of the bundles' votes, such as 2,1; without them all count alike"""
     dicom: tuple[str, ...] = ()
     """the input is DICOM: also write masks as seg, labelmap (both DICOM-SEG) or rtstruct"""
     channels: tuple[str, ...] = ()
@@ -37,8 +37,18 @@ class Options:
     """print the model card of the bundle and end"""
     mirror: bool = False
     """test-time augmentation by mirroring: 8 times the work; not for the recipe fast"""
+    step: float = 0.5
+    """distance of two tiles in patches, above 0 and at most 1; nnU-Net's is 0.5"""
     device: str = "auto"
     """auto, cpu, cuda, cuda:1 or mps"""
+    memory_gib: float = 0.0
+    """memory of the whole process to keep within; 0 is what the machine has free"""
+    probabilities: Literal["none", "nifti", "npz"] = "none"
+    """also write probabilities of all classes: 4D NIfTI, or npz as nnU-Net's"""
+    uncertainty: bool = False
+    """also write maps of the entropy, and of the spread over bundles and flips"""
+    save_lowres: bool = False
+    """also write the mask on the grid of the plan's spacing"""
     overwrite: bool = False
     """also predict cases that already have a mask"""
     strict: bool = False
@@ -46,13 +56,13 @@ class Options:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Predict every case of a folder; faults are reported at the end, with exit code 2."""
+    """Predict every case of the input; faults are reported at the end, with exit code 2."""
     options = parse(Options, argv, prog="fednnunet_predict", about=__doc__ or "")
     return run_command(lambda: _predict(options), private=bool(options.dicom))
 
 
 def _predict(options: Options) -> None:
-    from fednnunet.api.predict import predict
+    from fednnunet.api.predict import PredictOptions, predict
 
     if options.card:
         _print_cards(options.bundle)
@@ -63,34 +73,43 @@ def _predict(options: Options) -> None:
             mend="give both, or --card to print the model card",
         )
     check_output(options.output)
-    console = PlainConsole(stderr=True)
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn())
-    with Bar(*columns, TimeElapsedColumn(), console=console) as bar:
-        row = bar.add_task("predicting", total=None)
-
-        def show(done: int, total: int, what: str) -> None:
-            bar.update(
-                row, completed=done, total=total, description=printable(f"predicting {what}")
-            )
-
-        bundles = [name for name in options.bundle.split(",") if name]
+    bundles = [name for name in options.bundle.split(",") if name]
+    how = PredictOptions(
+        mirror=options.mirror,
+        step=options.step,
+        weights=options.weights,
+        memory_gib=options.memory_gib,
+        overwrite=options.overwrite,
+        strict=options.strict,
+        probabilities=options.probabilities,
+        uncertainty=options.uncertainty,
+        lowres=options.save_lowres,
+    )
+    places, device = (options.input, options.output), options.device
+    with predict_bar(PlainConsole(stderr=True)) as bar:
         if options.dicom:
-            outcome = _predict_dicom(bundles, options, show)
-        else:
-            outcome = predict(
+            from fednnunet.api.predict_dicom import predict_dicom
+
+            channels = _channels(options.channels)
+            outcome = predict_dicom(
                 bundles,
-                options.input,
-                options.output,
-                device=options.device,
-                mirror=options.mirror,
-                overwrite=options.overwrite,
-                strict=options.strict,
-                progress=show,
+                *places,
+                forms=options.dicom,
+                channels=channels,
+                device=device,
+                options=how,
+                progress=bar,
             )
+        else:
+            outcome = predict(bundles, *places, device=device, options=how, progress=bar)
+    _tell(outcome, options.output)
+
+
+def _tell(outcome: Outcome, output: Path) -> None:
     kept = f", {len(outcome.kept)} already present" if outcome.kept else ""
     out = PlainConsole(highlight=False, soft_wrap=True)
     number = plural(len(outcome.written), "mask")
-    out.print(f"{number} written to {options.output}{kept}", markup=False)
+    out.print(f"{number} written to {output}{kept}", markup=False)
     if outcome.warnings:
         out.print(f"{len(outcome.warnings)} not to be trusted, see predictions.json:", markup=False)
     for name, why in outcome.warnings.items():
@@ -98,25 +117,11 @@ def _predict(options: Options) -> None:
     raise_all("some cases could not be predicted", outcome.faults)
 
 
-def _predict_dicom(bundles: list[str], options: Options, show: Progress) -> Outcome:
-    """Predict DICOM series, with the forms and channels of the options."""
-    from fednnunet.api.predict_dicom import predict_dicom
-    from fednnunet.inference.predict import PredictOptions
+def _channels(given: Sequence[str]) -> list[Channel]:
     from fednnunet.preprocess.dicom_cases import Channel
 
-    parts = [text.partition("=") for text in options.channels]
-    return predict_dicom(
-        bundles,
-        options.input or Path(),
-        options.output or Path(),
-        forms=options.dicom,
-        channels=[Channel(name=name, pattern=pattern) for name, _, pattern in parts],
-        device=options.device,
-        options=PredictOptions(
-            mirror=options.mirror, overwrite=options.overwrite, strict=options.strict
-        ),
-        progress=show,
-    )
+    parts = [text.partition("=") for text in given]
+    return [Channel(name=name, pattern=pattern) for name, _, pattern in parts]
 
 
 def _print_cards(bundles: str) -> None:

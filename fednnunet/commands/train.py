@@ -41,6 +41,8 @@ class Options:
 
     run: Annotated[Path, Opt(positional=True)]
     """run folder, made by fednnunet_plan"""
+    start: Annotated[Path | None, Opt(short="--from")] = None
+    """bundle whose weights the training starts from, instead of random ones"""
     device: str | None = None
     """auto, cpu, cuda, cuda:1 or mps; by default that of the federation file"""
 
@@ -68,6 +70,7 @@ def _train(options: Options) -> None:
         observers: list[Observer] = [lines, watch.round, *([board] if board else [])]
         train(
             folder,
+            start=options.start,
             device=options.device,
             progress=progress,
             observer=observe,

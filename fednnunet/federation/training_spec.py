@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, ClassVar, Literal
@@ -28,6 +29,7 @@ from fednnunet.training.device import CudaKernels
 from fednnunet.training.recipe import RECIPES, recipe_named
 
 FOLDS = 5
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 MAX_ROUNDS, MAX_ITERATIONS = 100_000, 10_000_000
 MAX_THREADS = 1024
 
@@ -60,6 +62,9 @@ class Training:
     """Optimiser, loss and augmentation: "nnunet" as in nnU-Net, or "fast"."""
     configuration: str = "3d_fullres"
     """The configuration of the plan to train."""
+    start: str = ""
+    """SHA-256 of the weights that the training starts from, as `fednnunet_train RUN --from BUNDLE`
+    names them; by default they are made from `seed`. A site refuses to start from any others."""
     held_out: float = 0.2
     """Share of each site's patients that is held out for evaluation. A site with a test set
     (imagesTs, labelsTs) trains on all other cases and is evaluated on the test set."""
@@ -122,6 +127,10 @@ class Training:
     pseudo_labels: PseudoLabels | None = None
     """Pseudo-labels where a site's labels leave classes unknown: a table of settings, which may be
     empty. Without the table there are none. A site trains by its own file's table."""
+    postprocessing: bool = False
+    """After the training, decide by the sites' held-out cases what is removed from the global
+    model's masks (small components, as in nnU-Net); the rule is kept in its bundle. The scores in
+    reports are those of masks without it."""
     contribution: bool = False
     """Estimate each site's contribution (FedCE), with one more request to each site after the last
     joint round."""
@@ -213,6 +222,13 @@ class Training:
         """Whether sites train on mirrored patches as well, so that predictions may be mirrored."""
         return RECIPES[self.recipe].augmentation.mirror
 
+    def _check_start(self) -> None:
+        if self.start and not _SHA256.fullmatch(self.start):
+            raise InputError(
+                f"start is {self.start[:80]!r}",
+                mend="give the 64 digits of a SHA-256, or leave it out and train with --from",
+            )
+
     def _check_lengths(self) -> None:
         if self.rounds < 1 or self.iterations_per_round < 1:
             raise InputError(
@@ -233,18 +249,8 @@ class Training:
                 "iterations_per_round is too large", mend=f"give at most {MAX_ITERATIONS}"
             )
 
-    def __post_init__(self) -> None:
-        chosen = [_chosen(each) for each in (self.method, *self.baselines)]
-        object.__setattr__(self, "method", chosen[0])
-        object.__setattr__(self, "baselines", tuple(chosen[1:]))
-        recipe_named(self.recipe)
-        check_name(self.device)
-        _ = self.filter_chain  # an unknown filter is an error
-        for settings in chosen:
-            self.merge(settings)  # one without a mean cannot be robust
-        self._check_lengths()
-        if min(self.seed, self.split_seed or 0) < 0:
-            raise InputError("seed or split_seed is negative", mend="give a seed of 0 or more")
+    def _check_waiting(self) -> None:
+        """Raise InputError for numbers of sites, and times, that no round can wait for."""
         if self.sites_per_round < 0 or self.quorum < 0:
             raise InputError(
                 "sites_per_round or quorum is negative",
@@ -262,6 +268,21 @@ class Training:
                 "quorum",
                 mend="set quorum to the number of replies after which the others have that long",
             )
+
+    def __post_init__(self) -> None:
+        chosen = [_chosen(each) for each in (self.method, *self.baselines)]
+        object.__setattr__(self, "method", chosen[0])
+        object.__setattr__(self, "baselines", tuple(chosen[1:]))
+        recipe_named(self.recipe)
+        check_name(self.device)
+        _ = self.filter_chain  # an unknown filter is an error
+        for settings in chosen:
+            self.merge(settings)  # one without a mean cannot be robust
+        self._check_lengths()
+        self._check_start()
+        if min(self.seed, self.split_seed or 0) < 0:
+            raise InputError("seed or split_seed is negative", mend="give a seed of 0 or more")
+        self._check_waiting()
         if self.max_update_ratio and not 1 <= self.max_update_ratio <= 1e6:
             raise InputError(
                 f"max_update_ratio is {self.max_update_ratio}",

@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fednnunet.errors import FedNNUNetError, InputError, PlanError
+from fednnunet.errors import FedNNUNetError, InputError, PlanError, raise_all
+from fednnunet.interop import nnunet_settings
+from fednnunet.planning.orientation import AS_STORED, CANONICAL
 from fednnunet.planning.plan import (
     Architecture,
     Configuration,
@@ -20,15 +22,16 @@ from fednnunet.planning.plan import (
 )
 from fednnunet.task import MAX_LABELS, Task
 
-_NORMALISATION: dict[str, Normalisation] = {
+NORMALISATION: dict[str, Normalisation] = {
     "CTNormalization": "ct",
     "ZScoreNormalization": "zscore",
     "NoNormalization": "none",
     "RescaleTo01Normalization": "rescale_to_0_1",
     "RGBTo01Normalization": "rgb_to_0_1",
 }
-_KINDS = {"PlainConvUNet": "plain", "ResidualEncoderUNet": "residual"}
-_RESAMPLE = "resample_data_or_seg_to_shape"
+KINDS = {"PlainConvUNet": "plain", "ResidualEncoderUNet": "residual"}
+TURNING = ("NibabelIOWithReorient", "SimpleITKIOWithReorient")  # readers that turn images to RAS
+RESAMPLE = "resample_data_or_seg_to_shape"
 _COPY = "copy the file again from nnU-Net's folder"
 
 
@@ -56,6 +59,27 @@ def read_nnunet_plan(plans: Path, dataset: Path | None = None) -> Plan:
         raise type(error)(error.what, where=where, mend=error.mend) from None
 
 
+def read_trained_plan(plans: Path, dataset: Path, name: str) -> Plan:
+    """The plan of a trained network: as `read_nnunet_plan`, and strict about the configuration.
+
+    Raises PlanError where the network, the preprocessing or the labels of configuration `name` are
+    other than this program's, in settings that a plan alone does not need.
+    """
+    plan = read_nnunet_plan(plans, dataset)
+    plan.configuration(name)
+    data, described = _load(plans), _load(dataset)
+    settings = _resolve(data["configurations"], name)
+    faults = [
+        *nnunet_settings.network_faults(settings),
+        *nnunet_settings.preprocessing_faults(data, settings),
+        *nnunet_settings.region_faults(described, plan.task),
+    ]
+    for fault in faults:
+        fault.where = str(plans)
+    raise_all(f"{name} cannot be taken over", faults)
+    return plan
+
+
 def read_nnunet_task(described: Mapping[str, Any], *, name: str) -> Task:
     """The task in a parsed `dataset.json`, with regions and an ignore label if it has them."""
     channels = described.get("channel_names") or described["modality"]
@@ -72,7 +96,9 @@ def read_nnunet_task(described: Mapping[str, Any], *, name: str) -> Task:
                 mend="number the labels 0, 1, 2, ... in dataset.json and in the label maps",
             )
         return Task(name=name, channels=ordered, labels=tuple(by_value), ignore=ignore)
-    regions = {label: values for label, values in labels.items() if values != (0,)}
+    regions = {
+        label: tuple(dict.fromkeys(values)) for label, values in labels.items() if values != (0,)
+    }
     highest = max(value for values in regions.values() for value in values)
     if highest >= MAX_LABELS:
         raise InputError(
@@ -120,6 +146,7 @@ def _plan(data: Mapping[str, Any], described: Mapping[str, Any]) -> Plan:
         configurations=configurations,
         intensity=intensity,
         transpose=(z, y, x),
+        orientation=CANONICAL if data.get("image_reader_writer") in TURNING else AS_STORED,
         norm="instance" if norms == {"instance"} else "batch",
         cases=int(described.get("numTraining", 0)),
         reasons=(Reason(decision="all decisions", because=because),),
@@ -142,11 +169,11 @@ def _resolve(configurations: Mapping[str, Any], name: str) -> dict[str, Any]:
 
 def _configuration(name: str, data: Mapping[str, Any]) -> Configuration:
     kinds = data["normalization_schemes"]
-    unknown = [kind for kind in kinds if kind not in _NORMALISATION]
+    unknown = [kind for kind in kinds if kind not in NORMALISATION]
     if unknown:
         raise PlanError(
             f"{name} normalises by {', '.join(unknown)}",
-            mend="use one of: " + ", ".join(_NORMALISATION),
+            mend="use one of: " + ", ".join(NORMALISATION),
         )
     return Configuration(
         name=name,
@@ -154,7 +181,7 @@ def _configuration(name: str, data: Mapping[str, Any]) -> Configuration:
         patch_vox=tuple(int(p) for p in data["patch_size"]),
         batch=int(data["batch_size"]),
         median_shape_vox=tuple(float(s) for s in data["median_image_size_in_voxels"]),
-        normalisation=tuple(_NORMALISATION[kind] for kind in kinds),
+        normalisation=tuple(NORMALISATION[kind] for kind in kinds),
         use_mask=tuple(bool(use) for use in data["use_mask_for_norm"]),
         architecture=_architecture(data),
         batch_dice=bool(data["batch_dice"]),
@@ -167,17 +194,17 @@ def _architecture(data: Mapping[str, Any]) -> Architecture:
     if "architecture" not in data:
         return _old_architecture(data)
     network = str(data["architecture"]["network_class_name"]).rsplit(".", 1)[-1]
-    if network not in _KINDS:
-        raise PlanError(f"the network {network} is unknown", mend="known: " + ", ".join(_KINDS))
+    if network not in KINDS:
+        raise PlanError(f"the network {network} is unknown", mend="known: " + ", ".join(KINDS))
     given = data["architecture"]["arch_kwargs"]
     if not str(given.get("nonlin", "LeakyReLU")).endswith("LeakyReLU") or given.get("dropout_op"):
         raise PlanError(
             f"the network has {given.get('nonlin')} and dropout {given.get('dropout_op')}",
             mend="plan with LeakyReLU and without dropout, as this program builds it",
         )
-    convs = given["n_conv_per_stage" if _KINDS[network] == "plain" else "n_blocks_per_stage"]
+    convs = given["n_conv_per_stage" if KINDS[network] == "plain" else "n_blocks_per_stage"]
     return _stages(
-        kind=_KINDS[network],
+        kind=KINDS[network],
         features=given["features_per_stage"],
         kernels=given["kernel_sizes"],
         strides=given["strides"],
@@ -189,12 +216,12 @@ def _architecture(data: Mapping[str, Any]) -> Architecture:
 def _old_architecture(data: Mapping[str, Any]) -> Architecture:
     """The style before nnU-Net 2.4: flat fields."""
     network = str(data["UNet_class_name"])
-    if network not in _KINDS:
-        raise PlanError(f"the network {network} is unknown", mend="known: " + ", ".join(_KINDS))
+    if network not in KINDS:
+        raise PlanError(f"the network {network} is unknown", mend="known: " + ", ".join(KINDS))
     strides = data["pool_op_kernel_sizes"]
     base, highest = int(data["UNet_base_num_features"]), int(data["unet_max_num_features"])
     return _stages(
-        kind=_KINDS[network],
+        kind=KINDS[network],
         features=[min(base * 2**i, highest) for i in range(len(strides))],
         kernels=data["conv_kernel_sizes"],
         strides=strides,
@@ -236,14 +263,14 @@ def _norm(data: Mapping[str, Any]) -> str:
 
 def _resampling(name: str, data: Mapping[str, Any]) -> Resampling:
     keys = ("data", "seg", "probabilities")
-    functions = {data.get(f"resampling_fn_{key}", _RESAMPLE) for key in keys}
+    functions = {data.get(f"resampling_fn_{key}", RESAMPLE) for key in keys}
     settings = [data.get(f"resampling_fn_{key}_kwargs", {}) for key in keys]
     forced = any(kwargs.get("force_separate_z") is not None for kwargs in settings)
     thick = {int(kwargs.get("order_z", 0)) for kwargs in settings}
-    if functions != {_RESAMPLE} or forced or len(thick) != 1:
+    if functions != {RESAMPLE} or forced or len(thick) != 1:
         raise PlanError(
             f"{name} resamples by {', '.join(sorted(functions))}, with settings this program lacks",
-            mend=f"plan with {_RESAMPLE}, force_separate_z null and one order_z",
+            mend=f"plan with {RESAMPLE}, force_separate_z null and one order_z",
         )
     image, label, logits = (
         int(kwargs.get("order", default))

@@ -133,3 +133,10 @@ def test_what_is_wrong_with_pseudo_labels_is_said(table, words):
 def test_threads_that_no_machine_has_are_refused(threads):
     with pytest.raises(InputError, match=f"threads is {threads}"):
         Training(threads=threads)
+
+
+def test_a_start_is_named_by_its_sha256():
+    assert Training(start="0f" * 32).start == "0f" * 32
+    with pytest.raises(InputError, match="start is 'bundle'") as caught:
+        Training(start="bundle")
+    assert "--from" in caught.value.mend

@@ -70,10 +70,14 @@ class Run:
             public_rounds=0,
             routed=False,
             contribution=False,
+            postprocessing=False,
             validate_every=0,
             max_update_ratio=0.0,
             keep="last",
         )
-        parts = [records.encode(self.plan), records.encode(training)]
+        encoded = records.encode(training)
+        if not training.start:  # as before there was this field
+            del encoded["start"]
+        parts = [records.encode(self.plan), encoded]
         content = json.dumps(parts, sort_keys=True)
         return hashlib.sha256(content.encode()).hexdigest()[:16]

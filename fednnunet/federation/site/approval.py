@@ -15,6 +15,7 @@ from pathlib import Path
 
 from fednnunet import records
 from fednnunet.errors import RefusalError
+from fednnunet.federation.training_spec import Training
 from fednnunet.planning.plan import Plan
 
 FILE = "approved.json"
@@ -22,10 +23,12 @@ FILE = "approved.json"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Approved:
-    """What was approved last: the SHA-256 of a plan's JSON, and the rounds of all phases."""
+    """What was approved last: the SHA-256 of a plan's JSON, the rounds of all phases, and the
+    SHA-256 of given first weights (see `Training.start`)."""
 
     plan: str
     rounds: int = 0
+    start: str = ""
 
 
 def plan_digest(plan: Plan) -> str:
@@ -35,18 +38,29 @@ def plan_digest(plan: Plan) -> str:
     return hashlib.sha256(content.encode()).hexdigest()
 
 
-def approve(base: Path, plan: Plan, *, rounds: int) -> None:
+def approve_training(base: Path, plan: Plan, training: Training) -> None:
+    """Write down that a person approves `plan` for a training, as the federation file has it."""
+    approve(base, plan, rounds=training.all_rounds, start=training.start)
+
+
+def check_training_approved(base: Path, plan: Plan, training: Training) -> None:
+    """Raise RefusalError unless this plan is approved for this training; see `check_approved`."""
+    check_approved(base, plan, rounds=training.all_rounds, start=training.start)
+
+
+def approve(base: Path, plan: Plan, *, rounds: int, start: str = "") -> None:
     """Write down that a person approves `plan` and no other, and at most so many rounds.
 
-    `base` is the site's own folder.
+    `base` is the site's own folder, `start` the digest of given first weights.
     """
-    path, approved = base / FILE, Approved(plan=plan_digest(plan), rounds=rounds)
+    path = base / FILE
+    approved = Approved(plan=plan_digest(plan), rounds=rounds, start=start)
     if not path.is_file() or records.read(Approved, path) != approved:
         records.write(approved, path)
 
 
-def check_approved(base: Path, plan: Plan, *, rounds: int) -> None:
-    """Raise RefusalError for any plan but the approved one, and for more rounds than approved."""
+def check_approved(base: Path, plan: Plan, *, rounds: int, start: str = "") -> None:
+    """Raise RefusalError for any plan but the approved one, more rounds, or another start."""
     path = base / FILE
     approved = records.read(Approved, path) if path.is_file() else Approved(plan="")
     if approved.plan != plan_digest(plan):
@@ -63,4 +77,11 @@ def check_approved(base: Path, plan: Plan, *, rounds: int) -> None:
             where=str(path),
             mend="approve the plan at the site again if it may be trained for so many rounds",
             advice="approve_rounds",
+        )
+    if approved.start != start:
+        raise RefusalError(
+            "nobody at the site has approved a start from these weights",
+            where=str(path),
+            mend="approve the plan at the site again if it may start from them",
+            advice="approve_plan",
         )

@@ -61,6 +61,9 @@ class SitePolicy:
     and the sum of squares give both scores. Without them there is no standard deviation."""
     share_model: bool = False
     """Whether the site's own model may leave the site, if a federation asks for it."""
+    share_pictures: bool = False
+    """Whether pictures of the worst and the median held-out case may leave the site, for the
+    coordinator's report; they show patients, without a name."""
     allow: Allowed | None = None
     """Over a network, what needs no approval; without this table a person approves every plan."""
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from fednnunet.federation.given_start import first_weights
 from fednnunet.federation.site.places import inside
 from fednnunet.federation.site.policy import SitePolicy
 from fednnunet.federation.site.states import StateStore
@@ -22,7 +23,7 @@ from fednnunet.supervision import SiteSupervision
 from fednnunet.training.augment import plain_augmenter
 from fednnunet.training.batches import Batch, BatchSource
 from fednnunet.training.device import Execution, choose_execution, for_batch
-from fednnunet.training.initial import initial_tensors, plan_network
+from fednnunet.training.initial import plan_network
 from fednnunet.training.patches import PatchStore
 from fednnunet.training.recipe import Recipe, recipe_named
 from fednnunet.training.state import TrainingState, new_state
@@ -99,7 +100,7 @@ class PreparedSite:
 
         Its random numbers are those of the `stream` (default: of the site).
         """
-        weights = initial_tensors(self.plan, self.configuration_name, seed=self.training.seed)
+        weights = first_weights(self.base, self.plan, self.configuration_name, self.training)
         seed = site_seed(self.training.seed, stream or self.name)
         configuration, execution = self.configuration, self.execution()
         return new_state(

@@ -13,13 +13,13 @@ from pathlib import Path
 
 from fednnunet.dataset import scan_dataset
 from fednnunet.errors import FedNNUNetError, InputError, RefusalError, ReplyError, raise_all
-from fednnunet.evaluation.tables import read_cases_csv
+from fednnunet.federation.given_start import receive_start
 from fednnunet.federation.site import approval
 from fednnunet.federation.site.agreement import Agreement, RunInvite, question_of
 from fednnunet.federation.site.answers import FOLDER as ANSWERS
 from fednnunet.federation.site.answers import Answered, Answers, digest
 from fednnunet.federation.site.cases import SiteCases, site_cases, training_folder
-from fednnunet.federation.site.evaluation import CASES, evaluate_at_site
+from fednnunet.federation.site.evaluation import evaluate_at_site
 from fednnunet.federation.site.ledger import About
 from fednnunet.federation.site.measurements import FOLDER_NAME as MEASUREMENTS
 from fednnunet.federation.site.measurements import MeasurementStore
@@ -29,7 +29,7 @@ from fednnunet.federation.site.policy import read_policy
 from fednnunet.federation.site.prepared import PreparedSite
 from fednnunet.federation.site.report import HELD_OUT, report_site
 from fednnunet.federation.site.restart import ProgressRecords
-from fednnunet.federation.site.scored_cases import ScoredSet, ScoreRelease
+from fednnunet.federation.site.score_reply import ScoreReplies, score_words
 from fednnunet.federation.site.trainer import SiteTrainer
 from fednnunet.federation.site.wall import OnFault, Outgoing, Wall
 from fednnunet.federation.spec import Federation
@@ -50,6 +50,7 @@ from fednnunet.federation.wire.messages import (
     TrainInvite,
     TrainReply,
     sums,
+    unpack,
 )
 from fednnunet.planning.minimum_counts import check_cases
 from fednnunet.planning.plan import Plan
@@ -95,7 +96,7 @@ class Site:
             min_cases=self._policy.required_cases,
             min_bin_count=self._policy.min_bin_count,
         )
-        self._released = ScoreRelease(folder=base, min_cases=self._policy.min_scored_cases)
+        self._scores = ScoreReplies(base=base, policy=self._policy, log=self._wall.log)
         self._ready: _Ready | None = None
 
     def approve(self, plan: Plan) -> None:
@@ -107,7 +108,7 @@ class Site:
         for another task than the federation file's.
         """
         self._agreement.check_plan(plan)
-        approval.approve(self.base, plan, rounds=self._training.all_rounds)
+        approval.approve_training(self.base, plan, self._training)
 
     def answer(self, data: bytes) -> bytes:
         """Take an invite as bytes and return the reply as bytes, a `FaultReply` for every fault."""
@@ -149,7 +150,7 @@ class Site:
             answers.keep(answered, reply.data)
             found = answered, reply.data
         message, data = found[0].message, found[1]
-        return Outgoing(message=message, data=data, about=About(detail=self._details(invite)))
+        return Outgoing(message=message, data=data, about=About(detail=self._details(invite, data)))
 
     def _plan(self, invite: Message) -> Message:
         """The reply to an invite that comes before any training."""
@@ -160,7 +161,9 @@ class Site:
             case ShapesInvite():
                 return self._count_shapes(invite.spacing_mm)
             case PrepareInvite():
-                return self._prepare(invite.plan, invite.configuration)
+                reply = self._prepare(invite.plan, invite.configuration)
+                receive_start(self.base, invite.tensors, self._training.start)
+                return reply
         raise ReplyError(
             f"a site cannot answer a {type(invite).__name__}",
             mend="give coordinator and sites the same version of the program",
@@ -214,7 +217,7 @@ class Site:
     def _prepare(self, plan: Plan, configuration: str) -> PrepareReply:
         self._agreement.check_configuration(configuration)
         self._agreement.check_plan(plan)
-        approval.check_approved(self.base, plan, rounds=self._training.all_rounds)
+        approval.check_training_approved(self.base, plan, self._training)
         labelled = training_folder(self.spec, plan.task, site=self.name)
         check_cases(len(labelled), self._policy.required_cases, site=self.name)
         cases = site_cases(self.spec, plan.task, self._training, site=self.name)
@@ -241,29 +244,23 @@ class Site:
 
     def _evaluate(self, invite: EvaluateInvite) -> EvaluateReply:
         ready, models = self._prepared(), SiteModels(self.prepared)
-        bundle = models.bundle(invite)
         folder = inside(self.base, invite.run, HELD_OUT, invite.model)
         scores = evaluate_at_site(
-            bundle,
+            models.bundle(invite),
             ready.cases.scored,
             folder,
             device=self._training.device,
-            pictures=not invite.brief,
+            pictures=not invite.figures_only,
+            rule=invite.rule,
             progress=self._tell,
         )
         models.keep_best(invite, scores.mean())
-        if not invite.brief:
+        if not invite.figures_only:
             report_site(self.name, self.base, task=ready.plan.task, policy=self._policy)
-        policy = self._policy
-        shared = scores.of_at_least(policy.min_scored_cases, squared=policy.min_squared_cases)
-        models.keep_scores(invite, shared)
-        if shared.cases:
-            of_cases = read_cases_csv(folder / CASES).get("", ())
-            release = self._released.release(shared, ScoredSet.of(ready.cases.scored, of_cases))
-            if release.warning:
-                self._wall.log(release.warning)
-            shared = release.scores
-        return EvaluateReply(scores=shared, round=models.reached(invite))
+        reached = models.reached(invite)
+        reply = self._scores.reply(invite, scores, ready.cases.scored, reached=reached)
+        models.keep_scores(invite, reply.scores)
+        return reply
 
     def _check_model_may_leave(self) -> None:
         if not self._policy.share_model:
@@ -318,8 +315,13 @@ class Site:
             )
         return self._ready
 
-    def _details(self, invite: Message) -> str:
-        """In words: what the reply to `invite` holds beyond weights, and what filtered it."""
+    def _details(self, invite: Message, data: bytes) -> str:
+        """In words: what the reply `data` to `invite` holds beyond weights or sums of scores.
+
+        And what filtered it.
+        """
+        if isinstance(invite, EvaluateInvite):
+            return score_words(unpack(data, sender=self.name))
         if not isinstance(invite, TrainInvite):
             return ""
         method = self._training.method_labelled(invite.method)

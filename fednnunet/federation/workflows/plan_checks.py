@@ -27,6 +27,7 @@ from fednnunet.text import plural
 
 CONFIGURATIONS = ("2d", "3d_lowres", "3d_fullres")  # that a planner can make and a site can train
 _CASCADE = "3d_cascade_fullres"
+_CHOOSE = f"choose one of: {', '.join(CONFIGURATIONS)}"
 _ENDS = 1 << 16  # bytes at either end of a file that are compared first
 
 
@@ -56,10 +57,7 @@ def check_simulation(federation: Federation, *, without: Collection[str] = ()) -
 def check_configuration(plan: Plan, name: str) -> None:
     """Raise PlanError where the plan has no such configuration, or none that can be trained."""
     if plan.configuration(name).previous:
-        raise PlanError(
-            f"{name} needs the predictions of another configuration and cannot be trained yet",
-            mend="train 3d_fullres, 3d_lowres or 2d",
-        )
+        raise PlanError(_needs_another(name), mend=_CHOOSE)
 
 
 def planning_notes(federation: Federation) -> tuple[str, ...]:
@@ -76,16 +74,16 @@ def planning_notes(federation: Federation) -> tuple[str, ...]:
 
 def _configuration_faults(name: str) -> Iterator[FedNNUNetError]:
     if name == _CASCADE:
-        what = f"{name} needs the predictions of another configuration and cannot be trained yet"
+        what = _needs_another(name)
     elif name not in CONFIGURATIONS:
         what = f"no plan has a configuration {name!r}{did_you_mean(name, CONFIGURATIONS)}"
     else:
         return
-    yield InputError(
-        what,
-        where="training.configuration",
-        mend=f"choose one of: {', '.join(CONFIGURATIONS)}",
-    )
+    yield InputError(what, where="training.configuration", mend=_CHOOSE)
+
+
+def _needs_another(name: str) -> str:
+    return f"{name} needs the predictions of another configuration and cannot be trained yet"
 
 
 def _same_folders(folders: dict[str, Path]) -> Iterator[FedNNUNetError]:

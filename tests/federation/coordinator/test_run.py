@@ -29,6 +29,12 @@ def test_another_setting_is_another_training(tmp_path, one, other):
     assert a_run(tmp_path, one).key != a_run(tmp_path, other).key
 
 
+def test_given_first_weights_are_another_training(tmp_path):
+    run = a_run(tmp_path, "fedavg")
+    given = replace(run, training=replace(run.training, start="0" * 64))
+    assert given.key != run.key
+
+
 def test_pooling_is_a_kind_of_run(tmp_path):
     run = a_run(tmp_path, "pooled")
     assert run.kind == "pooled"

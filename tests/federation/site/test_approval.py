@@ -8,7 +8,15 @@ import pytest
 
 from fednnunet import records
 from fednnunet.errors import RefusalError
-from fednnunet.federation.site.approval import FILE, approve, check_approved, plan_digest
+from fednnunet.federation.site.approval import (
+    FILE,
+    approve,
+    approve_training,
+    check_approved,
+    check_training_approved,
+    plan_digest,
+)
+from fednnunet.federation.training_spec import Training
 from fednnunet.planning.plan import read_plan
 from tests.training.fakes import small_plan
 
@@ -47,8 +55,20 @@ def test_approving_twice_leaves_the_file_alone(tmp_path):
 def test_more_rounds_need_a_new_approval(tmp_path):
     approve(tmp_path, PLAN, rounds=3)
     check_approved(tmp_path, PLAN, rounds=2)
-    with pytest.raises(RefusalError, match="3 rounds were approved .* has 4") as caught:
+    with pytest.raises(RefusalError, match=r"3 rounds were approved .* has 4") as caught:
         check_approved(tmp_path, PLAN, rounds=4)
     assert caught.value.advice == "approve_rounds"
     approve(tmp_path, PLAN, rounds=4)
     check_approved(tmp_path, PLAN, rounds=4)
+
+
+def test_another_start_needs_a_new_approval(tmp_path):
+    approve(tmp_path, PLAN, rounds=3)
+    with pytest.raises(RefusalError, match="a start from these weights") as caught:
+        check_approved(tmp_path, PLAN, rounds=3, start="ab")
+    assert caught.value.mend and caught.value.advice == "approve_plan"
+    training = Training(rounds=1, public_rounds=0, start="0" * 64)
+    approve_training(tmp_path, PLAN, training)
+    check_training_approved(tmp_path, PLAN, training)
+    with pytest.raises(RefusalError, match="a start from these weights"):
+        check_approved(tmp_path, PLAN, rounds=1)

@@ -38,6 +38,15 @@ def read_network_federation(path: Path) -> tuple[Federation, Network]:
                 'add a table [network] with host = "NAME", and port if it is not 8102',
             )
         )
+    if federation.training.start:
+        faults.append(
+            _fault(
+                "a federation over a network cannot start from given weights yet",
+                "training.start",
+                "take it out: the first weights are then made from the seed; or train in a "
+                "simulation with fednnunet_train RUN --from BUNDLE",
+            )
+        )
     raise_all(f"{path.name} cannot be used over a network", faults)
     assert federation.network is not None
     return federation, federation.network

@@ -29,7 +29,7 @@ from fednnunet.federation.engines.network.federation_file import at_site, read_n
 from fednnunet.federation.engines.network.kit import FEDERATION, SETTINGS, Settings, read_kit
 from fednnunet.federation.engines.network.state import PAUSED
 from fednnunet.federation.site import consent
-from fednnunet.federation.site.approval import check_approved
+from fednnunet.federation.site.approval import check_training_approved
 from fednnunet.federation.site.policy import read_policy
 from fednnunet.federation.site.site import Site
 from fednnunet.federation.site.wall import SiteFault
@@ -107,7 +107,7 @@ class Worker:
 
     def _is_approved(self, plan: Plan) -> bool:
         try:
-            check_approved(self.settings.work, plan, rounds=self.federation.training.all_rounds)
+            check_training_approved(self.settings.work, plan, self.federation.training)
         except FedNNUNetError:
             return False
         return True

@@ -55,3 +55,11 @@ def test_a_simulation_needs_the_folders(tmp_path: Path) -> None:
 def test_bad_addresses_are_refused(tmp_path: Path, table: str) -> None:
     with pytest.raises(FedNNUNetError):
         read_network_federation(write(tmp_path, f"{BARE}\n[network]\n{table}\n"))
+
+
+def test_a_given_start_is_refused(tmp_path: Path) -> None:
+    assert "rounds = " in BARE
+    text = BARE.replace("[training]", f'[training]\nstart = "{"0" * 64}"')
+    with pytest.raises(InputError, match="cannot start from given weights yet") as caught:
+        read_network_federation(write(tmp_path, text + NETWORK))
+    assert caught.value.where == "training.start" and "--from" in caught.value.mend
