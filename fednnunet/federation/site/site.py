@@ -65,8 +65,8 @@ class Site:
     Cases are prepared in `base/prepared`, or in a folder `prepared` that several runs share.
     `progress(site, done, total, what)` is told of every step that takes long, `on_iteration(site,
     done, total)` of every iteration of training, `on_fault` of every fault with all its details:
-    they are for the site's own terminal. After a restart a site goes
-    on from the records in `base`. Raises InputError where the site's own policy cannot be used.
+    they are for the site's own terminal. After a restart a site goes on from the records in `base`.
+    Raises InputError where the site's own policy cannot be used.
     """
 
     def __init__(
@@ -88,7 +88,8 @@ class Site:
         self._policy = read_policy(self.spec.policy, self.spec.folder)
         self._prepared_folder = prepared or base / "prepared"
         self._progress, self._on_iteration = progress, on_iteration
-        self._wall = Wall(name, base, self.spec.folder, on_fault=on_fault)
+        budget = self._policy.budget
+        self._wall = Wall(name, base, self.spec.folder, on_fault=on_fault, budget=budget)
         self._records = ProgressRecords(base)
         self._agreement = Agreement(site=name, federation=federation)
         self._measurements = MeasurementStore(
@@ -316,10 +317,7 @@ class Site:
         return self._ready
 
     def _details(self, invite: Message, data: bytes) -> str:
-        """In words: what the reply `data` to `invite` holds beyond weights or sums of scores.
-
-        And what filtered it.
-        """
+        """What the reply `data` holds beyond weights or sums of scores, and what filtered it."""
         if isinstance(invite, EvaluateInvite):
             return score_words(unpack(data, sender=self.name))
         if not isinstance(invite, TrainInvite):
