@@ -15,6 +15,7 @@ from fednnunet.dataset import list_images
 from fednnunet.errors import DataError, FedNNUNetError, InputError, StorageError
 from fednnunet.inference.bundle import Bundle
 from fednnunet.inference.compute import choose_compute
+from fednnunet.inference.ensemble import check_bundles
 from fednnunet.inference.predict import Outcome, PredictOptions, predict_cases
 from fednnunet.preprocess.dicom_cases import Channel, DicomCase, images_alone
 from fednnunet.preprocess.dicom_out import FORMS, Form, write_dicom
@@ -54,6 +55,8 @@ def predict_dicom(
     wanted_forms = _forms(forms)
     given = (bundles,) if isinstance(bundles, (Bundle, Path, str)) else tuple(bundles)
     loaded = tuple(one if isinstance(one, Bundle) else load_bundle(one) for one in given)
+    options = options or PredictOptions()
+    check_bundles(loaded, options.mirror)
     task = loaded[0].plan.task
     wanted = _channels(task, channels)
     series, damaged = scan(Path(folder))

@@ -8,12 +8,14 @@ import pytest
 import torch
 
 from fednnunet.errors import InputError
+from fednnunet.evaluation.scores import MetricSum, SiteScores, TargetSums
 from fednnunet.federation.methods.catalogue import METHODS
 from fednnunet.federation.methods.method import TrainedSite
 from fednnunet.federation.site.models import SiteModels, load_part, network_tensors, own_model
 from fednnunet.federation.wire.messages import EvaluateInvite
 from fednnunet.inference.best_bundle import FOLDER, best_bundle
 from fednnunet.inference.bundle import read_bundle, write_bundle
+from fednnunet.inference.card import read_card
 from fednnunet.training.state import save
 from tests.contracts.helpers import first_tensors
 from tests.federation.site_fakes import a_site
@@ -77,6 +79,18 @@ def test_a_received_model_is_written_as_it_is(tmp_path):
     assert all(torch.equal(bundle.weights[n], t) for n, t in tensors.items())
     assert bundle.note == {"method": "fedbn", "rounds": "1", "site": "one"}
     assert read_bundle(site.base / "global").digest == bundle.digest
+
+
+def test_scores_of_the_sites_own_cases_go_into_the_card(tmp_path):
+    site = a_site(tmp_path, "one")
+    models, invite = SiteModels(site), an_invite(tensors=first_tensors())
+    models.bundle(invite)
+    half = MetricSum.of(0.5)
+    sums = {name: TargetSums(dice=half + half) for name in site.plan.task.targets}
+    models.keep_scores(invite, SiteScores(cases=2, targets=sums))
+    card = read_card(site.base / "global")
+    assert (card.scored.cases, card.scored.sites, card.scored.scores[0].mean) == (2, 1, 0.5)
+    assert (card.sites, card.site_names) == (None, ())
 
 
 def test_a_personal_model_has_the_received_part_and_the_sites_own_rest(tmp_path):
