@@ -70,7 +70,7 @@ def describe(plan: Plan, *, dataset: str) -> Description:
     }
     if plan.task.regions:
         described["regions_class_order"] = list(region_values(plan.task))
-    fingerprint = {
+    fingerprint: dict[str, Any] = {
         "spacings": [],
         "shapes_after_crop": [],
         "foreground_intensity_properties_per_channel": intensity,
