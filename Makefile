@@ -2,6 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 EXTRAS := .venv/.extras
+TESTS := $(BIN)/python -m pytest -n auto --dist loadgroup -m "not network"
 
 .DEFAULT_GOAL := help
 .PHONY: help demo demo-network test check docs format clean
@@ -16,7 +17,7 @@ demo-network: $(EXTRAS) ## a coordinator and three phantom hospitals over TLS on
 	$(BIN)/python scripts/demo_network.py
 
 test: $(READY) ## set up and run the tests (those of the network by make check)
-	$(BIN)/python -m pytest
+	$(TESTS)
 
 check: $(EXTRAS) ## ruff, mypy, import layers, file sizes, docs, tests
 	$(BIN)/ruff check .
@@ -25,7 +26,8 @@ check: $(EXTRAS) ## ruff, mypy, import layers, file sizes, docs, tests
 	$(BIN)/lint-imports
 	$(BIN)/python scripts/check_sizes.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
-	$(BIN)/python -m pytest
+	$(TESTS)
+	$(BIN)/python -m pytest -m network tests/federation/engines/network
 
 docs: $(EXTRAS) ## build the documentation into site/, without a warning
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from fednnunet.api.evaluate import evaluate
     from fednnunet.api.interop import export_model, import_model
     from fednnunet.api.plan import plan
-    from fednnunet.api.predict import Predictor, load_bundle, predict
+    from fednnunet.api.predict import PredictOptions, Predictor, load_bundle, predict
     from fednnunet.api.register import register_method, register_recipe
     from fednnunet.api.train import train
     from fednnunet.federation.spec import read_federation
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 __version__ = VERSION
 
 __all__ = [
+    "PredictOptions",
     "Predictor",
     "__version__",
     "evaluate",
@@ -45,6 +46,7 @@ __all__ = [
 ]
 
 _MODULES = {
+    "PredictOptions": "fednnunet.api.predict",
     "Predictor": "fednnunet.api.predict",
     "evaluate": "fednnunet.api.evaluate",
     "export_model": "fednnunet.api.interop",

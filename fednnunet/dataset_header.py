@@ -106,6 +106,13 @@ def label_values(header: dict[str, Any]) -> dict[str, int]:
     return {name: found[0] for name, found in values if len(found) == 1}
 
 
+def named_values(header: dict[str, Any]) -> frozenset[int]:
+    """Every value that the file's labels and regions name; empty where it names none."""
+    labels = header.get("labels")
+    pairs = labels.items() if isinstance(labels, dict) else ()
+    return frozenset(value for key, entry in pairs for value in _values(key, entry))
+
+
 def _load(path: Path) -> dict[str, Any]:
     try:
         header = json.loads(path.read_text(encoding="utf-8"))

@@ -75,7 +75,7 @@ def compare_labels(
     for name, values in labels.items():
         if _is_region(name, values, task) or (len(values) == 1 and values[0] in pairs):
             continue
-        if len(values) > 1:
+        if len(values) != 1:
             faults += _region_faults(name, values, task)
             continue
         value, wanted = values[0], known.get(name.casefold())
@@ -147,7 +147,12 @@ def _is_region(name: str, values: tuple[int, ...], task: Task) -> bool:
 
 
 def _region_faults(name: str, values: tuple[int, ...], task: Task) -> Iterator[NameFault]:
-    if task.regions:
+    if not values:
+        yield NameFault(
+            what=f"dataset.json gives the label {name!r} an empty list of values",
+            mend="give it its value in the label maps, or remove it",
+        )
+    elif task.regions:
         wanted = {region: list(found) for region, found in task.regions.items()}
         yield NameFault(
             what=f"dataset.json has the region {name!r} of the values {list(values)}, the task has "

@@ -19,14 +19,15 @@ those of the federation file, unless they are named.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+import json
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
 from fednnunet import records
 from fednnunet.case_labels import CaseLabels, LabelBox
-from fednnunet.dataset_header import FILE, label_values
+from fednnunet.dataset_header import FILE, label_values, named_values
 from fednnunet.errors import DataError, FedNNUNetError, InputError, single_faults
 from fednnunet.label_names import ValueMap
 from fednnunet.label_tables import Presence, add_presence, read_boxes
@@ -38,6 +39,7 @@ from fednnunet.supervision import (
     partial_supervision,
 )
 from fednnunet.task import Task
+from fednnunet.text import plural
 
 Read = TypeVar("Read")
 
@@ -118,6 +120,7 @@ def read_site_labels(
         if entry is None:
             entry = LabelEntry(kind=agreed.kind, annotated=reader.names(agreed.annotated))
         found[name] = replace(reader.labels(name, entry), values=values)
+    reader.check_full({values.of(value) for value in named_values(header)}, found)
     return found, reader.faults
 
 
@@ -178,6 +181,23 @@ class _Reader:
             for name in sorted(set(names) - set(known)):
                 what = f"{file} says what labels case {name} has, but there is no such image"
                 self._fault(what, "correct the name of the case, or take it out")
+
+    def check_full(self, named: Collection[int], found: Mapping[str, CaseLabels]) -> None:
+        """Cases with full labels in a folder whose file names labels, but not all of the task's.
+
+        What is not annotated would be taught as background. `named` are the file's values, read as
+        the task's.
+        """
+        lacking = [name for value, name in enumerate(self.task.labels) if value not in {0, *named}]
+        full = sum(labels.supervision.kind == "full" for labels in found.values())
+        if named and lacking and full:
+            others = [name for name in self.task.labels[1:] if name not in lacking]
+            self._fault(
+                f"the labels lack {lacking}, but {plural(full, 'case')} should be labelled in full",
+                f"if the site annotates them, add them to the labels of {FILE}; if not, write into "
+                f'the site\'s table of the federation file: labels = "partial", annotated = '
+                f"{json.dumps(others)}",
+            )
 
     def labels(self, name: str, entry: LabelEntry) -> CaseLabels:
         """The labels of a case by its entry, or those that are agreed where something is wrong."""

@@ -92,8 +92,11 @@ class Supervision:
         return self.classes(task).issuperset(values)
 
     def leaves_out(self, task: Task) -> bool:
-        """Whether there may be voxels that enter no loss and no count."""
-        return task.ignore is not None or self.kind not in ("full", "partial")
+        """Whether cross-entropy is a mean over the known voxels of all samples of a batch.
+
+        The losses of the other kinds are means over samples, however many voxels each knows.
+        """
+        return task.ignore is not None or self.kind in ("scribble", "point", "pseudo")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -30,6 +30,35 @@ def peak_memory_gib() -> float:
     return float(most) / (2**30 if sys.platform == "darwin" else 2**20)  # bytes there, else KiB
 
 
+def used_memory_bytes() -> int:
+    """Memory that this process has now; the most it has had where the system does not say."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError, IndexError, AttributeError):
+        return int(peak_memory_gib() * 2**30)
+
+
+def free_memory_bytes() -> int:
+    """Memory that programs can still have: of the machine, or of the container this runs in.
+
+    Half of the machine's memory where the system does not say.
+    """
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        free = 1024 * next(int(li.split()[1]) for li in lines if li.startswith("MemAvailable:"))
+    except (OSError, ValueError, StopIteration, IndexError):
+        return memory_bytes() // 2
+    try:
+        limit, used = (
+            int(Path("/sys/fs/cgroup", name).read_text(encoding="ascii"))
+            for name in ("memory.max", "memory.current")
+        )
+    except (OSError, ValueError):  # no container, or one without a limit ("max")
+        return free
+    return min(free, max(limit - used, 0))
+
+
 def is_read_only(folder: Path) -> bool:
     """Whether a folder is on a file system that is mounted read-only."""
     if not hasattr(os, "statvfs"):

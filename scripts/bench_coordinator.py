@@ -1,8 +1,12 @@
-"""Peak memory of the coordinator for many simulated sites: python scripts/bench_coordinator.py.
+"""Memory and rounds a second of the coordinator for many simulated sites.
 
-One round of a network of 5.6 M parameters. Each site's reply is made when the coordinator asks for
-it, so that the memory measured is the coordinator's: the state, the sums, and the reply that has
-just come. Each number of sites is run in a process of its own, so that peaks do not mix.
+    python scripts/bench_coordinator.py --sites 4,100,1000
+    python scripts/bench_coordinator.py --network tiny --sites 200 --rounds 5
+
+Each site's reply is made when the coordinator asks for it, so that the memory measured is the
+coordinator's: the state, the sums, and the reply that has just come. Each number of sites is run in
+a process of its own, so that peaks do not mix. What is measured is the coordinator alone, with no
+training and no wire.
 """
 
 from __future__ import annotations
@@ -31,20 +35,21 @@ from fednnunet.planning.plan import Architecture, Configuration, Intensity, Plan
 from fednnunet.task import Task
 from fednnunet.training.initial import initial_tensors
 
-FEATURES = (32, 64, 128, 256)
+FEATURES = {"tiny": (4, 8), "small": (32, 64, 128, 256)}  # 7 thousand, 5.6 million parameters
 
 
-def make_plan() -> Plan:
-    """A plan whose network has 5.6 M parameters."""
+def make_plan(network: str) -> Plan:
+    """A plan with one of the networks of `FEATURES`."""
+    features_of = FEATURES[network]
     stages = tuple(
         Stage(
             features=features,
             kernel=(3, 3, 3),
             stride=(2, 2, 2) if depth else (1, 1, 1),
             convs=2,
-            decoder_convs=0 if depth == len(FEATURES) - 1 else 2,
+            decoder_convs=0 if depth == len(features_of) - 1 else 2,
         )
-        for depth, features in enumerate(FEATURES)
+        for depth, features in enumerate(features_of)
     )
     configuration = Configuration(
         name="3d_fullres",
@@ -99,21 +104,30 @@ def _reply(tensors: Mapping[str, torch.Tensor], number: int, invite: TrainInvite
     )
 
 
-def measure(sites: int, method: str) -> dict[str, float]:
-    """One round of so many sites: peak and growth of this process in MiB, seconds a reply."""
+def measure(sites: int, method: str, network: str, rounds: int) -> dict[str, float]:
+    """Rounds of so many sites: peak and growth of this process in MiB, seconds a round and reply.
+
+    `model_mib` is the size of the network's tensors, of which the state is one copy.
+    """
     torch.set_num_threads(1)
-    plan = make_plan()
+    plan = make_plan(network)
     initial = initial_tensors(plan, "3d_fullres", seed=0)
     members = {f"site_{number:04d}": Member(cases=5) for number in range(sites)}
-    training = Training(method=PRESETS[method], rounds=1, public_rounds=0)
+    training = Training(method=PRESETS[method], rounds=rounds, public_rounds=0)
     before, begin = _peak_mib(), time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         run = Run(name="", folder=Path(folder), plan=plan, training=training)
         engine = SimulatedSites(tuple(members), initial)
         run_rounds(engine, run, initial, members, lambda record: None)
-    seconds = (time.perf_counter() - begin) / sites
+    seconds = (time.perf_counter() - begin) / rounds
     peak = _peak_mib()
-    return {"peak_mib": peak, "growth_mib": peak - before, "seconds": seconds}
+    return {
+        "model_mib": sum(t.numel() * t.element_size() for t in initial.values()) / 2**20,
+        "peak_mib": peak,
+        "growth_mib": peak - before,
+        "round_s": seconds,
+        "reply_s": seconds / sites,
+    }
 
 
 def _peak_mib() -> float:
@@ -125,23 +139,27 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sites", default="4,100,1000", help="numbers of sites, fewest first")
     parser.add_argument("--method", default="fedavg", choices=list(PRESETS))
+    parser.add_argument("--network", default="small", choices=list(FEATURES))
+    parser.add_argument("--rounds", type=int, default=1, help="rounds of each number of sites")
     parser.add_argument("--one", type=int, help="measure so many sites in this process, as JSON")
     options = parser.parse_args(argv)
     if options.one:
-        print(json.dumps(measure(options.one, options.method)))
+        print(json.dumps(measure(options.one, options.method, options.network, options.rounds)))
         return 0
     print(f"{options.method}: needs = {METHODS[options.method].merge.needs}")
     first: dict[str, float] = {}
     for sites in map(int, options.sites.split(",")):
         command = [sys.executable, __file__, "--one", str(sites), "--method", options.method]
+        command += ["--network", options.network, "--rounds", str(options.rounds)]
         done = subprocess.run(command, check=True, capture_output=True, text=True)
         found = json.loads(done.stdout)
         first = first or found
         print(
             f"{sites:5d} sites: peak {found['peak_mib']:6.0f} MiB "
             f"({found['peak_mib'] / first['peak_mib']:.2f}x), of which the round "
-            f"{found['growth_mib']:6.0f} MiB ({found['growth_mib'] / first['growth_mib']:.2f}x), "
-            f"{1000 * found['seconds']:.0f} ms a reply"
+            f"{found['growth_mib']:6.0f} MiB, {found['growth_mib'] / found['model_mib']:.1f} x the "
+            f"model; {1 / found['round_s']:.2f} rounds a second, "
+            f"{1000 * found['reply_s']:.1f} ms a reply"
         )
     return 0
 

@@ -37,7 +37,7 @@ class SiteLabels:
         return "_".join(filter(None, (self.take, self.keep, self.how.kind, classes)))
 
 
-LATE = 0.3  # of the rounds: a site without labels has nothing to teach before
+LATE = 0.4  # of the rounds: a site without labels has nothing to teach before
 
 FULL = SiteLabels(keep="all")
 OUT = SiteLabels(take="held_out")

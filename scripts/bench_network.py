@@ -16,6 +16,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -109,10 +110,12 @@ def _rounds(
     tensors = {f"t{number:02d}": torch.randn(size) for number in range(20)}
     for number in range(rounds):
         reply = pack(_reply(tensors, number))
+        Path("/proc/self/clear_refs").write_text("5")  # begins the peak of memory anew
         idle, stop = _memory("VmRSS"), threading.Event()
         sites = threading.Thread(target=_give_back, args=(root, names, reply, stop))
         sites.start()
         invites = {name: _invite(tensors, number) for name in names}
+        flare, own = _flare_cpu(root), time.process_time()
         before, begin = _loopback(), time.perf_counter()
         mean = WeightedMean()
         for answer in engine.ask(invites, Deadline(600)):
@@ -121,11 +124,13 @@ def _rounds(
             del answer
         merged = mean.mean()
         seconds = time.perf_counter() - begin
+        flare, own = _flare_cpu(root) - flare, time.process_time() - own
         stop.set()
         sites.join()
         payload = 2 * len(names) * len(reply)
         sys.stdout.write(
-            f"{mb:.0f} MB, {len(names)} sites, round {number}: {seconds:.1f} s, "
+            f"{mb:.0f} MB, {len(names)} sites, round {number}: {seconds:.1f} s; CPU {own:.1f} s of "
+            f"engine, merge and replies, {flare:.1f} s of NVFlare's processes; "
             f"{(_loopback() - before) / payload:.2f} x the payload on loopback (two hops), "
             f"coordinator's peak {(_memory('VmHWM') - idle) / 1e6 / mb:.1f} x the model above idle "
             f"{idle / 1e6:.0f} MB; NVFlare's server and job "
@@ -189,6 +194,18 @@ def _flare_peaks() -> list[int]:
         except OSError:
             continue
     return peaks
+
+
+def _flare_cpu(root: Path) -> float:
+    """CPU seconds so far of all of NVFlare's processes, at the sites and the coordinator."""
+    ticks = 0
+    for pid in filter(str.isdecimal, os.listdir("/proc")):
+        with suppress(OSError):
+            line = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")
+            if str(root) in line and int(pid) != os.getpid():
+                fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+                ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def _loopback() -> int:

@@ -12,7 +12,7 @@ from check_cuda_cases import draw_ct, prepare
 from check_cuda_report import Result
 
 from fednnunet.inference.compute import Compute, choose_compute
-from fednnunet.inference.export import labels_of_logits
+from fednnunet.inference.export import export_logits
 from fednnunet.inference.sliding import predict_logits
 from fednnunet.planning.plan import Configuration
 from fednnunet.preprocess.pipeline import Prepared
@@ -70,7 +70,7 @@ def _timed(
         progress=lambda done, total, _: counted.append(total),
     )
     network_seconds = time.perf_counter() - begin
-    labels_of_logits(logits, ready.placement, task, configuration.resampling)
+    export_logits(logits, ready.placement, task, configuration.resampling)
     seconds = time.perf_counter() - begin
     row: dict[str, object] = {
         "seconds": seconds,

@@ -12,10 +12,12 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import matplotlib
 
 from fednnunet.commands import provision
 
@@ -48,6 +50,44 @@ def can_run_as_others() -> bool:
     except (OSError, subprocess.TimeoutExpired):
         return False
     return done.returncode == 0
+
+
+def descendants(pid: int) -> list[int]:
+    """A process and all that it has started, directly or not: it comes first.
+
+    NVFlare gives the process of a job a session of its own, so a process group is not all of them.
+    """
+    parents: dict[int, list[int]] = {}
+    for name in filter(str.isdecimal, os.listdir("/proc")):
+        with suppress(OSError):
+            stat = Path(f"/proc/{name}/stat").read_text().rpartition(")")[2].split()
+            parents.setdefault(int(stat[1]), []).append(int(name))
+    found = [pid]
+    for each in found:
+        found += sorted(parents.get(each, []))
+    return found
+
+
+def kill_all(pids: Iterable[int]) -> None:
+    """Kill processes, those that have ended already excepted."""
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def command_of(pid: int) -> str:
+    """What a process runs, in short: the name of its module."""
+    words = _words(pid)
+    if "-m" in words:
+        module = words[words.index("-m") + 1]
+        return module.rpartition(".")[2]
+    return "the first process" if words else "a process that had ended"
+
+
+def _words(pid: int) -> list[str]:
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")
+    return []
 
 
 def network_toml(embedded: str, port: int) -> str:
@@ -85,10 +125,19 @@ class LocalNetwork:
         """A site's working folder."""
         return self.kits / site / "work"
 
-    def provision(self) -> None:
-        """Make the kits; with `users` each site's kit and cases become its own user's alone."""
-        if provision.main([str(self.federation), "-o", str(self.kits)]):
-            raise RuntimeError("no kits were made")
+    def provision(self, own_key: str = "") -> None:
+        """Make the kits; with `users` each site's kit and cases become its own user's alone.
+
+        A site `own_key` makes its private key itself, and gets a kit for its request.
+        """
+        make, own = [str(self.federation), "-o", str(self.kits)], str(self.root / "request")
+        if own_key:
+            self._call([str(self.federation), "-o", own, "--request", own_key])
+            make += ["--approve", str(Path(own) / f"{own_key}.csr")]
+        self._call(make)
+        if own_key:
+            kit = str(self.kits / own_key)
+            self._call([str(self.federation), "-o", own, "--complete", kit])
         if not self.users:
             return
         self.kits.chmod(0o711)
@@ -97,6 +146,10 @@ class LocalNetwork:
                 place.chmod(0o700)
                 for path in (place, *place.rglob("*")):
                     os.chown(path, self.uid(site), self.uid(site))
+
+    def _call(self, options: list[str]) -> None:
+        if provision.main(options):
+            raise RuntimeError("no kits were made")
 
     def uid(self, site: str) -> int:
         """The number of a site's user."""
@@ -118,6 +171,8 @@ class LocalNetwork:
         environment = os.environ | {"OMP_NUM_THREADS": "1", "HOME": str(self.kits / name)}
         paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH", "")])]
         environment |= {"PYTHONPATH": os.pathsep.join(paths), "PYTHONDONTWRITEBYTECODE": "1"}
+        if user is None:  # a folder of fonts that is found once takes seconds in a new home
+            environment.setdefault("MPLCONFIGDIR", matplotlib.get_cachedir())
         with self.log(name).open("ab") as log:
             self.processes[name] = subprocess.Popen(
                 [sys.executable, "-c", code, *arguments],
@@ -154,12 +209,12 @@ class LocalNetwork:
     def kill(self, name: str) -> None:
         """Kill a participant with all its processes, as a power cut would."""
         process = self.processes.pop(name)
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
+        kill_all(descendants(process.pid))
         process.wait()
 
     def close(self) -> None:
         """End all that still runs."""
+        own = [pid for process in self.processes.values() for pid in descendants(process.pid)]
         for process in self.processes.values():
             if process.poll() is None:
                 process.terminate()
@@ -167,3 +222,4 @@ class LocalNetwork:
             with suppress(subprocess.TimeoutExpired):
                 self.processes[name].wait(15)
             self.kill(name)
+        kill_all(pid for pid in own if str(self.kits) in " ".join(_words(pid)))

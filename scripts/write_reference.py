@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
+from fednnunet.federation.card_spec import CardSpec
 from fednnunet.federation.methods.catalogue import SETTINGS
 from fednnunet.federation.site.policy import SitePolicy
 from fednnunet.federation.spec import Budget, SiteSpec
@@ -83,6 +84,7 @@ def federation_page() -> str:
         ("[sites.NAME]", SiteSpec),
         ("[budget]", Budget),
         ("[training]", Training),
+        ("[card]", CardSpec),
     )
     for title, kind in sections:
         lines += ["", f"## `{title}`", "", *keys(kind)]

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from fednnunet.dataset_header import Header, read_header, task_of
+from fednnunet.dataset_header import Header, named_values, read_header, task_of
 from fednnunet.errors import InputError
 from fednnunet.task import Task
 
@@ -71,3 +71,10 @@ def test_a_file_that_gives_no_task_is_refused(tmp_path, text, words):
     (tmp_path / "dataset.json").write_text(text)
     with pytest.raises(InputError, match=words):
         task_of(tmp_path)
+
+
+def test_every_value_of_labels_and_regions_is_named():
+    labels = {"background": 0, "whole": [1, 2], "core": [2]}
+    assert named_values({"labels": labels}) == {0, 1, 2}
+    assert named_values({"labels": {"0": "background", "3": "liver"}}) == {0, 3}
+    assert named_values({}) == named_values({"labels": 3}) == frozenset()

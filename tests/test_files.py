@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from fednnunet.files import replacing, write_text
+from fednnunet.files import locked, replacing, write_text
 
 
 def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -35,3 +37,18 @@ def test_the_temporary_name_keeps_the_ending(tmp_path):
     with replacing(tmp_path / "mask.nii.gz") as temporary:
         assert temporary.name.endswith(".nii.gz") and temporary.parent == tmp_path
         temporary.write_bytes(b"x")
+
+
+def test_a_lock_is_held_by_one_at_a_time(tmp_path):
+    path, inside, seen = tmp_path / "file", [], []
+
+    def hold(number):
+        with locked(path):
+            inside.append(number)
+            seen.append(len(inside))
+            time.sleep(0.002)
+            inside.remove(number)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(hold, range(20)))
+    assert seen == [1] * 20

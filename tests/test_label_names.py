@@ -62,6 +62,12 @@ def test_regions_with_other_values_are_a_fault():
     assert "'whole' of the values [1, 2]" in faults_of({"whole": (1, 2)}, BRATS)[0].what
 
 
+@pytest.mark.parametrize("task", [TASK, BRATS])
+def test_a_label_without_any_value_is_a_fault(task):
+    (fault,) = faults_of({"background": (0,), "anterior": ()}, task)
+    assert "'anterior' an empty list" in fault.what
+
+
 def test_a_mapping_by_name_follows_the_value_of_dataset_json():
     names = {"posterior": "posterior", "anterior": "anterior"}
     values, faults = compare_labels({"posterior": (1,), "anterior": (2,)}, TASK, names)

@@ -75,6 +75,18 @@ def test_more_classes_than_the_federation_file_says_are_a_contradiction(tmp_path
     assert "partial annotates" not in found
 
 
+def test_a_label_that_the_site_does_not_name_is_no_background_of_full_cases(tmp_path):
+    write_site(tmp_path, full=3, supervision={}, labels={"background": 0, "a": 1})
+    found = words(tmp_path)
+    assert "the labels lack ['b'], but" in found and "should be labelled in full" in found
+    assert 'labels = "partial", annotated = ["a"]' in found
+    assert "lack" not in words(tmp_path, agreed=AGREED)
+    write_header(tmp_path, supervision={}, labels={"background": 0, "a": 1, "c": 5})
+    assert "lack" not in words(tmp_path, label_names={"c": "b"})
+    write_header(tmp_path, supervision={}, labels={})  # a file that says nothing of labels
+    assert "lack" not in words(tmp_path)
+
+
 CONTRADICTIONS = {
     "an unknown kind": ({"none": {"kind": "doodle"}}, "choose one of: full, partial, scribble"),
     "an unknown field": ({"none": {"kind": "none", "colour": 1}}, "unknown field 'colour'"),

@@ -25,6 +25,7 @@ def test_only_complete_maps_of_a_task_without_an_ignore_value_leave_no_voxel_out
     assert not any(kind.leaves_out(small_task()) for kind in (Supervision(), PARTIAL))
     assert Supervision().leaves_out(small_task(ignore=3))
     assert Supervision(kind="scribble").leaves_out(small_task())
+    assert not Supervision(kind="none").leaves_out(small_task())  # its loss is no mean of voxels
 
 
 def test_what_is_looked_for_by_kind():

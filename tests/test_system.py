@@ -40,3 +40,8 @@ def test_no_module_needs_what_only_one_system_has() -> None:
         if name in path.read_text(encoding="utf-8")
     ]
     assert not found
+
+
+def test_memory_that_is_used_and_free_is_within_the_machines() -> None:
+    assert 2**24 < system.used_memory_bytes() < system.memory_bytes()
+    assert 0 < system.free_memory_bytes() <= system.memory_bytes()

@@ -3,36 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from fednnunet.errors import FedNNUNetError, InputError, raise_all
-from fednnunet.evaluation.folders import Pair, pair_cases, read_task, score_pairs
-from fednnunet.evaluation.metrics import CaseScores
-from fednnunet.evaluation.scores import SiteScores
+from fednnunet.evaluation.evaluated import Evaluation
+from fednnunet.evaluation.folders import (
+    Pair,
+    pair_cases,
+    read_patients,
+    read_task,
+    score_pairs,
+)
+from fednnunet.evaluation.image_level import presence_of_targets
+from fednnunet.evaluation.metrics import CaseScores, MetricSettings
+from fednnunet.label_tables import Presence, add_presence
 from fednnunet.task import Task
+from fednnunet.text import choices
 
 SiteProgress = Callable[[str, int, int, str], None]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Evaluation:
-    """The scores of every case of every site."""
-
-    task: Task
-    """The names of the labels."""
-    cases: dict[str, tuple[CaseScores, ...]]
-    """The scores of the cases of each site; a folder without sites is one site, "all"."""
-
-    @property
-    def sums(self) -> dict[str, SiteScores]:
-        """The scores of each site as sums, which give means and may leave a site."""
-        return {site: SiteScores.of(self.task.targets, own) for site, own in self.cases.items()}
-
-    def mean(self, metric: str = "dice") -> float:
-        """The mean over sites of a metric's mean: dice, iou, hd95_mm or assd_mm."""
-        means = [sums.mean(metric) for sums in self.sums.values() if sums.cases]
-        return sum(means) / len(means)
 
 
 def evaluate(
@@ -41,21 +29,34 @@ def evaluate(
     *,
     sites: Mapping[str, Path] | None = None,
     task: Task | Path | None = None,
+    presence: Path | None = None,
+    settings: MetricSettings | None = None,
     partial: bool = False,
     progress: SiteProgress | None = None,
 ) -> Evaluation:
-    """Dice, IoU, HD95 and ASSD of each mask in `predictions`, for each label.
+    """Overlap and surface metrics of each mask in `predictions`, for each label.
 
     `sites` names the folder of each site's references in `references`; its predictions are in
     `predictions/NAME` if there is such a folder, else in `predictions`. `task`, or a dataset.json,
     plan.json or federation file, names the labels; by default the dataset.json in `references` or
-    its parent. References without a prediction are a fault unless `partial`.
+    its parent; that file's `groups` name the patient of each case. `presence` is a table (CSV or
+    JSON, see docs/labels.md) of the classes that cases have, for the scores per image. References
+    without a prediction are a fault unless `partial`.
     """
     predictions, references = Path(predictions), Path(references)
     folders = _folders(predictions, references, sites or {})
     pairs = _pairs(folders, partial=partial)
     known = task if isinstance(task, Task) else _task(task, [own for _, own in folders.values()])
-    return Evaluation(task=known, cases=_score(pairs, known, progress))
+    settings = settings or MetricSettings()
+    _check_targets(settings, known)
+    return Evaluation(
+        task=known,
+        settings=settings,
+        pairs=pairs,
+        presence=_presence(presence, known) if presence else {},
+        cases=_score(pairs, known, settings, progress),
+        patients={name: _patients(own) for name, (_, own) in folders.items()},
+    )
 
 
 def _folders(
@@ -88,7 +89,10 @@ def _pairs(
 
 
 def _score(
-    pairs: Mapping[str, tuple[Pair, ...]], task: Task, progress: SiteProgress | None
+    pairs: Mapping[str, tuple[Pair, ...]],
+    task: Task,
+    settings: MetricSettings,
+    progress: SiteProgress | None,
 ) -> dict[str, tuple[CaseScores, ...]]:
     scores: dict[str, tuple[CaseScores, ...]] = {}
     faults: list[FedNNUNetError] = []
@@ -99,7 +103,7 @@ def _score(
                 progress(site, done, total, what)
 
         try:
-            scores[name] = score_pairs(own, task, progress=show)
+            scores[name] = score_pairs(own, task, settings=settings, progress=show)
         except FedNNUNetError as fault:
             faults.append(fault)
         show(len(own), len(own), "done")
@@ -107,13 +111,46 @@ def _score(
     return scores
 
 
+def _check_targets(settings: MetricSettings, task: Task) -> None:
+    """Raise InputError for tolerances of targets that the task does not have."""
+    for name in settings.tolerances_mm:
+        if name not in task.targets:
+            raise InputError(
+                f"a tolerance is given for {name!r}, which is no target",
+                mend=choices(name, task.targets),
+            )
+
+
+def _presence(path: Path, task: Task) -> dict[str, dict[str, bool]]:
+    """Of each case in a table of presence, which targets it has."""
+    found: dict[str, Presence] = {}
+    values = {name: value for value, name in enumerate(task.labels) if value}
+    raise_all(f"{path.name} cannot be used", add_presence(found, path, values, ""))
+    return {
+        case: presence_of_targets(
+            task, {**dict.fromkeys(own.present, True), **dict.fromkeys(own.absent, False)}
+        )
+        for case, own in found.items()
+    }
+
+
+def _header(references: Path) -> Path | None:
+    """The dataset.json in a folder of references or its parent."""
+    places = (folder / "dataset.json" for folder in (references, references.parent))
+    return next((path for path in places if path.is_file()), None)
+
+
+def _patients(references: Path) -> dict[str, str]:
+    header = _header(references)
+    return read_patients(header) if header else {}
+
+
 def _task(given: Path | None, references: list[Path]) -> Task:
     if given is not None:
         return _read_any_task(given)
     for folder in references:
-        for place in (folder, folder.parent):
-            if (place / "dataset.json").is_file():
-                return read_task(place / "dataset.json")
+        if header := _header(folder):
+            return read_task(header)
     raise InputError(
         "the names of the labels are not known",
         where=", ".join(str(folder) for folder in references),

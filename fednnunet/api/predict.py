@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
-from fednnunet.dataset import list_images
 from fednnunet.errors import InputError
 from fednnunet.inference.bundle import Bundle, read_bundle
 from fednnunet.inference.compute import choose_compute
-from fednnunet.inference.ensemble import VolumePredictor
+from fednnunet.inference.ensemble import VolumePredictor, Vote, check_bundles
+from fednnunet.inference.inputs import list_inputs
 from fednnunet.inference.predict import Outcome, PredictOptions, predict_cases
-from fednnunet.progress import Progress
 from fednnunet.volume import Geometry, Volume
+
+__all__ = ["PredictOptions", "Predictor", "load_bundle", "predict"]
 
 Bundles = Bundle | Path | str | Sequence[Bundle | Path | str]
 
@@ -32,26 +35,46 @@ def predict(
     device: str = "auto",
     mirror: bool = False,
     overwrite: bool = False,
-    strict: bool = False,
-    progress: Progress | None = None,
+    options: PredictOptions | None = None,
+    progress: PredictProgress | None = None,
 ) -> Outcome:
-    """Write a mask to `output` for every case of the folder `images` (case_0000.nii.gz, ...).
+    """Write a mask to `output` for every case of `images`.
 
-    Several bundles form an ensemble. With `mirror` the logits of all flips are averaged. Masks that
-    are there already are kept unless `overwrite`. With `strict` a case that is unlike those of the
-    training is refused instead of a warning. Cases that cannot be predicted are in the
-    outcome's `faults`; the others are predicted.
+    `images` is a folder (case_0000.nii.gz, ...), one image, or a folder with DICOM series. Several
+    bundles form an ensemble. With `mirror` the logits of all flips are averaged. Masks that are
+    there already are kept unless `overwrite`. All else is in `options`. Cases that cannot be
+    predicted are in the outcome's `faults`; the others are predicted. Example:
+
+        predict("RUN/global", "IMAGES", "MASKS", options=PredictOptions(memory_gib=8))
     """
     loaded = _load(bundles)
-    cases = list_images(Path(images), len(loaded[0].plan.task.channels) if loaded else 1)
-    return predict_cases(
-        loaded,
-        cases,
-        Path(output),
-        compute=choose_compute(device),
-        options=PredictOptions(mirror=mirror, overwrite=overwrite, strict=strict),
-        progress=progress,
+    options = options or PredictOptions()
+    options = replace(
+        options, mirror=mirror or options.mirror, overwrite=overwrite or options.overwrite
     )
+    compute = choose_compute(device)
+    check_bundles(loaded, options.mirror)
+    found = list_inputs(Path(images), loaded[0].plan.task.channels, Path(output))
+    outcome = predict_cases(
+        loaded,
+        found.cases,
+        Path(output),
+        compute=compute,
+        options=options,
+        progress=progress.cases if progress else None,
+        tiles=progress.tiles if progress else None,
+    )
+    return replace(outcome, faults=(*found.faults, *outcome.faults))
+
+
+class PredictProgress(Protocol):
+    """Is told how far a prediction is."""
+
+    def cases(self, done: int, total: int, what: str) -> None:
+        """So many cases are done; `what` is the present one."""
+
+    def tiles(self, done: int, total: int, what: str) -> None:
+        """So many tiles of the present case are done."""
 
 
 class Predictor:
@@ -65,7 +88,7 @@ class Predictor:
 
     def __init__(self, bundles: Bundles, *, device: str = "auto", mirror: bool = False) -> None:
         self._predictor = VolumePredictor(
-            _load(bundles), compute=choose_compute(device), mirror=mirror
+            _load(bundles), compute=choose_compute(device), vote=Vote(mirror=mirror)
         )
 
     @property

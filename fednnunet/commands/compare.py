@@ -25,6 +25,7 @@ from fednnunet.commands.compare_runs import (
     train_run,
     train_runs,
 )
+from fednnunet.commands.compare_watch import CompareWatch
 from fednnunet.commands.plan_federation import plan_federation
 from fednnunet.commands.progress import bars
 from fednnunet.commands.round_lines import RoundLines
@@ -176,11 +177,16 @@ def _train(
             configuration = todo[0].federation.training.configuration
             at_once = affordable_jobs(at_once, todo[0].plan, configuration)
             console.print(f"{plural(at_once, 'run')} in parallel", markup=False)
+        watch = CompareWatch(jobs, progress.whole)
         outcomes = train_runs(
-            todo, at_once=at_once, observer=lambda job: RoundLines(console), progress=progress
+            todo,
+            at_once=at_once,
+            observer=lambda job: watch.observer(job, RoundLines(console)),
+            progress=progress,
         )
         for count, (job, failed) in enumerate(outcomes, start=1):
             faults += failed
+            watch.end(job)
             state = "failed" if failed else "done"
             console.print(f"run {count} of {len(todo)}: {job.name} {state}", markup=False)
             _write(jobs, options)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -17,10 +18,13 @@ from fednnunet.commands.network_extra import network_extra
 from fednnunet.commands.plan_federation import note_shares
 from fednnunet.commands.report_run import report_run
 from fednnunet.commands.round_lines import RoundLines
+from fednnunet.commands.run_status import RunStatus, site_states
+from fednnunet.commands.status_server import serving
 from fednnunet.commands.train import show_scores
 from fednnunet.errors import InputError
 from fednnunet.federation.coordinator.engine import Engine
 from fednnunet.federation.coordinator.stated import SITES
+from fednnunet.federation.engines.network.exchange import FOLDER, Desk
 from fednnunet.federation.spec import Federation
 from fednnunet.federation.workflows.plan import plan_together
 from fednnunet.federation.workflows.train import check_runs, train_together
@@ -43,6 +47,8 @@ class Options:
     """run folder"""
     admin: Path | None = None
     """the admin's start-up kit; by default `admin` beside the coordinator's"""
+    status_port: int | None = None
+    """show how the run stands on a page at this port of 127.0.0.1; 0 takes a free one"""
     revoke: str = ""
     """admit this site no more, also while another coordinator runs with the kit; nothing else"""
 
@@ -84,13 +90,34 @@ def _coordinate(options: Options) -> None:
         console.print(f"note: the kit's certificate expires in {left:.0f} days; make new kits")
     use_store(kits.coordinator, kits.coordinator / "store")
     signal.signal(signal.SIGTERM, _interrupt)
-    with connected(kits, federation, network) as engine:
+    desk = Desk(kits.coordinator / FOLDER)
+    with (
+        _status(options, federation, desk, console),
+        connected(kits, federation, network) as engine,
+    ):
         run_federation(engine, federation, options.output, console)
 
 
-def _revoke(kit: Path, site: str, federation: Federation) -> None:
-    from fednnunet.federation.engines.network.exchange import FOLDER, Desk
+@contextmanager
+def _status(
+    options: Options, federation: Federation, desk: Desk, console: Console
+) -> Iterator[None]:
+    """Serve the status page meanwhile, if it is asked for."""
+    if options.status_port is None:
+        yield
+        return
+    sites = sorted(federation.sites)
+    status = RunStatus(
+        federation=federation,
+        folder=options.output,
+        states=lambda: site_states(desk, sites),
+    )
+    with serving(options.status_port, status.page) as port:
+        console.print(f"status: http://127.0.0.1:{port}/")
+        yield
 
+
+def _revoke(kit: Path, site: str, federation: Federation) -> None:
     if site not in federation.sites:
         raise InputError(
             f"there is no site {site}", mend=f"choose one of: {', '.join(federation.sites)}"
@@ -131,7 +158,8 @@ def run_federation(engine: Engine, federation: Federation, out: Path, console: C
     def progress(done: int, total: int, site: str) -> None:
         console.print(f"  {site} has answered ({done} of {total})")
 
-    train_together(engine, federation, plan, out, observer=RoundLines(console), progress=progress)
+    lines = RoundLines(console, traffic=True)
+    train_together(engine, federation, plan, out, observer=lines, progress=progress)
     show_scores(out, console)
     console.print(f"report: {report_run(out)}")
 

@@ -29,7 +29,7 @@ class Options:
     checkpoint: str = "checkpoint_final.pth"
     """name of the checkpoint's file"""
     trainer: str = ""
-    """name of a trainer that is not nnU-Net's own, if it changes neither network nor plan"""
+    """name of a trainer of somebody's own, if it changes neither network nor preprocessing"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -54,5 +54,6 @@ def _import(options: Options) -> None:
     console.print(f"{plural(len(imported.bundles), 'bundle')} written to {options.output}")
     together = ",".join(map(str, imported.bundles))
     console.print(f"predict: fednnunet_predict {together} -i IMAGES -o MASKS")
+    console.print(f"train:   fednnunet_train RUN --from {next(iter(imported.bundles))}")
     for note in imported.notes:
         console.print(f"note: {note}")

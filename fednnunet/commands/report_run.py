@@ -11,9 +11,11 @@ from typing import TypeVar
 from fednnunet import records
 from fednnunet.evaluation.charts import RoundPoint
 from fednnunet.evaluation.contribution import CONTRIBUTION, Contributions
+from fednnunet.evaluation.gains import Gain
 from fednnunet.evaluation.report import Report, write_report
 from fednnunet.evaluation.site_graph import GRAPH, SiteGraph
 from fednnunet.federation.coordinator.history import RoundRecord, load_records
+from fednnunet.federation.coordinator.pictures import read_pictures
 from fednnunet.federation.methods.catalogue import label
 from fednnunet.federation.methods.settings import summary
 from fednnunet.federation.spec import Federation
@@ -23,6 +25,7 @@ from fednnunet.text import plural
 from fednnunet.version import VERSION
 
 REPORT = "report.html"
+_MODELS = ("personal", "global", "routed")  # whose pictures are shown, if there are several
 
 T = TypeVar("T")
 
@@ -30,7 +33,8 @@ T = TypeVar("T")
 def report_run(folder: Path) -> Path:
     """Write `report.html` from what a training left in its run folder; returns its path.
 
-    It holds figures only. Each site has a report of its own, with its own cases, in its folder.
+    It holds figures, and the pictures that sites share. Each site has a report of its own, with its
+    own cases, in its folder.
     """
     federation = records.read(Federation, folder / "federation.json")
     scores = records.read(TrainingScores, folder / SCORES)
@@ -41,11 +45,13 @@ def report_run(folder: Path) -> Path:
         configuration=federation.training.configuration,
         facts=_facts(federation, scores, history),
         notes=(*_notes(federation, history), *scores.notes),
-        history=_points(history),
+        history=history_points(history),
         models={n: dict(m.sites) for n, m in zip(scores.labels, scores.models, strict=True)},
         external=scores.external,
         graph=_if_there(SiteGraph, folder / GRAPH),
         contributions=_if_there(Contributions, folder / CONTRIBUTION),
+        gains=_gains(scores),
+        pictures=_pictures(folder),
     )
     write_report(folder / REPORT, report)
     return folder / REPORT
@@ -53,6 +59,25 @@ def report_run(folder: Path) -> Path:
 
 def _if_there(kind: type[T], path: Path) -> T | None:
     return records.read(kind, path) if path.is_file() else None
+
+
+def _gains(scores: TrainingScores) -> dict[str, dict[str, Gain]]:
+    """The gains over training alone, by model and site."""
+    found: dict[str, dict[str, Gain]] = {}
+    for model in scores.models:
+        for site, gains in model.gains.items():
+            for name, gain in gains.items():
+                found.setdefault(name, {})[site] = gain
+    return found
+
+
+def _pictures(folder: Path) -> dict[str, dict[str, bytes]]:
+    """The pictures by site and rank: of the site's own model where there is one."""
+    found: dict[str, dict[str, bytes]] = {}
+    known = [picture for picture in read_pictures(folder) if picture.model in _MODELS]
+    for picture in sorted(known, key=lambda p: _MODELS.index(p.model)):
+        found.setdefault(picture.site, {}).setdefault(picture.rank, picture.png)
+    return found
 
 
 def _facts(
@@ -98,7 +123,8 @@ def _notes(federation: Federation, history: tuple[RoundRecord, ...]) -> tuple[st
     return tuple(notes)
 
 
-def _points(history: tuple[RoundRecord, ...]) -> tuple[RoundPoint, ...]:
+def history_points(history: Sequence[RoundRecord]) -> tuple[RoundPoint, ...]:
+    """What the chart of a training shows: loss and Dice of each site in each round."""
     return tuple(
         RoundPoint(
             round=record.round,

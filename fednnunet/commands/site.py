@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import signal
-import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated
@@ -15,6 +14,7 @@ from rich.console import Console
 from fednnunet import records
 from fednnunet.commands.cli import Opt, PlainConsole, parse, run_command
 from fednnunet.commands.network_extra import network_extra
+from fednnunet.commands.site_watch import watch
 from fednnunet.errors import InputError
 from fednnunet.files import write_text
 
@@ -24,7 +24,7 @@ class Options:
     """Options of fednnunet_site."""
 
     kit: Annotated[Path, Opt(positional=True)]
-    """the site's start-up kit"""
+    """the site's start-up kit: a folder, or the zip file that it came as"""
     data: Path | None = None
     """the site's folder of cases in nnU-Net's raw layout"""
     policy: Path | None = None
@@ -38,7 +38,7 @@ class Options:
     yes: bool = False
     """with --approve: approve without asking"""
     watch: bool = False
-    """show what the site does and what has left it, until Ctrl-C"""
+    """show what the site does, what has left it, load and time left, until Ctrl-C"""
     pause: bool = False
     """let the site that runs begin no new work"""
     resume: bool = False
@@ -58,13 +58,15 @@ def _site(options: Options) -> None:
     from fednnunet.federation.engines.network.service import LEAVE
     from fednnunet.federation.engines.network.state import PAUSED
 
+    console = PlainConsole(highlight=False, soft_wrap=True)
+    if options.kit.suffix == ".zip":
+        options = replace(options, kit=_unpack(options.kit, console))
     read_kit(options.kit, "site")
     work = options.work or options.kit / "work"
-    console = PlainConsole(highlight=False, soft_wrap=True)
     if options.approve:
         _approve(options, work, console)
     elif options.watch:
-        _watch(work, console)
+        watch(options.kit, work, console)
     elif options.pause:
         write_text(work / PAUSED, "")
         console.print("the site begins no new work; --resume lets it go on")
@@ -76,6 +78,20 @@ def _site(options: Options) -> None:
         console.print("the site ends; what it has learned stays in its working folder")
     else:
         _serve(options, work, console)
+
+
+def _unpack(path: Path, console: Console) -> Path:
+    """Ask for the password of a kit that is a zip file, and unpack it beside the file."""
+    with network_extra():
+        from fednnunet.federation.engines.network.kit_zip import unzip_kit
+
+    if not path.is_file():
+        raise InputError(
+            f"there is no file {path.name}", where=str(path), mend="give the path of the kit"
+        )
+    folder = unzip_kit(path, console.input("password of the kit: ", password=True).strip())
+    console.print(f"the kit is unpacked: from now on give {folder}, and delete {path.name}")
+    return folder
 
 
 def _serve(options: Options, work: Path, console: Console) -> None:
@@ -98,6 +114,7 @@ def _serve(options: Options, work: Path, console: Console) -> None:
             where=str(options.policy),
             mend="correct the path given as --policy",
         )
+    certificates.check_key(options.kit)
     left = certificates.days_left(options.kit)
     if left < certificates.WARN_DAYS:
         console.print(f"note: the kit's certificate expires in {left:.0f} days; ask for a new kit")
@@ -135,7 +152,7 @@ def _approve(options: Options, work: Path, console: Console) -> None:
         console.print("nothing waits for approval")
         return
     federation, _ = read_network_federation(options.kit / FEDERATION)
-    for line in consent.in_words(federation, request.plan):
+    for line in consent.in_words(federation, request.plan, request.policy):
         console.print(line)
     for reason in request.reasons:
         console.print(f"you are asked since {reason}")
@@ -144,25 +161,3 @@ def _approve(options: Options, work: Path, console: Console) -> None:
         return
     approval.approve_training(work, request.plan, federation.training)
     console.print("approved: the site goes on")
-
-
-def _watch(work: Path, console: Console) -> None:
-    from fednnunet.federation.engines.network.state import read_state
-    from fednnunet.federation.site import ledger
-    from fednnunet.federation.site.wall import LEDGER
-
-    seen, last = 0, None
-    while True:
-        state, entries = read_state(work), ledger.read(work / LEDGER)
-        for entry in entries[seen:]:
-            asked = f" (asked: {entry['asked']})" if entry.get("asked") else ""
-            console.print(f"{entry['time']} left: {entry['what']}, {entry['bytes']} bytes{asked}")
-        seen = len(entries)
-        if state and state != last:
-            reached = f"{datetime.fromtimestamp(state.contact):%H:%M:%S}" if state.contact else "-"
-            console.print(
-                f"now: {state.doing or 'nothing'}; {state.waiting} requests wait; coordinator "
-                f"answered last at {reached} {state.trouble}"
-            )
-            last = state
-        time.sleep(1.0)

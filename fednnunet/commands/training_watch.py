@@ -94,7 +94,7 @@ class TrainingWatch:
         else:
             text = f"{run.method}  round {self._rounds[run.name] + 1} of {len(run.rounds)}"
         if left := self.left_s:
-            text += f", {_duration(left)} left"
+            text += f", {duration(left)} left"
         self._show(self._done, self._total, f"{text}, iterations")
 
     def _estimate(self) -> None:
@@ -107,7 +107,7 @@ class TrainingWatch:
         each = left / (self._total - self._done)
         self._console.print(
             f"estimate: {each:.2g} s an iteration, {self._total - self._done:,} of "
-            f"{self._total:,} iterations left: {_duration(left)}, until {end:%Y-%m-%d %H:%M}; "
+            f"{self._total:,} iterations left: {duration(left)}, until {end:%Y-%m-%d %H:%M}; "
             "validation and the evaluation at the end come on top",
             markup=False,
             soft_wrap=True,
@@ -133,5 +133,6 @@ def slow_hint(folder: Path, device: str | None) -> str:
     return f"this CPU needs hours; faster with: {', '.join(ways)}"
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Seconds as hours, minutes and seconds, rounded up: "1:05:09"."""
     return str(timedelta(seconds=math.ceil(seconds)))

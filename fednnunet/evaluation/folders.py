@@ -12,9 +12,10 @@ import numpy as np
 
 from fednnunet import io
 from fednnunet.errors import DataError, FedNNUNetError, InputError, raise_all
-from fednnunet.evaluation.metrics import CaseScores, score_mask
+from fednnunet.evaluation.metrics import CaseScores, MetricSettings, score_mask
 from fednnunet.progress import Progress
 from fednnunet.task import MAX_LABELS, Task
+from fednnunet.volume import Volume
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +56,11 @@ def pair_cases(predictions: Path, references: Path, *, partial: bool = False) ->
 
 
 def score_pairs(
-    pairs: Sequence[Pair], task: Task, *, progress: Progress | None = None
+    pairs: Sequence[Pair],
+    task: Task,
+    *,
+    settings: MetricSettings | None = None,
+    progress: Progress | None = None,
 ) -> tuple[CaseScores, ...]:
     """Score every pair; the faults of all pairs are raised together."""
     scores, faults = [], []
@@ -63,7 +68,7 @@ def score_pairs(
         if progress:
             progress(count, len(pairs), pair.case)
         try:
-            scores.append(_score(pair, task))
+            scores.append(_score(pair, task, settings))
         except FedNNUNetError as fault:
             faults.append(fault)
     raise_all("some masks cannot be scored", faults)
@@ -101,6 +106,19 @@ def read_task(path: Path) -> Task:
         ) from None
 
 
+def read_patients(path: Path) -> dict[str, str]:
+    """The patient of each case that the `groups` of a `dataset.json` name; empty without any."""
+    try:
+        groups = json.loads(path.read_text(encoding="utf-8")).get("groups", {})
+        return {str(case): str(patient) for case, patient in dict(groups).items()}
+    except (OSError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        raise InputError(
+            f"the groups in {path.name} cannot be read: {error}",
+            where=str(path),
+            mend='write "groups": {"case": "patient"}',
+        ) from None
+
+
 def _task(name: str, channels: dict[str, Any], named: dict[str, Any]) -> Task:
     if all(isinstance(value, str) for value in named.values()):  # version 1: {"0": "background"}
         named = {label: int(value) for value, label in named.items()}
@@ -119,7 +137,11 @@ def _task(name: str, channels: dict[str, Any], named: dict[str, Any]) -> Task:
     )
 
 
-def _score(pair: Pair, task: Task) -> CaseScores:
+def read_pair(pair: Pair, task: Task) -> tuple[Volume, Volume]:
+    """The prediction and the reference of a case, on one grid and with the task's labels only.
+
+    Raises DataError for masks on different grids, and for values that are not the task's.
+    """
     predicted, reference = io.read_label(pair.predicted), io.read_label(pair.reference)
     difference = io.grid_difference(reference, predicted)
     if difference:
@@ -129,17 +151,36 @@ def _score(pair: Pair, task: Task) -> CaseScores:
             mend="predict on the image that the reference was made for",
         )
     for volume, path in ((predicted, pair.predicted), (reference, pair.reference)):
-        unknown = sorted(set(np.unique(volume.array).tolist()) - set(task.values))
-        if unknown:
+        if unknown := _unknown_values(volume.array, task):
             raise DataError(
                 f"label {', '.join(map(str, unknown))} is not one of the task's labels "
                 f"{', '.join(map(str, task.values))}",
                 where=f"case {pair.case}, {path}",
                 mend="correct the mask, or give the right labels with --task",
             )
+    return predicted, reference
+
+
+def _score(pair: Pair, task: Task, settings: MetricSettings | None) -> CaseScores:
+    predicted, reference = read_pair(pair, task)
     return score_mask(
-        predicted.array[0], reference.array[0], reference.spacing_mm, task, case=pair.case
+        predicted.array[0],
+        reference.array[0],
+        reference.spacing_mm,
+        task,
+        case=pair.case,
+        settings=settings,
     )
+
+
+def _unknown_values(labels: np.ndarray, task: Task) -> list[int]:
+    """The values of a label map that are not the task's; a sort only where there are some."""
+    if labels.dtype == np.int16:
+        known = np.zeros(2**16, bool)
+        known[list(task.values)] = True
+        if known[labels.view(np.uint16)].all():
+            return []
+    return sorted(set(np.unique(labels).tolist()) - set(task.values))
 
 
 def _masks(folder: Path) -> dict[str, Path]:

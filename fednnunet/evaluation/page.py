@@ -14,7 +14,12 @@ from fednnunet.text import printable
 
 
 def write_page(path: Path, template: str, **values: object) -> None:
-    """Fill a template of this package and write it to `path`, atomically.
+    """Fill a template of this package and write it to `path`, atomically; see `fill_page`."""
+    write_text(path, fill_page(template, **values))
+
+
+def fill_page(template: str, **values: object) -> str:
+    """A template of this package with its values.
 
     Values are escaped, and lose their control characters. Templates format numbers with the filters
     `number(digits)`, `signed(digits)` and `p_value`; NaN is shown as "n/a".
@@ -30,7 +35,7 @@ def write_page(path: Path, template: str, **values: object) -> None:
     environment.filters["number"] = number
     environment.filters["signed"] = signed
     environment.filters["p_value"] = p_value
-    write_text(path, environment.get_template(template).render(**values))
+    return environment.get_template(template).render(**values)
 
 
 def svg_source(text: str) -> str:

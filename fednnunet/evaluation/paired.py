@@ -3,7 +3,8 @@
 `signed_rank` is Wilcoxon, "Individual comparisons by ranking methods", Biometrics Bulletin 1, 1945;
 `holm` is Holm, "A simple sequentially rejective multiple test procedure", Scandinavian Journal of
 Statistics 6, 1979; `bootstrap_interval` is the percentile interval of Efron and Tibshirani, "An
-Introduction to the Bootstrap", 1993.
+Introduction to the Bootstrap", 1993; `t_interval` is Student, "The probable error of a mean",
+Biometrika 6, 1908.
 """
 
 from __future__ import annotations
@@ -93,3 +94,15 @@ def bootstrap_interval(
         sums += part[rng.integers(part.size, size=(resamples, part.size))].sum(axis=1)
     low, high = np.quantile(sums / count, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
+
+
+def t_interval(strata: Sequence[tuple[int, float]], *, level: float = 0.95) -> float:
+    """Half the width of the interval of the mean over all values, by Student's t.
+
+    Each stratum (the cases of a site) is its number of values, at least 2, and their standard
+    deviation (n - 1). The degrees of freedom are those of all strata together.
+    """
+    count = sum(size for size, _ in strata)
+    variance = math.fsum(size * std**2 for size, std in strata) / count**2
+    freedom = sum(size - 1 for size, _ in strata)
+    return float(stats.t.ppf((1 + level) / 2, freedom)) * math.sqrt(variance)

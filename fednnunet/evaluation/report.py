@@ -1,7 +1,7 @@
-"""The coordinator's report of a run: one HTML file of figures, with no picture and no case in it.
+"""The coordinator's report of a run: one HTML file of figures, without any case by its name.
 
-It is made of what the sites' messages brought. What a site shows of its cases is in
-`site_report`.
+It is made of what the sites' messages brought, pictures only where a site shares them. What a site
+shows of its cases to its own staff is in `site_report`.
 """
 
 from __future__ import annotations
@@ -14,8 +14,10 @@ from typing import TypeVar
 
 from fednnunet.evaluation.charts import RoundPoint, dice_chart, history_chart
 from fednnunet.evaluation.contribution import Contributions
+from fednnunet.evaluation.gains import Gain
 from fednnunet.evaluation.metrics import METRICS
-from fednnunet.evaluation.page import svg_source, write_page
+from fednnunet.evaluation.page import png_source, signed, svg_source, write_page
+from fednnunet.evaluation.pictures import structure_colours
 from fednnunet.evaluation.scores import SiteScores
 from fednnunet.evaluation.site_graph import SiteGraph, graph_chart
 from fednnunet.evaluation.verdict import Verdict, best_model, federation_verdict
@@ -34,7 +36,8 @@ class Report:
     names the model whose scores are shown per target (the best on average, if empty). The
     `external` sites did not train, so no mean over sites counts them. `graph` holds the
     similarity of the sites' updates, `contributions` an estimate of what each site contributed,
-    where these were measured.
+    where these were measured. `gains` has by model and site the differences over training alone,
+    and `pictures` by site and rank the PNG of a case, where sites send them.
     """
 
     title: str
@@ -48,6 +51,8 @@ class Report:
     external: frozenset[str] = frozenset()
     graph: SiteGraph | None = None
     contributions: Contributions | None = None
+    gains: dict[str, dict[str, Gain]] = field(default_factory=dict)
+    pictures: dict[str, dict[str, bytes]] = field(default_factory=dict)
 
     @property
     def verdict(self) -> Verdict:
@@ -55,7 +60,7 @@ class Report:
         if not self.models:
             return Verdict()
         dice, cases = dice_by_model(self.models), _cases(self.models)
-        return federation_verdict(dice, cases, external=self.external)
+        return federation_verdict(dice, cases, external=self.external, gains=self.gains)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,6 +137,13 @@ def write_report(path: Path, report: Report) -> None:
         history_chart=svg_source(history_chart(report.history)) if report.history else "",
         graph=_graph(report.graph),
         gains=_gains(dice),
+        intervals=_intervals(report.gains),
+        pictures=[
+            (site, rank, png_source(png))
+            for site, found in sorted(report.pictures.items())
+            for rank, png in found.items()
+        ],
+        colours=structure_colours(report.plan.task),
     )
 
 
@@ -148,6 +160,22 @@ def _gains(dice: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float
         for model, values in dice.items()
         if alone and model != "local"
     }
+
+
+def _intervals(gains: Mapping[str, Mapping[str, Gain]]) -> dict[str, dict[str, str]]:
+    """What stands below a difference in the table: its interval and the signs, by model, site."""
+    return {
+        model: {site: _signs(gain) for site, gain in found.items()}
+        for model, found in gains.items()
+    }
+
+
+def _signs(gain: Gain) -> str:
+    text = f"better in {gain.better} of {gain.cases} cases, worse in {gain.worse}"
+    if gain.interval is None:
+        return text
+    low, high = gain.interval
+    return f"{signed(low)} to {signed(high)}; {text}"
 
 
 def best_models(dice: Mapping[str, Mapping[str, float]]) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""Scores as files and as a printed table."""
+"""Scores as files."""
 
 from __future__ import annotations
 
@@ -9,15 +9,26 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
-
 from fednnunet import records
 from fednnunet.errors import InputError
-from fednnunet.evaluation.metrics import METRICS, CaseScores, TargetScore
+from fednnunet.evaluation.evaluated import ALL, Evaluation
+from fednnunet.evaluation.lesions import LesionCounts
+from fednnunet.evaluation.metrics import METRICS, RULE, CaseScores, TargetScore
 from fednnunet.evaluation.scores import MetricSum, SiteScores, TargetSums
+from fednnunet.evaluation.spread import Statistics
 from fednnunet.files import write_text
 from fednnunet.text import cell, uncell
+
+_COLUMNS = (
+    "dice", "iou", "nsd", "hd_mm", "hd95_mm", "assd_mm", "reference_ml", "predicted_ml",
+    "volume_difference_ml", "reference_vox", "predicted_vox",
+)  # fmt: skip
+_LESIONS = {
+    "reference": "lesions_reference",
+    "predicted": "lesions_predicted",
+    "matched": "lesions_matched",
+    "iou_sum": "lesions_iou_sum",
+}
 
 
 def write_cases_csv(path: Path, scores: Mapping[str, Sequence[CaseScores]]) -> None:
@@ -27,13 +38,13 @@ def write_cases_csv(path: Path, scores: Mapping[str, Sequence[CaseScores]]) -> N
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["site", "case", "target", *METRICS, "reference_vox", "predicted_vox"])
+    writer.writerow(["site", "case", "target", *_COLUMNS, *_LESIONS.values()])
     for site in sorted(scores):
         for case in scores[site]:
             for target, score in case.targets.items():
-                numbers = [_text(getattr(score, metric)) for metric in METRICS]
-                sizes = [score.reference_vox, score.predicted_vox]
-                writer.writerow([cell(site), cell(case.case), cell(target), *numbers, *sizes])
+                numbers = [_text(getattr(score, column)) for column in _COLUMNS]
+                counts = [getattr(score.lesions, name, "") for name in _LESIONS]
+                writer.writerow([cell(site), cell(case.case), cell(target), *numbers, *counts])
     write_text(path, text.getvalue())
 
 
@@ -57,16 +68,40 @@ def read_cases_csv(path: Path) -> dict[str, tuple[CaseScores, ...]]:
     return found
 
 
-def write_scores_json(
-    path: Path, targets: Sequence[str], scores: Mapping[str, Sequence[CaseScores]]
-) -> None:
-    """Scores per case, per site and over all cases (see `summary`), as JSON. NaN becomes null."""
+def write_scores_json(path: Path, found: Evaluation) -> None:
+    """Scores per case, per site and over all cases (see `summary`), as JSON. NaN becomes null.
+
+    `statistics` has means, medians, spread and intervals, `image_level` the scores per image where
+    labels of presence were given, `settings` and `rule` say how all was computed.
+    """
+    targets, scores = found.task.targets, found.cases
     sites = {site: SiteScores.of(targets, scores[site]) for site in sorted(scores)}
     cases = {
         site: {case.case: _finite(records.encode(case.targets)) for case in scores[site]}
         for site in sorted(scores)
     }
-    records.write({**summary(targets, sites), "per_case": cases}, path)
+    more = {
+        "rule": RULE,
+        "settings": records.encode(found.settings),
+        "statistics": _finite(records.encode(found.statistics)),
+        "image_level": _finite(records.encode(found.image_level)),
+    }
+    records.write({**summary(targets, sites), **more, "per_case": cases}, path)
+
+
+def write_summary_csv(path: Path, found: Statistics) -> None:
+    """One line per site, target and metric with its spread; the last lines are of all cases."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    spread = ("cases", "mean", "median", "std", "q25", "q75", "low", "high")
+    headings = ["ci95_low" if n == "low" else "ci95_high" if n == "high" else n for n in spread]
+    writer.writerow(["site", "target", "metric", *headings])
+    for site, own in [*found.sites.items(), (ALL, found.all_cases)]:
+        for target, sums in own.targets.items():
+            for metric, values in sums.metrics.items():
+                numbers = [_text(getattr(values, name)) for name in spread]
+                writer.writerow([cell(site), cell(target), metric, *numbers])
+    write_text(path, text.getvalue())
 
 
 def summary(targets: Sequence[str], sites: Mapping[str, SiteScores]) -> dict[str, Any]:
@@ -89,53 +124,22 @@ def summary(targets: Sequence[str], sites: Mapping[str, SiteScores]) -> dict[str
     }
 
 
-def scores_table(targets: Sequence[str], sites: Mapping[str, SiteScores]) -> Table:
-    """A table for the terminal: means over cases per site and target; Dice with its spread."""
-    table = Table(title="Scores, mean over cases", title_justify="left", box=SIMPLE_HEAD)
-    table.add_column("site", no_wrap=True)
-    table.add_column("target", no_wrap=True)
-    for heading in ("cases", "Dice", "std", "IoU", "HD95 mm", "ASSD mm", "FN cases", "FP cases"):
-        table.add_column(heading, justify="right")
-    for name in sorted(sites):
-        site = sites[name]
-        for target in targets:
-            table.add_row(name, target, *_target_cells(site.targets[target], site.cases))
-        if len(targets) > 1:
-            means = {metric: site.mean(metric) for metric in METRICS}
-            table.add_row(name, "mean", *_mean_cells(means, site.cases), style="bold")
-        table.add_section()
-    if len(sites) > 1:
-        count = sum(site.cases for site in sites.values())
-        overall = {m: _mean([site.mean(m) for site in sites.values()]) for m in METRICS}
-        table.add_row("mean of sites", "", *_mean_cells(overall, count), style="bold")
-    return table
-
-
-def _target_cells(sums: TargetSums, cases: int) -> list[str]:
-    dice, iou, hd95, assd = (getattr(sums, metric) for metric in METRICS)
-    overlap = [_show(dice.mean, 3), _show(dice.std, 3), _show(iou.mean, 3)]
-    counts = [str(sums.false_negatives or ""), str(sums.false_positives or "")]
-    return [str(cases), *overlap, _show(hd95.mean, 2), _show(assd.mean, 2), *counts]
-
-
-def _mean_cells(means: Mapping[str, float], cases: int) -> list[str]:
-    overlap = [_show(means["dice"], 3), "", _show(means["iou"], 3)]
-    return [str(cases), *overlap, _show(means["hd95_mm"], 2), _show(means["assd_mm"], 2), "", ""]
-
-
-def _show(value: float, digits: int) -> str:
-    return "-" if math.isnan(value) else f"{value:.{digits}f}"
-
-
 def _score(row: Mapping[str, str]) -> TargetScore:
-    dice, iou, hd95, assd = (float(row[metric] or "nan") for metric in METRICS)
+    counts = [row.get(column) or "" for column in _LESIONS.values()]
+    numbers = {metric: float(row[metric] or "nan") for metric in METRICS}
+    more = ("nsd", "hd_mm", "reference_ml", "predicted_ml")  # not in tables of earlier versions
+    numbers |= {name: float(row.get(name) or "nan") for name in more}
+    lesions = None
+    if counts[0]:
+        reference, predicted, matched = (int(count) for count in counts[:3])
+        lesions = LesionCounts(
+            reference=reference, predicted=predicted, matched=matched, iou_sum=float(counts[3])
+        )
     return TargetScore(
-        dice=dice,
-        iou=iou,
-        hd95_mm=hd95,
-        assd_mm=assd,
+        **numbers,
         reference_vox=int(row["reference_vox"]),
         predicted_vox=int(row["predicted_vox"]),
+        lesions=lesions,
     )
 
 

@@ -1,7 +1,7 @@
 """What a report says first: did joining help, and what to do next.
 
-At the coordinator it is made of the sites' mean scores; a site has the scores of its own cases, and
-so an interval for the difference.
+At the coordinator it is made of the sites' mean scores, and of the differences to training alone
+that sites send; a site has the scores of its own cases.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import statistics
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
+from fednnunet.evaluation.gains import Gain, mean_gain
 from fednnunet.evaluation.page import signed
 from fednnunet.evaluation.paired import bootstrap_interval
 from fednnunet.text import plural
@@ -35,11 +36,13 @@ def federation_verdict(
     cases: Mapping[str, int],
     *,
     external: Collection[str] = (),
+    gains: Mapping[str, Mapping[str, Gain]] | None = None,
 ) -> Verdict:
     """The verdict over all sites, from the mean Dice of each model at each site.
 
     Models are "global", "personal" and baselines by name; "local" is training alone. `cases` are
-    the held-out cases of each site. The `external` sites did not train.
+    the held-out cases of each site. The `external` sites did not train. `gains` has by model and
+    site the differences over training alone, where sites send them.
     """
     judged = {
         model: {s: v for s, v in values.items() if s not in external and not math.isnan(v)}
@@ -54,10 +57,12 @@ def federation_verdict(
     own = PERSONAL if PERSONAL in judged else GLOBAL
     alone = judged.get(ALONE, {})
     both = own in judged and bool(alone)
-    parts = [_joined(judged[own], alone)] if both else [_quality(judged, own)]
+    sent = (gains or {}).get(own, {}) if both else {}
+    parts = [_joined(judged[own], alone) + _mean_gain(sent)] if both else [_quality(judged, own)]
     if both and own == PERSONAL and GLOBAL in judged:
         parts.append(_global(judged[GLOBAL], alone))
     lines = [_mean_line(model, values) for model, values in judged.items()]
+    lines += _counted(sent)
     small = [site for site, count in sorted(cases.items()) if 0 < count < FEW_CASES]
     if small:
         lines.append(
@@ -114,6 +119,30 @@ def _joined(own: Mapping[str, float], alone: Mapping[str, float]) -> str:
     return (
         text if len(helped) + len(harmed) == len(both) else text + "; elsewhere it changed little"
     )
+
+
+def _mean_gain(sent: Mapping[str, Gain]) -> str:
+    """The mean difference over the cases of all sites that sent one, with its interval."""
+    found = mean_gain(sent.values())
+    if found is None:
+        return ""
+    return (
+        f" (on average {signed(found.mean)} Dice, 95 % interval {signed(found.low)} to "
+        f"{signed(found.high)}, over {plural(found.cases, 'held-out case')} at "
+        f"{plural(found.sites, 'site')})"
+    )
+
+
+def _counted(sent: Mapping[str, Gain]) -> list[str]:
+    """In how many cases joining was better, over all sites that told."""
+    if not sent:
+        return []
+    cases, better = sum(g.cases for g in sent.values()), sum(g.better for g in sent.values())
+    worse = sum(g.worse for g in sent.values())
+    return [
+        f"Of {plural(cases, 'held-out case')} at {plural(len(sent), 'site')}, {better} have a "
+        f"higher Dice than by training alone and {worse} a lower one."
+    ]
 
 
 def _global(values: Mapping[str, float], alone: Mapping[str, float]) -> str:

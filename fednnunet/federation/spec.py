@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 
 from fednnunet import records
 from fednnunet.errors import FedNNUNetError, InputError, raise_all
+from fednnunet.federation.card_spec import CardSpec
 from fednnunet.federation.membership import Member, present
 from fednnunet.federation.network_spec import Network
 from fednnunet.federation.patient_pattern import check_pattern
@@ -122,6 +123,8 @@ class Federation:
     """What the sites' machines can do."""
     training: Training = field(default_factory=Training)
     """How the sites train."""
+    card: CardSpec = field(default_factory=CardSpec)
+    """What the models' cards say beyond what was measured."""
     network: Network | None = None
     """Where the coordinator is, if the sites are on machines of their own."""
 

@@ -14,7 +14,12 @@ from fednnunet.federation.filters.filter import Filter
 from fednnunet.federation.membership import Selection
 from fednnunet.federation.methods.catalogue import CHOICE, MethodChoice, label
 from fednnunet.federation.methods.fedease import FedEase
+from fednnunet.federation.methods.local import Local
+from fednnunet.federation.methods.mean import mean_by_cases
+from fednnunet.federation.methods.merge import Merge
 from fednnunet.federation.methods.method import Method
+from fednnunet.federation.methods.pooled import run_kind
+from fednnunet.federation.methods.robust import RobustMean, robust_merge
 from fednnunet.federation.methods.settings import Settings
 from fednnunet.federation.wire.phases import Phases
 from fednnunet.labels.settings import PseudoLabels
@@ -109,6 +114,9 @@ class Training:
     """Refuse a site's reply for the round if its update is larger than so many times the median of
     earlier rounds (in the first one: than so many times the received weights), by their norms. 0
     accepts any update. It may be changed during the training."""
+    robust: RobustMean | None = None
+    """A robust mean instead of the mean of replies, against sites that are faulty or hostile: a
+    table of settings, which may be empty. Without the table the coordinator takes the mean."""
     sites_per_round: int = 0
     """Number of sites in a joint round; 0 for all."""
     selection: Selection = "random"
@@ -119,6 +127,10 @@ class Training:
     pseudo_labels: PseudoLabels | None = None
     """Pseudo-labels where a site's labels leave classes unknown: a table of settings, which may be
     empty. Without the table there are none. A site trains by its own file's table."""
+    postprocessing: bool = False
+    """After the training, decide by the sites' held-out cases what is removed from the global
+    model's masks (small components, as in nnU-Net); the rule is kept in its bundle. The scores in
+    reports are those of masks without it."""
     contribution: bool = False
     """Estimate each site's contribution (FedCE), with one more request to each site after the last
     joint round."""
@@ -174,6 +186,23 @@ class Training:
         own = {label(settings): settings for settings in self.runs.values()}
         return (own[name] if name in own else _chosen(name)).build()
 
+    def merge(self, settings: Settings) -> Merge:
+        """How the replies of one of the `runs` are merged in joint rounds.
+
+        Raises InputError where a robust mean is wanted and the method takes no mean.
+        """
+        merge = settings.build().merge
+        if self.robust is None or isinstance(settings, Local) or run_kind(settings) == "pooled":
+            return merge
+        return robust_merge(merge, self.robust, method=label(settings))
+
+    @property
+    def mean(self) -> Merge:
+        """How the replies of public rounds are merged."""
+        if self.robust is None:
+            return mean_by_cases
+        return robust_merge(mean_by_cases, self.robust, method="fedavg")
+
     def phases(self, method: Method, tensors: Tensors) -> Phases:
         """The rounds of each phase of a training by `method`, computed alike at both sides.
 
@@ -220,17 +249,8 @@ class Training:
                 "iterations_per_round is too large", mend=f"give at most {MAX_ITERATIONS}"
             )
 
-    def __post_init__(self) -> None:
-        chosen = [_chosen(each) for each in (self.method, *self.baselines)]
-        object.__setattr__(self, "method", chosen[0])
-        object.__setattr__(self, "baselines", tuple(chosen[1:]))
-        recipe_named(self.recipe)
-        check_name(self.device)
-        _ = self.filter_chain  # an unknown filter is an error
-        self._check_lengths()
-        self._check_start()
-        if min(self.seed, self.split_seed or 0) < 0:
-            raise InputError("seed or split_seed is negative", mend="give a seed of 0 or more")
+    def _check_waiting(self) -> None:
+        """Raise InputError for numbers of sites, and times, that no round can wait for."""
         if self.sites_per_round < 0 or self.quorum < 0:
             raise InputError(
                 "sites_per_round or quorum is negative",
@@ -248,6 +268,21 @@ class Training:
                 "quorum",
                 mend="set quorum to the number of replies after which the others have that long",
             )
+
+    def __post_init__(self) -> None:
+        chosen = [_chosen(each) for each in (self.method, *self.baselines)]
+        object.__setattr__(self, "method", chosen[0])
+        object.__setattr__(self, "baselines", tuple(chosen[1:]))
+        recipe_named(self.recipe)
+        check_name(self.device)
+        _ = self.filter_chain  # an unknown filter is an error
+        for settings in chosen:
+            self.merge(settings)  # one without a mean cannot be robust
+        self._check_lengths()
+        self._check_start()
+        if min(self.seed, self.split_seed or 0) < 0:
+            raise InputError("seed or split_seed is negative", mend="give a seed of 0 or more")
+        self._check_waiting()
         if self.max_update_ratio and not 1 <= self.max_update_ratio <= 1e6:
             raise InputError(
                 f"max_update_ratio is {self.max_update_ratio}",

@@ -7,7 +7,7 @@ It contains the weights of one network, or of several experts that are mixed for
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -17,11 +17,14 @@ from safetensors.torch import load, save
 
 from fednnunet import records
 from fednnunet.errors import FedNNUNetError, InputError, raise_all
+from fednnunet.evaluation.postprocess import Postprocessing
 from fednnunet.files import replacing
+from fednnunet.inference.card import make_card, write_card
 from fednnunet.network.unet import build_network
 from fednnunet.planning.plan import Configuration, Plan, read_plan
 
 SCHEMA = 1
+POSTPROCESSING = "postprocessing.json"
 _MEND = "use weights that were trained with this plan and configuration"
 
 
@@ -39,7 +42,9 @@ class Bundle:
     note: dict[str, str] = field(default_factory=dict)
     """Origin of the weights (method, site, rounds); for information only."""
     digest: str = ""
-    """Hash of plan, configuration and weights."""
+    """Hash of plan, configuration, weights and post-processing."""
+    postprocessing: Postprocessing = field(default_factory=Postprocessing)
+    """What is removed from the masks."""
 
     @property
     def settings(self) -> Configuration:
@@ -94,12 +99,16 @@ def write_bundle(
     mirrored: bool = False,
     note: Mapping[str, str] | None = None,
 ) -> Bundle:
-    """Write plan.json, weights.safetensors, and at last bundle.json, which marks completion."""
+    """Write plan.json, weights.safetensors, a model card, and at last bundle.json.
+
+    The last marks completion. The card may be amended later; it is not part of the checksum.
+    """
     plan.configuration(configuration)
     tensors = {name: t.detach().to("cpu").contiguous() for name, t in sorted(weights.items())}
     folder.mkdir(parents=True, exist_ok=True)
     header_path = folder / "bundle.json"
     header_path.unlink(missing_ok=True)
+    (folder / POSTPROCESSING).unlink(missing_ok=True)
     records.write(plan, folder / "plan.json")
     content = save(tensors)
     with replacing(folder / "weights.safetensors") as temporary:
@@ -112,8 +121,22 @@ def write_bundle(
         mirrored=mirrored,
         note=dict(note or {}),
     )
+    write_card(folder, make_card(plan, configuration, checksum=digest, note=header.note))
     records.write(header, header_path)
     return _bundle(plan, header, tensors)
+
+
+def write_postprocessing(folder: Path, rule: Postprocessing) -> Bundle:
+    """Write the post-processing of a bundle's masks into its folder, in place of an earlier one."""
+    bundle = read_bundle(folder)
+    rule.check(bundle.plan.task)
+    header = records.read(_Header, folder / "bundle.json")
+    (folder / "bundle.json").unlink()
+    records.write(rule, folder / POSTPROCESSING)
+    content = (folder / "weights.safetensors").read_bytes()
+    digest = _digest(folder, header.configuration, content)
+    records.write(replace(header, digest=digest), folder / "bundle.json")
+    return replace(bundle, digest=digest, postprocessing=rule)
 
 
 def join_experts(experts: Mapping[str, Mapping[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
@@ -145,12 +168,16 @@ def read_bundle(folder: Path) -> Bundle:
     digest = _digest(folder, header.configuration, content)
     if digest != header.digest:
         raise InputError(
-            "the bundle's plan or weights were changed after it was written",
+            "the bundle's plan, weights or post-processing were changed after it was written",
             where=str(folder),
             mend="copy the bundle again from its source",
         )
     bundle = _bundle(plan, header, weights)
     bundle.network()
+    if (folder / POSTPROCESSING).is_file():
+        rule = records.read(Postprocessing, folder / POSTPROCESSING)
+        rule.check(plan.task)
+        return replace(bundle, postprocessing=rule)
     return bundle
 
 
@@ -196,6 +223,8 @@ def _digest(folder: Path, configuration: str, weights: bytes) -> str:
     sums = sha256((folder / "plan.json").read_bytes())
     sums.update(configuration.encode())
     sums.update(weights)
+    if (folder / POSTPROCESSING).is_file():
+        sums.update((folder / POSTPROCESSING).read_bytes())
     return sums.hexdigest()
 
 

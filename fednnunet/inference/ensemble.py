@@ -5,60 +5,139 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 
 from fednnunet.errors import InputError
+from fednnunet.evaluation.postprocess import Postprocessing
 from fednnunet.inference.bundle import Bundle
 from fednnunet.inference.compute import Compute, no_room
-from fednnunet.inference.export import labels_of_logits
+from fednnunet.inference.export import Export, Predicted, Wanted
+from fednnunet.inference.memory import Memory, native_bytes, network_bytes, row_parts
 from fednnunet.inference.routing import Experts, route
-from fednnunet.inference.sliding import predict_logits
-from fednnunet.planning.plan import Configuration, Plan
+from fednnunet.inference.sliding import Window
+from fednnunet.inference.views import Views
 from fednnunet.preprocess.pipeline import Prepared, prepare_volume
+from fednnunet.progress import Progress
 from fednnunet.volume import Volume
 
 
-def predict_volume(
-    networks: Sequence[torch.nn.Module],
-    plan: Plan,
-    configuration: Configuration,
-    volume: Volume,
-    *,
-    compute: Compute,
-    mirror: bool = False,
-) -> np.ndarray:
-    """Label map (z, y, x) on the volume's own grid, from the mean logits of the networks.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vote:
+    """How networks predict a volume together."""
 
-    The networks are in eval mode on `compute.device` (see `Compute.place`). With `mirror` the
-    logits of all flips are averaged, at eight (in 2D four) times the work.
+    mirror: bool = False
+    """Average the logits of all flips, at eight (in 2D four) times the work."""
+    step: float = 0.5
+    """The distance of two tiles in patches, above 0 and at most 1; nnU-Net's is 0.5."""
+    weights: tuple[float, ...] = ()
+    """The weight of each bundle; without any, all count alike."""
+    memory: Memory = field(default_factory=lambda: Memory.of(0))
+
+
+class Ensemble:
+    """Bundles of one plan, whose networks are loaded once and predict prepared volumes.
+
+    Post-processing that all of them share is applied to masks. Raises InputError for bundles that
+    do not belong together.
     """
-    prepared = prepare_volume(volume, plan, configuration)
-    return _mask(networks, plan, configuration, prepared, compute, mirror)
+
+    def __init__(self, bundles: Sequence[Bundle], *, compute: Compute, vote: Vote) -> None:
+        check_bundles(bundles, vote.mirror)
+        self._compute, self._vote = compute, vote
+        self._models = [BundleModel(bundle, compute) for bundle in bundles]
+        self.plan, self.settings = bundles[0].plan, bundles[0].settings
+        rules = [bundle.postprocessing for bundle in bundles]
+        self._rule = rules[0] if all(rule == rules[0] for rule in rules) else Postprocessing()
+        axes = range(len(self.settings.patch_vox)) if vote.mirror else ()
+        self._views = Views(
+            networks=tuple(model.network for model in self._models),
+            shares=vote.weights,
+            mirror_axes=tuple(axes),
+            regions=bool(self.plan.task.regions),
+        )
+
+    @property
+    def views(self) -> int:
+        """The number of networks and flips that vote."""
+        return self._views.count
+
+    def route(self, prepared: Prepared) -> list[dict[str, float]]:
+        """Mix the experts of each bundle for a prepared volume; returns their shares."""
+        return [model.route(prepared.data) for model in self._models]
+
+    def predict(
+        self,
+        prepared: Prepared,
+        wanted: Wanted | None = None,
+        *,
+        reserved: int = 0,
+        progress: Progress | None = None,
+    ) -> Predicted:
+        """The mask of a prepared volume on its native grid, and what else is wanted.
+
+        Logits are held for a part of the volume at a time, as large as the memory allows when
+        `reserved` bytes of it are left to others. The result does not depend on the parts. Raises
+        DataError if the memory does not hold the smallest part.
+        """
+        wanted, settings, task = wanted or Wanted(), self.settings, self.plan.task
+        export = Export(prepared.placement, task, settings.resampling, wanted)
+        window = Window(prepared.data, settings.patch_vox, step=self._vote.step)
+        outputs = task.heads + wanted.spread
+        if self._compute.device.kind != "cuda":  # which has memory of its own
+            reserved += network_bytes(settings, outputs, self._compute.tiles)
+        left = self._vote.memory.left(reserved + native_bytes(prepared.placement, wanted))
+        parts, need = row_parts(export.grid, window, outputs, left)
+        if need > left:
+            raise self._vote.memory.too_small(need, left)
+        rows = [export.grid.rows_into(part) for part in parts]
+        done, total = 0, sum(len(window.tiles(each)) for each in rows)
+
+        def tell(tiles: int) -> None:
+            nonlocal done
+            done += tiles
+            if progress:
+                progress(done, total, "tiles")
+
+        views = dataclasses.replace(self._views, spread=wanted.spread)
+        for part, each in zip(parts, rows, strict=True):
+            sink = export.part(part)
+            self._compute = window.sweep(
+                views,
+                each,
+                sink,
+                compute=self._compute,
+                spare=export.grid.spare,
+                progress=tell,
+            )
+        return export.predicted
+
+    def finish(self, predicted: Predicted) -> Predicted:
+        """What was predicted, its mask after the post-processing that all bundles share."""
+        spacing = predicted.placement.geometry.spacing_mm
+        mask = self._rule.apply(predicted.mask, spacing, self.plan.task)
+        return dataclasses.replace(predicted, mask=mask)
 
 
 class VolumePredictor:
     """Predicts volumes in memory with bundles of one plan, whose networks are loaded once.
 
-    With `mirror` the logits of all flips are averaged. Raises InputError for bundles that do not
-    belong together.
+    Raises InputError for bundles that do not belong together.
     """
 
-    def __init__(self, bundles: Sequence[Bundle], *, compute: Compute, mirror: bool) -> None:
-        check_bundles(bundles, mirror)
-        self._compute, self._mirror = compute, mirror
-        self._models = [BundleModel(bundle, compute) for bundle in bundles]
-        self._settings = bundles[0].settings
-        self.plan = bundles[0].plan
+    def __init__(
+        self, bundles: Sequence[Bundle], *, compute: Compute, vote: Vote | None = None
+    ) -> None:
+        self._ensemble = Ensemble(bundles, compute=compute, vote=vote or Vote())
+        self.plan = self._ensemble.plan
 
     def __call__(self, volume: Volume) -> np.ndarray:
         """Label map (z, y, x) on the volume's own grid."""
-        prepared = prepare_volume(volume, self.plan, self._settings)
-        for model in self._models:
-            model.route(prepared.data)
-        networks = [model.network for model in self._models]
-        return _mask(networks, self.plan, self._settings, prepared, self._compute, self._mirror)
+        prepared = prepare_volume(volume, self.plan, self._ensemble.settings)
+        self._ensemble.route(prepared)
+        return self._ensemble.finish(self._ensemble.predict(prepared)).mask
 
 
 class BundleModel:
@@ -84,42 +163,6 @@ class BundleModel:
                 self.network, self._experts, data, patch, regions=regions, compute=self._compute
             )
         raise no_room(self._compute.device)
-
-
-def _mask(
-    networks: Sequence[torch.nn.Module],
-    plan: Plan,
-    configuration: Configuration,
-    prepared: Prepared,
-    compute: Compute,
-    mirror: bool,
-) -> np.ndarray:
-    """Label map (z, y, x) of a prepared volume on its native grid."""
-    logits = mean_logits(networks, configuration, prepared, compute, mirror)
-    return labels_of_logits(logits, prepared.placement, plan.task, configuration.resampling)
-
-
-def mean_logits(
-    networks: Sequence[torch.nn.Module],
-    configuration: Configuration,
-    prepared: Prepared,
-    compute: Compute,
-    mirror: bool,
-) -> np.ndarray:
-    """The mean logits (k, z, y, x) of the networks."""
-    patch = configuration.patch_vox
-    axes = tuple(range(len(patch))) if mirror else ()
-    total: np.ndarray | None = None
-    for network in networks:
-        logits = predict_logits(network, prepared.data, patch, compute=compute, mirror_axes=axes)
-        if total is None:
-            total = logits
-        else:
-            total += logits
-    if total is None:
-        raise InputError("no network was given", mend="give at least one bundle")
-    total /= len(networks)
-    return total
 
 
 def check_bundles(bundles: Sequence[Bundle], mirror: bool) -> None:

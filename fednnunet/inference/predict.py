@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Protocol
@@ -15,15 +16,18 @@ import numpy as np
 from fednnunet import io
 from fednnunet.dataset import Case
 from fednnunet.errors import DataError, FedNNUNetError, InputError, StorageError
+from fednnunet.inference.ahead import Ahead, Behind
 from fednnunet.inference.bundle import Bundle
 from fednnunet.inference.compute import Compute
-from fednnunet.inference.ensemble import BundleModel, check_bundles, mean_logits
-from fednnunet.inference.export import labels_of_logits
+from fednnunet.inference.ensemble import Ensemble, Vote
+from fednnunet.inference.export import Predicted, Wanted
+from fednnunet.inference.extra_files import ExtraFiles, ProbabilityFormat
+from fednnunet.inference.memory import Memory, case_bytes
 from fednnunet.inference.predicted import PredictedFolder
 from fednnunet.inference.trust import image_doubts, mask_doubts
-from fednnunet.preprocess.pipeline import Placement, Prepared, prepare_volume
+from fednnunet.planning.plan import Plan
+from fednnunet.preprocess.pipeline import Prepared, prepare_volume
 from fednnunet.progress import Progress
-from fednnunet.volume import Geometry
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,10 +47,23 @@ class PredictOptions:
 
     mirror: bool = False
     """Average the logits of all flips, at eight (in 2D four) times the work."""
+    step: float = 0.5
+    """The distance of two tiles in patches, above 0 and at most 1."""
+    weights: tuple[float, ...] = ()
+    """The weight of each bundle; without any, all count alike."""
+    memory_gib: float = 0.0
+    """Memory of the process to keep within; 0 is what the machine has free."""
     overwrite: bool = False
     """Predict cases again that have a mask."""
     strict: bool = False
     """Write no mask for a case that is unlike those of the plan."""
+    probabilities: ProbabilityFormat = "none"
+    """Also write probabilities of all classes: `nifti` (uint16 with a slope) or `npz` (float16, as
+    nnU-Net's)."""
+    uncertainty: bool = False
+    """Also write the entropy, and the spread over networks and flips if there are several."""
+    lowres: bool = False
+    """Also write the mask on the grid of the plan's spacing."""
 
 
 class ExtraOutput(Protocol):
@@ -55,8 +72,12 @@ class ExtraOutput(Protocol):
     def there(self, case: Case) -> bool:
         """Whether it is there already; a case is kept only then."""
 
-    def write(self, case: Case, logits: np.ndarray, placement: Placement, mask: np.ndarray) -> None:
-        """Write it: `logits` (k, z, y, x) are of the prepared volume, `mask` is native."""
+    @property
+    def wanted(self) -> Wanted:
+        """What it needs besides the mask."""
+
+    def write(self, case: Case, predicted: Predicted) -> None:
+        """Write it."""
 
 
 def predict_cases(
@@ -68,74 +89,67 @@ def predict_cases(
     options: PredictOptions | None = None,
     extra: ExtraOutput | None = None,
     progress: Progress | None = None,
+    tiles: Progress | None = None,
 ) -> Outcome:
     """Write a mask per case to `folder`, in the format of its first image.
 
-    While one case is predicted, the next is read and preprocessed in a thread. A mask is kept if
-    images, bundles and mirroring are the same as when it was written, unless `options` say to
-    overwrite it. A case that cannot be predicted gives a fault; the others are predicted. A bundle
-    of experts is mixed for each case, with the shares in `routing.json`. A case that is unlike
-    those of the plan gets a warning, which `predictions.json` keeps, or, where `options` are
-    strict, a fault and no mask. `extra` writes more from the same logits.
+    While one case is predicted, others are read and preprocessed in a thread as far as the memory
+    allows, and the one before is written in another. A mask is kept if images, bundles and the way
+    they vote are the same as when it was written, unless `options` say to overwrite it. A case that
+    cannot be predicted gives a fault; the others are predicted. A bundle of experts is mixed for
+    each case, with the shares in `routing.json`. A case that is unlike those of the plan gets a
+    warning, which `predictions.json` keeps, or, where `options` are strict, a fault and no mask.
+    `extra` writes more from the same logits, by default what `options` say. `progress` is told of
+    cases, `tiles` of the tiles of the present one.
     """
     members = (bundles,) if isinstance(bundles, Bundle) else tuple(bundles)
     options = options or PredictOptions()
-    check_bundles(members, options.mirror)
+    memory = Memory.of(options.memory_gib)
+    vote = Vote(mirror=options.mirror, step=options.step, weights=options.weights, memory=memory)
+    ensemble = Ensemble(members, compute=compute, vote=vote)
     folder.mkdir(parents=True, exist_ok=True)
-    job = _Job(bundles=members, folder=folder, compute=compute, options=options, extra=extra)
-    models = [BundleModel(bundle, compute) for bundle in members]
-    found = PredictedFolder(folder)
-    written, kept = [], []
-    faults: list[FedNNUNetError] = []
-    for count, (case, pending) in enumerate(_ahead(cases, job, found.digests)):
-        if progress:
-            progress(count, len(cases), case.name)
-        try:
-            ready = pending.result()
-            if ready.prepared is None:
-                _refuse(found.warnings.get(case.name, ""), job, case)
-                kept.append(case.name)
-                continue
-            shares, doubts = _predict_case(models, ready.prepared, ready.doubts, job, case)
-        except StorageError:  # no other case would fare better
-            raise
-        except FedNNUNetError as fault:
-            faults.append(_named(fault, case))
-            continue
-        found.add(case.name, ready.digest, doubts, shares)
-        written.append(case.name)
+    extra = extra or _extra_files(folder, options, ensemble.views)
+    job = _Job(bundles=members, plan=ensemble.plan, folder=folder, options=options, extra=extra)
+    book = _Book(job, PredictedFolder(folder))
+    reader = Ahead(
+        cases,
+        partial(_prepare, job=job, done=dict(book.found.digests)),
+        size=partial(case_bytes, configuration=ensemble.settings),
+        room=memory.ahead,
+    )
+    writer: Behind[_Case, str] = Behind(book.written)
+    try:
+        for count, (case, read) in enumerate(reader):
+            if progress:
+                progress(count, len(cases), case.name)
+            with book.faults_of(case):
+                ready = read()
+                if ready.prepared is None:
+                    book.keep(case)
+                    continue
+                shares = ensemble.route(ready.prepared)
+                predicted = ensemble.predict(
+                    ready.prepared, extra.wanted, reserved=reader.reserved, progress=tiles
+                )
+                done = _Case(case=case, digest=ready.digest, shares=shares)
+                finish = partial(ensemble.finish, predicted)
+                writer.write(done, partial(_write, finish, ready.doubts, job, case))
+        writer.wait()
+    finally:
+        writer.close()
     if progress:
         progress(len(cases), len(cases), "done")
-    there = sorted({*written, *kept} & found.warnings.keys())
-    return Outcome(
-        written=tuple(written),
-        kept=tuple(kept),
-        faults=tuple(faults),
-        warnings={name: found.warnings[name] for name in there},
+    return book.outcome(cases)
+
+
+def _extra_files(folder: Path, options: PredictOptions, views: int) -> ExtraFiles:
+    return ExtraFiles(
+        folder=folder,
+        probabilities=options.probabilities,
+        uncertainty=options.uncertainty,
+        spread=options.uncertainty and views > 1,
+        lowres=options.lowres,
     )
-
-
-def _predict_case(
-    models: Sequence[BundleModel],
-    prepared: Prepared,
-    doubts: tuple[str, ...],
-    job: _Job,
-    case: Case,
-) -> tuple[list[dict[str, float]], str]:
-    """Write the mask of a case; returns the shares of experts, and why not to trust the mask."""
-    plan, settings = job.bundles[0].plan, job.bundles[0].settings
-    shares = [model.route(prepared.data) for model in models]
-    networks = [model.network for model in models]
-    placement, geometry = prepared.placement, prepared.placement.geometry
-    logits = mean_logits(networks, settings, prepared, job.compute, job.options.mirror)
-    mask = labels_of_logits(logits, placement, plan.task, settings.resampling)
-    of_mask = mask_doubts(mask, math.prod(geometry.spacing_mm) / 1000, plan)
-    warning = "; ".join((*doubts, *of_mask))
-    _refuse(warning, job, case)
-    if job.extra:
-        job.extra.write(case, logits, placement, mask)
-    _write(mask, geometry, case, job.folder)
-    return shares, warning
 
 
 def mask_path(folder: Path, case: Case) -> Path:
@@ -146,10 +160,10 @@ def mask_path(folder: Path, case: Case) -> Path:
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Job:
     bundles: tuple[Bundle, ...]
+    plan: Plan
     folder: Path
-    compute: Compute
     options: PredictOptions
-    extra: ExtraOutput | None
+    extra: ExtraOutput
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -161,23 +175,60 @@ class _Ready:
     doubts: tuple[str, ...] = ()
 
 
-def _ahead(
-    cases: Sequence[Case], job: _Job, done: dict[str, str]
-) -> Iterator[tuple[Case, Future[_Ready]]]:
-    """Each case with its preprocessing, which runs one case ahead in a thread."""
-    earlier = dict(done)
-    with ThreadPoolExecutor(max_workers=1) as pool:
-        pending = [(c, pool.submit(_prepare, c, job, earlier.get(c.name))) for c in cases[:1]]
-        for case in cases[1:]:
-            pending.append((case, pool.submit(_prepare, case, job, earlier.get(case.name))))
-            yield pending.pop(0)
-        yield from pending
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Case:
+    """A case whose mask is being written, and what is to be noted of it."""
+
+    case: Case
+    digest: str
+    shares: list[dict[str, float]]
 
 
-def _prepare(case: Case, job: _Job, earlier: str | None) -> _Ready:
+class _Book:
+    """What has become of each case."""
+
+    def __init__(self, job: _Job, found: PredictedFolder) -> None:
+        self.found, self._job = found, job
+        self._written: list[str] = []
+        self._kept: list[str] = []
+        self._faults: dict[str, FedNNUNetError] = {}
+
+    @contextmanager
+    def faults_of(self, case: Case) -> Iterator[None]:
+        """Note a fault of the case, and go on; a disk that fails would fail every case."""
+        try:
+            yield
+        except StorageError:
+            raise
+        except FedNNUNetError as fault:
+            self._faults[case.name] = _named(fault, case)
+
+    def keep(self, case: Case) -> None:
+        """Note that the case has its mask already; raises DataError if that is not good enough."""
+        _refuse(self.found.warnings.get(case.name, ""), self._job, case)
+        self._kept.append(case.name)
+
+    def written(self, done: _Case, result: Callable[[], str]) -> None:
+        """Note a mask that was written with the warning that `result` returns, or its fault."""
+        with self.faults_of(done.case):
+            self.found.add(done.case.name, done.digest, result(), done.shares)
+            self._written.append(done.case.name)
+
+    def outcome(self, cases: Sequence[Case]) -> Outcome:
+        """The result for the cases, in their order."""
+        there = sorted({*self._written, *self._kept} & self.found.warnings.keys())
+        return Outcome(
+            written=tuple(self._written),
+            kept=tuple(self._kept),
+            faults=tuple(self._faults[c.name] for c in cases if c.name in self._faults),
+            warnings={name: self.found.warnings[name] for name in there},
+        )
+
+
+def _prepare(case: Case, job: _Job, done: dict[str, str]) -> _Ready:
     digest = _digest(case, job)
-    there = mask_path(job.folder, case).is_file() and (not job.extra or job.extra.there(case))
-    if not job.options.overwrite and digest == earlier and there:
+    there = mask_path(job.folder, case).is_file() and job.extra.there(case)
+    if not job.options.overwrite and digest == done.get(case.name) and there:
         return _Ready(digest=digest, prepared=None)
     bundle = job.bundles[0]
     volume = io.read_volume(case.images)
@@ -193,6 +244,24 @@ def _prepare(case: Case, job: _Job, earlier: str | None) -> _Ready:
     return _Ready(digest=digest, prepared=prepared, doubts=doubts)
 
 
+def _write(finish: Callable[[], Predicted], doubts: tuple[str, ...], job: _Job, case: Case) -> str:
+    """Write everything of a case, its mask last; returns why not to trust the mask."""
+    predicted = finish()
+    geometry, path = predicted.placement.geometry, mask_path(job.folder, case)
+    voxel_ml = math.prod(geometry.spacing_mm) / 1000
+    warning = "; ".join((*doubts, *mask_doubts(predicted.mask, voxel_ml, job.plan)))
+    _refuse(warning, job, case)
+    if path.resolve() in {image.resolve() for image in case.images}:
+        raise InputError(
+            "the mask would overwrite its image",
+            where=str(path),
+            mend="choose another output folder",
+        )
+    job.extra.write(case, predicted)
+    io.write_mask(predicted.mask, geometry, path, like=case.images[0])
+    return warning
+
+
 def _refuse(doubts: str, job: _Job, case: Case) -> None:
     """Raise DataError for a case that is not to be trusted, where that was asked for."""
     if doubts and job.options.strict:
@@ -203,19 +272,11 @@ def _refuse(doubts: str, job: _Job, case: Case) -> None:
         )
 
 
-def _write(mask: np.ndarray, geometry: Geometry, case: Case, folder: Path) -> None:
-    path = mask_path(folder, case)
-    if path.resolve() in {image.resolve() for image in case.images}:
-        raise InputError(
-            "the mask would overwrite its image",
-            where=str(path),
-            mend="choose another output folder",
-        )
-    io.write_mask(mask, geometry, path, like=case.images[0])
-
-
 def _digest(case: Case, job: _Job) -> str:
-    sums = sha256(f"mirror {job.options.mirror}".encode())
+    options = job.options
+    sums = sha256(f"mirror {options.mirror}".encode())
+    if (options.step, options.weights) != (0.5, ()):
+        sums.update(f"step {options.step} weights {options.weights}".encode())
     for bundle in job.bundles:
         sums.update(bundle.digest.encode())
     for path in case.images:

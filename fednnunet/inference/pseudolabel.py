@@ -18,10 +18,10 @@ from fednnunet.evaluation.review import ReviewCase, write_review
 from fednnunet.files import replacing
 from fednnunet.inference.bundle import Bundle
 from fednnunet.inference.compute import Compute
+from fednnunet.inference.export import Predicted, Wanted
 from fednnunet.inference.predict import Outcome, PredictOptions, predict_cases
-from fednnunet.inference.uncertainty import entropy_of_logits, unsure_share
-from fednnunet.planning.plan import Plan, Resampling
-from fednnunet.preprocess.pipeline import Placement
+from fednnunet.inference.uncertainty import unsure_share
+from fednnunet.planning.plan import Plan
 from fednnunet.progress import Progress
 from fednnunet.volume import Volume
 
@@ -53,7 +53,7 @@ def pseudolabel_cases(
 ) -> Outcome:
     """Write a mask, an uncertainty map, a picture and figures for every case, and the page.
 
-    Masks are in `folder`, uncertainty maps (NIfTI, float32, see `entropy_of_logits`) in its
+    Masks are in `folder`, uncertainty maps (NIfTI, float32, see `uncertainty.Entropy`) in its
     `uncertainty`, pictures and figures in `review`, the page is `review.html`. What is there
     already from the same bundles and images is kept, unless `overwrite`. A case that cannot be
     predicted gives a fault, and is not on the page. Raises InputError for another bundle than that
@@ -62,7 +62,7 @@ def pseudolabel_cases(
     digests = Digests(bundles=tuple(bundle.digest for bundle in bundles))
     _check_folder(folder, digests, overwrite)
     plan = bundles[0].plan
-    review = _ReviewFiles(folder, plan, bundles[0].settings.resampling)
+    review = _ReviewFiles(folder, plan)
     folder.mkdir(parents=True, exist_ok=True)
     records.write(digests, folder / REVIEW / "bundles.json")
     outcome = predict_cases(
@@ -94,8 +94,8 @@ def read_digests(folder: Path) -> Digests:
 class _ReviewFiles:
     """What is written beside each mask."""
 
-    def __init__(self, folder: Path, plan: Plan, resampling: Resampling) -> None:
-        self._folder, self._task, self._resampling = folder, plan.task, resampling
+    def __init__(self, folder: Path, plan: Plan) -> None:
+        self._folder, self._task = folder, plan.task
 
     def map_path(self, case: Case) -> Path:
         return self._folder / UNCERTAINTY / f"{case.name}.nii.gz"
@@ -111,9 +111,15 @@ class _ReviewFiles:
         paths = (self.map_path(case), self.picture_path(case), self.figures_path(case))
         return all(path.is_file() for path in paths)
 
-    def write(self, case: Case, logits: np.ndarray, placement: Placement, mask: np.ndarray) -> None:
+    @property
+    def wanted(self) -> Wanted:
+        """The uncertainty map."""
+        return Wanted(entropy=True)
+
+    def write(self, case: Case, predicted: Predicted) -> None:
         """Write the uncertainty map, the picture, and at last the figures."""
-        entropy = entropy_of_logits(logits, placement, self._task, self._resampling)
+        placement, mask, entropy = predicted.placement, predicted.mask, predicted.entropy
+        assert entropy is not None
         volume = Volume(array=entropy[None], geometry=placement.geometry)
         io.write_volume(volume, self.map_path(case))
         image = io.read_volume(case.images)

@@ -36,7 +36,8 @@ from torch import Tensor, nn
 
 from fednnunet.errors import InputError
 from fednnunet.inference.compute import Compute
-from fednnunet.inference.sliding import predict_logits, tile_starts
+from fednnunet.inference.sliding import predict_logits
+from fednnunet.inference.tiles import tile_starts
 
 Part = tuple[EllipsisType | slice, ...]
 

@@ -7,12 +7,12 @@ are wide on purpose: whoever is warned of everything heeds nothing.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from fednnunet.planning.plan import Plan
-from fednnunet.planning.seen import Range
+from fednnunet.planning.seen import Range, Seen
 from fednnunet.preprocess.crop import crop, nonzero_box
 from fednnunet.preprocess.orient import Turn, orientation_code
 from fednnunet.task import Task
@@ -78,19 +78,48 @@ def _intensity(volume: Volume, plan: Plan) -> Iterator[str]:
 def _volumes(volumes_ml: np.ndarray, plan: Plan) -> Iterator[str]:
     if plan.seen is None:
         return
-    for name, values in _label_values(plan.task).items():
+    always = set(plan.seen.always)
+    for name, values in _written_values(plan.task).items():
         volume = float(volumes_ml[list(values)].sum())
-        usual = plan.seen.foreground_ml.get(name)
+        labels = [plan.task.labels[value] for value in values]
+        usual = _usual_ml(plan.seen, labels)
         if volume == 0:
-            if name in plan.seen.always:
+            if always & set(labels):
                 yield f"nothing of {name}, which every training case has"
         elif usual and not _within(volume, usual, _FACTOR_ML):
             yield f"{volume:.3g} ml of {name}, in training {_range(usual)} ml"
 
 
-def _label_values(task: Task) -> dict[str, tuple[int, ...]]:
-    """The labels whose voxels a mask shows; those of regions are written by their own rule."""
-    return {} if task.regions else {name: (v,) for v, name in enumerate(task.labels) if v}
+def _usual_ml(seen: Seen, labels: Sequence[str]) -> Range | None:
+    """Volumes that labels have together where any is there; None if one's own are not known.
+
+    The least is that of all labels which every case has, else of the smallest one.
+    """
+    known = [seen.foreground_ml.get(label) for label in labels]
+    ranges = [found for found in known if found]
+    if not ranges or len(ranges) < len(known):
+        return None
+    fixed = [seen.foreground_ml[label][0] for label in labels if label in seen.always]
+    low = sum(fixed) if fixed else min(found[0] for found in ranges)
+    return low, sum(found[1] for found in ranges)
+
+
+def _written_values(task: Task) -> dict[str, tuple[int, ...]]:
+    """The values in a mask by which each target is known: labels, or regions.
+
+    A mask has one value a voxel, so a region shows whole only where no later one writes values of
+    its own over it, as in the nested regions of brain tumours; other regions are left out.
+    """
+    if not task.regions:
+        return {name: (value,) for value, name in enumerate(task.labels) if value}
+    found, regions = {}, list(task.regions.items())
+    for place, (name, values) in enumerate(regions):
+        if all(
+            set(later) <= set(values) or not set(later) & set(values)
+            for _, later in regions[place + 1 :]
+        ):
+            found[name] = values
+    return found
 
 
 def _within(value: float, known: Range, factor: float) -> bool:

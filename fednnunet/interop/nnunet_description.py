@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fednnunet.errors import PlanError
-from fednnunet.inference.export import region_values
+from fednnunet.inference.label_map import region_values
 from fednnunet.interop.nnunet_plans import KINDS, NORMALISATION, RESAMPLE
 from fednnunet.planning.orientation import AS_STORED, CANONICAL
 from fednnunet.planning.plan import Architecture, Configuration, Plan, Resampling

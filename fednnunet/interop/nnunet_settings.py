@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from fednnunet.errors import PlanError
-from fednnunet.inference.export import region_values
+from fednnunet.inference.label_map import region_values
 from fednnunet.network.blocks import EPS, SLOPE
 from fednnunet.task import Task
 from fednnunet.text import shown

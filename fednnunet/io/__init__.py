@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from fednnunet.io.formats import ENDINGS, check_promise, ending, name_fault
 from fednnunet.io.grid import check_grid, grid_difference
+from fednnunet.io.probabilities import write_probabilities_nifti, write_probabilities_npz
 from fednnunet.io.read import (
     read_4d,
     read_dicom_slices,
@@ -34,5 +35,7 @@ __all__ = [
     "read_raw",
     "read_volume",
     "write_mask",
+    "write_probabilities_nifti",
+    "write_probabilities_npz",
     "write_volume",
 ]

@@ -129,13 +129,18 @@ def write_sheared(volume: Volume, path: Path) -> None:
     """Write a volume on a grid without right angles, which ITK cannot hold."""
     import nibabel
 
-    geometry = volume.geometry
+    image = nibabel.Nifti1Image(volume.array[0].transpose(2, 1, 0), affine_of(volume.geometry))
+    nibabel.save(image, path)
+
+
+def affine_of(geometry: Geometry) -> np.ndarray:
+    """NIfTI's affine (4, 4) from voxel indices (x, y, z) to mm right, anterior, superior."""
     affine = np.eye(4)
     direction = np.reshape(geometry.direction, (3, 3))
     affine[:3, :3] = direction * np.asarray(geometry.spacing_mm[::-1])
     affine[:3, 3] = geometry.origin_mm
-    affine = np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine
-    nibabel.save(nibabel.Nifti1Image(volume.array[0].transpose(2, 1, 0), affine), path)
+    flipped: np.ndarray = np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine
+    return flipped
 
 
 def _parse(path: Path, start: bytes) -> tuple[Any, Any]:

@@ -55,9 +55,13 @@ def certain_labels(possible: Tensor) -> Tensor:
 
     `possible` is from `possible_labels`.
     """
-    single = possible.sum(1) == 1
-    label = possible.to(torch.uint8).argmax(1).to(torch.int16)
-    return torch.where(single, label, torch.full_like(label, UNKNOWN))
+    planes = possible.unbind(1)
+    count = torch.zeros_like(planes[0], dtype=torch.int16)
+    label = torch.zeros_like(count)
+    for value, there in enumerate(planes):
+        count += there
+        label.masked_fill_(there, value)
+    return label.masked_fill_(count != 1, UNKNOWN)
 
 
 def _any(planes: list[Tensor], nowhere: Tensor) -> Tensor:

@@ -55,7 +55,11 @@ class LeavesUnknown:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PseudoLoss:
-    """The loss on pseudo-labels; `cross` weighs that of the coarser head (see `labels.cross`)."""
+    """The loss on pseudo-labels; `cross` weighs that of the coarser head (see `labels.cross`).
+
+    It is a mean over samples, so a batch may go through the network in parts; with `batch_dice` it
+    is taken over the samples that go through together.
+    """
 
     loss: Loss
     cross: float
@@ -66,6 +70,13 @@ class PseudoLoss:
         return torch.stack([self._of(logits, labels) * weight for labels, weight in pairs]).sum()
 
     def _of(self, logits: Sequence[Tensor], labels: Tensor) -> Tensor:
+        if self.loss.batch_dice:
+            return self._together(logits, labels)
+        rows = range(len(labels))
+        each = [self._together([x[r : r + 1] for x in logits], labels[r : r + 1]) for r in rows]
+        return torch.stack(each).mean()
+
+    def _together(self, logits: Sequence[Tensor], labels: Tensor) -> Tensor:
         found = self.loss(logits, labels)
         if not self.cross:
             return found

@@ -65,12 +65,10 @@ def dropped_logits(features: Tensor, weight: Tensor, bias: Tensor, seed: int) ->
     generator = torch.Generator().manual_seed(seed)
     kept = torch.rand(SAMPLES, weight.shape[1], generator=generator) >= DROPOUT
     factor = (kept / (1 - DROPOUT)).to(weight)
-    weights = weight.flatten(1)[None] * factor[:, None]  # (samples, k, f)
-    pointwise = weights.reshape(-1, weight.shape[1], *(1,) * (features.ndim - 2))
-    convolve = F.conv3d if features.ndim == 5 else F.conv2d
-    return list(
-        convolve(features.to(weight.dtype), pointwise, bias.repeat(SAMPLES)).chunk(SAMPLES, 1)
-    )
+    weights = (weight.flatten(1)[None] * factor[:, None]).flatten(0, 1)  # (samples * k, f)
+    flat = features.flatten(2).to(weight.dtype)
+    logits = torch.matmul(weights, flat) + bias.repeat(SAMPLES)[:, None]
+    return list(logits.unflatten(2, features.shape[2:]).chunk(SAMPLES, 1))
 
 
 def reliable_labels(
@@ -99,7 +97,8 @@ def reliable_labels(
     passed = there & (best >= bound * share)
     if len(views) > 1:
         chosen = torch.stack([view.gather(1, label[:, None])[:, 0] for view in views])
-        passed &= chosen.std(0, correction=0) <= max_spread
+        variance = (chosen - chosen.mean(0)).square_().mean(0)
+        passed &= variance <= max_spread**2
     label = label.to(torch.int16)
     return torch.where(passed, label, torch.full_like(label, UNKNOWN))
 

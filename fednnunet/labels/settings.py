@@ -18,9 +18,9 @@ class PseudoLabels:
 
     weight: Annotated[float, Within(0, 100)] = 1.0
     """Weight of the loss on pseudo-labels, beside that on labels."""
-    start: Annotated[float, Within(0, 1)] = 0.3
+    start: Annotated[float, Within(0, 1)] = 0.4
     """Share of the federation's iterations before the first pseudo-label."""
-    ramp_up: Annotated[float, Within(0, 1)] = 0.4
+    ramp_up: Annotated[float, Within(0, 1)] = 0.1
     """Share of the federation's iterations, from `start` on, in which the weight rises."""
     confidence: Annotated[float, Within(0, 1)] = 0.9
     """Least probability of a pseudo-label, among the classes that a voxel may have."""
@@ -38,9 +38,13 @@ class PseudoLabels:
     carry: Annotated[float, Within(0, 1)] = 0.0
     """What the teacher keeps of itself from round to round; the rest comes from the model that the
     site receives. 0 begins every round with that model."""
-    unlabelled_sites: Literal["ramp", "cases"] = "ramp"
-    """How training cases without any label count in the mean over sites: by the weight's ramp, or
-    as others do."""
+    unlabelled_sites: Literal["add", "ramp", "cases"] = "add"
+    """How sites without any labelled voxel count: the mean of their changes is added to the model
+    that the other sites make together ("add"), or they count in one mean with them, by the ramp of
+    the pseudo-labels ("ramp") or as others do ("cases"). A method whose coordinator looks at single
+    replies, as the default method does, takes the ramp in place of the sum."""
+    unlabelled_strength: Annotated[float, Within(0, 1)] = 0.5
+    """What of the mean change of sites without labels is added."""
     cut_out: Annotated[float, Within(0, 1)] = 0.5
     """Chance that a box is cut out of a patch that gets pseudo-labels."""
     cut_out_edge: Annotated[float, Within(0, 1)] = 0.4

@@ -32,7 +32,7 @@ _TAGS = [
     "StudyInstanceUID",
 ]
 _UNEVEN = 0.05  # tolerance of the distance between slices, relative; more is a gap
-_TILT = 0.02  # tolerance of the in-plane shift between slices, relative; more is a tilted gantry
+TILT = 0.02  # tolerance of the in-plane shift between slices, relative; more is a tilted gantry
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,11 +131,12 @@ def _is_dicom(path: Path) -> bool:
         return False
 
 
-def in_order(series: Series) -> list[Path]:
+def in_order(series: Series, *, tilted: bool = False) -> list[Path]:
     """The files of an image series in the order of their positions.
 
     Raises DataError unless the series is one regular stack of slices: for missing slices, several
-    volumes in one series, mixed orientations, a tilted gantry or missing positions.
+    volumes in one series, mixed orientations or missing positions, and for a tilted gantry unless
+    `tilted`.
     """
     slices = series.slices
     if len(slices) < 2:
@@ -156,23 +157,31 @@ def in_order(series: Series) -> list[Path]:
     normal = np.cross(axes[0, :3], axes[0, 3:])
     places = np.array(positions, float)
     order = np.argsort(places @ normal)
-    _check_stack(series, places[order], normal)
+    _check_stack(series, places[order], normal, tilted=tilted)
     return [slices[i].path for i in order]
 
 
-def _check_stack(series: Series, places: np.ndarray, normal: np.ndarray) -> None:
-    """Raise unless the steps between slices (n, 3 in mm) are equal and along the normal."""
+def _check_stack(series: Series, places: np.ndarray, normal: np.ndarray, *, tilted: bool) -> None:
+    """Raise unless the steps between slices (n, 3 in mm) are equal and along the normal.
+
+    If they may be `tilted`, they only have to be equal.
+    """
     steps = np.diff(places, axis=0)
     heights = steps @ normal
     usual = float(np.median(heights))
     if heights.min() < 1e-3:
         what = f"has several slices at one position ({len(places)} files): more than one volume"
         raise _refused(series, what, "split it into one series per volume (phase, echo, b-value)")
-    if np.linalg.norm(steps - heights[:, None] * normal, axis=1).max() > _TILT * usual:
+    sideways = steps - heights[:, None] * normal
+    if tilted:
+        sideways = sideways - np.median(sideways, axis=0)
+    if np.linalg.norm(sideways, axis=1).max() > TILT * usual and not (
+        tilted and len(_gaps(heights))
+    ):
         raise _refused(
             series, "was acquired with a tilted gantry", "resample it to an upright grid first"
         )
-    gaps = np.flatnonzero(np.abs(heights - usual) > _UNEVEN * usual)
+    gaps = _gaps(heights)
     if len(gaps):
         missing = int(np.rint(heights[gaps] / usual - 1).sum())
         at = places[gaps[0]]
@@ -180,6 +189,12 @@ def _check_stack(series: Series, places: np.ndarray, normal: np.ndarray) -> None
         if missing <= 0:
             what = f"has uneven distances between slices, the first near {at} mm"
         raise _refused(series, what, "export the whole series again")
+
+
+def _gaps(heights: np.ndarray) -> np.ndarray:
+    """Where the distance between slices is not the usual one."""
+    usual = float(np.median(heights))
+    return np.flatnonzero(np.abs(heights - usual) > _UNEVEN * usual)
 
 
 def _refused(series: Series, what: str, mend: str) -> DataError:

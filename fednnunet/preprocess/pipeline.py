@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from fednnunet.errors import DataError
 from fednnunet.planning.plan import Configuration, Plan
@@ -116,24 +117,25 @@ def _prepared_labels(
     )
 
 
-def to_native(labels: np.ndarray, placement: Placement) -> np.ndarray:
-    """Insert `labels` of the crop (z, y, x; plan's axis order) into the whole image as stored.
+def native_array(
+    placement: Placement,
+    dtype: DTypeLike,
+    *,
+    channels: int | None = None,
+    make: Callable[[tuple[int, ...]], np.ndarray] | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Zeros (z, y, x) of the whole image as stored, and a view of its crop in the plan's axes.
 
-    The result (z, y, x) is uint8, or uint16 if a value exceeds 255, and for values that are no
-    whole numbers of the same type as these; it is 0 outside the crop.
+    With `channels` both have a first axis of so many. `make` gives the zeros of a shape where they
+    do not lie in memory.
     """
-    if labels.shape != placement.cropped_shape:
-        raise DataError(
-            f"a mask of shape {list(labels.shape)} does not fit the crop's "
-            f"{list(placement.cropped_shape)}",
-            mend="resample the mask to the shape of the crop first",
-        )
-    small = np.uint8 if labels.max(initial=0) <= 255 else np.uint16
-    dtype = labels.dtype if labels.dtype.kind == "f" else small
-    full = np.zeros([placement.native_shape[axis] for axis in placement.transpose], dtype)
-    crop(full, placement.box)[...] = labels
-    turned = full.transpose(np.argsort(placement.transpose))
-    return np.ascontiguousarray(placement.turn.undo(turned))
+    front = () if channels is None else (channels,)
+    turned = np.broadcast_to(np.uint8(0), placement.native_shape)
+    shape = (*front, *placement.turn.undo(turned).shape)
+    whole = np.zeros(shape, dtype) if make is None else make(shape)
+    axes = (len(front) + axis for axis in placement.transpose)
+    planned = placement.turn.apply(whole).transpose(*range(len(front)), *axes)
+    return whole, crop(planned, placement.box)
 
 
 def _resampled(array: np.ndarray, placement: Placement, configuration: Configuration) -> np.ndarray:

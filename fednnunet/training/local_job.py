@@ -79,10 +79,8 @@ class LocalJob:
 
     @property
     def ignores(self) -> bool:
-        """Whether some voxels may count in no loss."""
-        task = self.plan.task
-        completed = self.completion is not None
-        return completed or any(kind.leaves_out(task) for kind in self.supervisions)
+        """Whether some voxels may count in no loss, so that dividing a batch changes its mean."""
+        return any(kind.leaves_out(self.plan.task) for kind in self.supervisions)
 
     def losses(self) -> dict[Supervision, SupervisedLoss]:
         """The loss of each supervision."""

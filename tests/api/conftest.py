@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import fednnunet
-from tests.end_to_end.tiny import make_federation, shrink
+from tests.end_to_end.tiny import make_federation, plain_pages, shrink
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -29,7 +29,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         shrink(run / "plan.json")
         return plan
 
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, plain_pages():
         patch.setattr(fednnunet, "plan", small)
         assert 0 <= example.main(federation, run) <= 1
     return run

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import sys
+import urllib.request
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -71,6 +73,30 @@ def test_a_federation_is_planned_once_and_then_trained(
     run_federation(engine, federation, run, console)
     assert trained[0] != trained[1] == read_plan(run / "plan.json")
     assert "the plan is there already" in shown.getvalue()
+
+
+def test_a_status_page_is_served_during_the_run_alone(tmp_path: Path) -> None:
+    federation, shown = read_network_federation(_bare(tmp_path))[0], io.StringIO()
+    options = coordinate.Options(
+        kit=tmp_path, federation=tmp_path, output=tmp_path / "run", status_port=0
+    )
+    console = Console(file=shown, width=200)
+    with coordinate._status(options, federation, Desk(tmp_path / FOLDER), console):
+        address = shown.getvalue().split()[-1]
+        page = urllib.request.urlopen(address, timeout=10).read().decode()
+    assert "<td>north</td>" in page and "not connected" in page
+    with pytest.raises(OSError):
+        urllib.request.urlopen(address, timeout=2)
+    shown.truncate(0)
+    off = replace(options, status_port=None)
+    with coordinate._status(off, federation, Desk(tmp_path / FOLDER), console):
+        assert not shown.getvalue()
+
+
+def _bare(folder: Path) -> Path:
+    path = folder / "federation.toml"
+    path.write_text(BARE)
+    return path
 
 
 @pytest.fixture

@@ -11,15 +11,16 @@ import pytest
 
 from fednnunet import io
 from fednnunet.commands.evaluate import main
-from fednnunet.volume import Geometry
+from fednnunet.volume import Geometry, Volume
 
+GEOMETRY = Geometry(spacing_mm=(2.0, 1.0, 1.0))
 LABELS = {"labels": {"background": 0, "organ": 1}, "channel_names": {"0": "MRI"}}
 
 
 def _mask(path: Path, shift: int = 0) -> None:
     mask = np.zeros((6, 10, 10), np.uint8)
     mask[1:5, 2 + shift : 6 + shift, 2:6] = 1
-    io.write_mask(mask, Geometry(spacing_mm=(2.0, 1.0, 1.0)), path)
+    io.write_mask(mask, GEOMETRY, path)
 
 
 @pytest.fixture
@@ -55,7 +56,41 @@ def test_sites_are_scored_into_csv_json_and_a_table(
         ("south", "south_1"),
     ]
     assert float(rows[2]["hd95_mm"]) == 2.0
-    assert "mean of sites" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "mean of sites" in shown and "false negative" in shown
+    assert (out / "scores.html").is_file() and (out / "summary.csv").is_file()
+
+
+def test_tolerance_lesions_and_presence_are_options(
+    folders: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = folders / "presence.csv"
+    table.write_text("case,label,present\nsouth_0,organ,1\nsouth_1,organ,0\n")
+    arguments = [str(folders / "masks"), str(folders / "data" / "south" / "labelsTs")]
+    more = ["--tolerance-mm", "1,organ=3", "--lesions", "--presence", str(table), "--pictures", "1"]
+    assert main([*arguments, *more]) == 0
+    data = json.loads((folders / "masks" / "scores.json").read_text())
+    score = data["per_case"]["all"]["south_0"]["organ"]
+    assert score["nsd"] == 1.0 and score["lesions"]["matched"] == 0
+    assert data["image_level"]["all"]["organ"]["accuracy"] == 0.5
+    assert "NSD at 3 mm" in capsys.readouterr().out
+    assert (folders / "masks" / "scores.html").read_text().count("<figure") == 1
+
+
+def test_worst_cases_are_linked_to_the_viewer(folders: Path) -> None:
+    labels = folders / "data" / "south" / "labelsTs"
+    image = Volume(array=np.ones((1, 6, 10, 10), np.float32), geometry=GEOMETRY)
+    io.write_volume(image, labels.with_name("imagesTs") / "south_1_0000.nii.gz")
+    assert main([str(folders / "masks"), str(labels), "--viewer"]) == 0
+    assert 'href="viewer/worst_2.html"' in (folders / "masks" / "scores.html").read_text()
+    pages = [path.name for path in (folders / "masks" / "viewer").iterdir()]
+    assert pages == ["worst_2.html"]
+
+
+@pytest.mark.parametrize("tolerance", ["wide", "nodule=2", "organ=-1"])
+def test_a_bad_tolerance_is_an_error(folders: Path, tolerance: str) -> None:
+    arguments = [str(folders / "masks"), str(folders / "data" / "south" / "labelsTs")]
+    assert main([*arguments, "--tolerance-mm", tolerance]) == 2
 
 
 def test_one_folder_is_scored_beside_its_predictions(folders: Path) -> None:

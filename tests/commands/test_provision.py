@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
-from fednnunet.commands import coordinate, provision
+from fednnunet.commands import coordinate, provision, site
+from fednnunet.federation.engines.network.state import PAUSED
 from tests.end_to_end.tiny import TOML
 
 NETWORK = '\n[network]\nhost = "localhost"\nport = 8102\n'
@@ -66,3 +68,63 @@ def test_a_kit_of_another_federation_is_refused(
     assert "the sites, network differ" in " ".join(capsys.readouterr().err.split())
     assert coordinate.main([str(tmp_path / "kits" / "north"), str(federation), "-o", run]) == 2
     assert "not of a coordinator" in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_site_keeps_its_private_key(
+    federation: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked, kits = str(tmp_path / "asked"), tmp_path / "kits"
+    assert provision.main([str(federation), "-o", asked, "--request", "north"]) == 0
+    said = capsys.readouterr().out.strip().splitlines()[-1]
+    request = str(tmp_path / "asked" / "north.csr")
+    assert provision.main([str(federation), "-o", str(kits), "--approve", request]) == 0
+    assert said in capsys.readouterr().out  # what both compare
+    kit = str(kits / "north")
+    assert site.main([kit, "--data", str(tmp_path)]) == 2
+    assert "no private key" in capsys.readouterr().err
+    assert provision.main([str(federation), "-o", asked, "--complete", kit]) == 0
+    key = (kits / "north" / "startup" / "client.key").read_bytes()
+    assert key == (tmp_path / "asked" / "north.key").read_bytes()
+
+
+def test_requests_are_of_sites_of_the_federation(
+    federation: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from fednnunet.federation.engines.network.certificate_request import make_request
+
+    monkeypatch.chdir(tmp_path)
+    for name in ("north", "east"):
+        make_request(name, tmp_path / "x")
+    for options, words in (
+        (["--request", "east"], "names no site east"),
+        (["--approve", "x/north.csr,x/north.csr"], "there are 2 requests of north"),
+        (["--approve", "x/east.csr"], "which is no site of the federation"),
+    ):
+        assert provision.main([str(federation), "-o", str(tmp_path / "kits"), *options]) == 2
+        assert words in " ".join(capsys.readouterr().err.split())
+        assert not (tmp_path / "kits").exists()
+
+
+def test_kits_of_sites_are_handed_out_under_passwords(
+    federation: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pytest.importorskip("pyzipper", reason="pip install 'fednnunet[network]'")
+    kits = tmp_path / "kits"
+    assert provision.main([str(federation), "-o", str(kits), "--zip"]) == 0
+    names = {"admin", "authority", "coordinator", "north.zip", "south.zip", "west.zip"}
+    assert {path.name for path in kits.iterdir()} == names
+    found = re.findall(r"kit: (\S+\.zip), password (\S+);", capsys.readouterr().out)
+    passwords = {Path(path).name: password for path, password in found}
+    assert len(set(passwords.values())) == 3
+    monkeypatch.setattr("getpass.getpass", lambda *args, **named: passwords["north.zip"])
+    assert site.main([str(kits / "north.zip"), "--pause"]) == 0
+    assert "the kit is unpacked" in capsys.readouterr().out
+    assert (kits / "north" / "work" / PAUSED).exists()
+    assert site.main([str(kits / "east.zip"), "--pause"]) == 2
+    assert "no file east.zip" in capsys.readouterr().err

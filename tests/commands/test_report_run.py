@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 from dataclasses import replace
 
 import pytest
@@ -7,11 +8,16 @@ import pytest
 from fednnunet import records
 from fednnunet.commands.report_run import report_run
 from fednnunet.errors import InputError
+from fednnunet.evaluation.gains import Gain
 from fednnunet.evaluation.scores import SiteScores
+from fednnunet.federation.coordinator.pictures import keep_pictures
 from fednnunet.federation.spec import Federation, SiteSpec
+from fednnunet.federation.wire.messages import EvaluateReply
+from fednnunet.federation.wire.pictures import as_tensors
 from fednnunet.federation.workflows.train import SCORES, ModelScores, TrainingScores
 from tests.evaluation.made_up import a_case
 from tests.federation.fakes import MEMBERS, PretendEngine, a_run, go
+from tests.federation.wire.test_pictures import a_png
 
 CASE = "admission_77"
 
@@ -56,3 +62,28 @@ def test_a_run_without_scores_has_no_report(run):
     (run / SCORES).unlink()
     with pytest.raises(InputError, match=f"{SCORES} is missing"):
         report_run(run)
+
+
+def test_what_sites_send_of_differences_and_pictures_is_shown(run):
+    found = records.read(TrainingScores, run / SCORES)
+    gain = Gain.of([0.1, 0.12] * 6, squared=10)
+    scores = SiteScores.of(("a",), [a_case(CASE, 0.5, target="a")])
+    alone = ModelScores(
+        model="local",
+        method="local",
+        personal=True,
+        sites={"a": scores},
+        gains={"a": {"global": gain}},
+    )
+    records.write(replace(found, models=(*found.models, alone)), run / SCORES)
+    for name, body in (("global", b"1"), ("personal", b"2")):
+        reply = EvaluateReply(
+            scores=scores, round=1, tensors=as_tensors({"worst": a_png(body=body)})
+        )
+        keep_pictures(run, name, {"b": reply})
+    text = report_run(run).read_text()
+    assert "on average +0.110 Dice, 95 % interval" in text
+    assert "better in 12 of 12 cases, worse in 0" in text
+    assert "worst case of b" in text
+    assert text.count("data:image/png") == 1
+    assert base64.b64encode(a_png(body=b"2")).decode() in text  # the site's own model's

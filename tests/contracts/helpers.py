@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import ast
 import inspect
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from safetensors.torch import load_file
+from torch import Tensor
 
 from fednnunet.federation.methods.catalogue import METHODS
 from fednnunet.federation.methods.mean import Weight
@@ -16,7 +18,7 @@ from fednnunet.federation.wire.extras import join, split
 from fednnunet.federation.wire.messages import EvaluateInvite, TrainInvite, TrainReply
 from fednnunet.federation.wire.phases import Phase
 from fednnunet.training.initial import initial_tensors
-from tests.federation.site_fakes import CONFIGURATION, ITERATIONS, ROUNDS, SmallSite
+from tests.federation.site_fakes import CONFIGURATION, ITERATIONS, ROUNDS, SmallSite, a_trainer
 from tests.training.fakes import small_plan
 
 
@@ -77,6 +79,24 @@ def rounds_alone(trainer: SmallSite, method: str):
     shared = state.shared
     invite = EvaluateInvite(tensors=shared, run="", method=method, round=ROUNDS, personal=True)
     return replies, trainer.bundle(invite).weights
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoneSite:
+    """All rounds of the site `one`, which is alone: its replies, its model, and its memory."""
+
+    folder: Path
+    replies: Sequence[TrainReply]
+    model: Mapping[str, Tensor]
+    memory: Mapping[str, Tensor]
+
+
+def lone_site(folder: Path, method: str) -> LoneSite:
+    """Run all rounds of a method in `folder`."""
+    trainer = a_trainer(folder, "one")
+    replies, model = rounds_alone(trainer, method)
+    memory = memory_of(trainer, ROUNDS)
+    return LoneSite(folder=folder, replies=tuple(replies), model=model, memory=memory)
 
 
 def memory_of(trainer: SmallSite, number: int):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -31,6 +32,17 @@ def is_plain_alone(method: str) -> bool:
     return METHODS[method].local_rule in (LocalRule(), Scaffold().build().local_rule)
 
 
+def with_a_step_of_their_own() -> list[str]:
+    """The methods, without those whose part in a site's step another one before them has, too."""
+    first, names, parts = first_tensors(), [], []
+    for name, method in METHODS.items():
+        part = (method.local_rule, method.shared(first).keys(), method.extras_like(first).keys())
+        if part not in parts:
+            names.append(name)
+            parts.append(part)
+    return names
+
+
 def plain_training(trainer: SmallSite, seed: int):
     execution, recipe = choose_execution("cpu"), recipe_named("fast")
     weights = initial_tensors(trainer.plan, CONFIGURATION, seed=0)
@@ -48,47 +60,47 @@ def plain_training(trainer: SmallSite, seed: int):
     return state.network.state_dict()
 
 
+@pytest.fixture(scope="session")
+def plain(tmp_path_factory):
+    """The weights of plain training, which no method has a part in."""
+    trainer = a_trainer(tmp_path_factory.mktemp("plain"), "one")
+    return plain_training(trainer, site_seed(0, "one"))
+
+
 @pytest.mark.parametrize("method", sorted(m for m in METHODS if is_plain_alone(m)))
-def test_one_site_alone_equals_plain_training(tmp_path, method):
-    trainer = a_trainer(tmp_path, "one")
-    replies, own = rounds_alone(trainer, method)
-    federated = {**own, **split(replies[-1].tensors)[0]}
-    plain = plain_training(trainer, site_seed(0, "one"))
+def test_one_site_alone_equals_plain_training(plain, alone, method):
+    federated = {**alone(method).model, **split(alone(method).replies[-1].tensors)[0]}
     assert all(torch.equal(federated[name], plain[name]) for name in plain)
 
 
 @pytest.mark.parametrize("method", sorted(METHODS))
-def test_private_tensors_are_in_no_reply(tmp_path, method):
-    trainer = a_trainer(tmp_path, "one")
-    replies, model = rounds_alone(trainer, method)
-    private = {n: t for n, t in METHODS[method].private(model).items() if t.numel() > 1}
-    for reply in replies:
+def test_private_tensors_are_in_no_reply(alone, method):
+    own = METHODS[method].private(alone(method).model)
+    private = {name: tensor for name, tensor in own.items() if tensor.numel() > 1}
+    for reply in alone(method).replies:
         data = pack(reply)
-        assert not any(name.encode() in data for name in METHODS[method].private(model))
+        assert not any(name.encode() in data for name in own)
         assert not any(tensor.numpy().tobytes() in data for tensor in private.values())
 
 
 @pytest.mark.parametrize("method", sorted(METHODS))
-def test_a_reply_is_what_the_method_says_it_is(tmp_path, method):
-    replies, _ = rounds_alone(a_trainer(tmp_path, "one"), method)
+def test_a_reply_is_what_the_method_says_it_is(alone, method):
     first = first_tensors()
     like = join(METHODS[method].shared(first), METHODS[method].extras_like(first))
-    for reply in replies:
+    for reply in alone(method).replies:
         check_like(reply.tensors, like, site="one")
 
 
 @pytest.mark.parametrize("method", sorted(METHODS))
-def test_what_a_site_remembers_is_in_no_reply(tmp_path, method):
+def test_what_a_site_remembers_is_in_no_reply(alone, method):
     """But for the means that an aside sends as they are, and tensors small enough to be equal.
 
     SCAFFOLD's first change from zero is its control variate itself, so the last reply is looked at.
     """
     sent = METHODS[method].extras_like(first_tensors())
-    trainer = a_trainer(tmp_path, "one")
-    replies, _ = rounds_alone(trainer, method)
-    data = pack(replies[-1])
+    data = pack(alone(method).replies[-1])
     assert b"memory" not in data
-    for name, tensor in memory_of(trainer, ROUNDS).items():
+    for name, tensor in alone(method).memory.items():
         if name.removeprefix("memory.") not in sent and tensor.numel() >= 32 and tensor.any():
             assert tensor.numpy().tobytes() not in data, name
 
@@ -96,12 +108,11 @@ def test_what_a_site_remembers_is_in_no_reply(tmp_path, method):
 @pytest.mark.parametrize(
     "method", sorted(m for m, v in METHODS.items() if v.local_rule != LocalRule())
 )
-def test_a_round_begun_anew_gives_the_same_reply_and_memory(tmp_path, method):
-    trainer = a_trainer(tmp_path, "one")
-    replies, _ = rounds_alone(trainer, method)
-    memory = memory_of(trainer, ROUNDS)
-    again, _ = rounds_alone(a_trainer(tmp_path, "one"), method)
-    for one, other in zip(replies, again, strict=True):
+def test_a_round_begun_anew_gives_the_same_reply_and_memory(tmp_path, alone, method):
+    shutil.copytree(alone(method).folder, tmp_path, dirs_exist_ok=True)
+    trainer, memory = a_trainer(tmp_path, "one"), alone(method).memory
+    again, _ = rounds_alone(trainer, method)
+    for one, other in zip(alone(method).replies, again, strict=True):
         assert pack(replace(one, seconds=0, wait_share=0)) == pack(
             replace(other, seconds=0, wait_share=0)
         )
@@ -126,7 +137,7 @@ def test_private_tensors_differ_between_sites_and_shared_ones_do_not(tmp_path, m
         assert same == METHODS[method].is_shared(name), name
 
 
-@pytest.mark.parametrize("method", sorted(METHODS))
+@pytest.mark.parametrize("method", with_a_step_of_their_own())
 def test_a_step_makes_no_tensor_on_another_device_than_the_network(method):
     """On the meta device, which refuses what is made on the CPU in the middle of a step."""
     here = state(META, "fast")
@@ -173,10 +184,10 @@ def test_the_public_phase_changes_the_public_copy_only(tmp_path):
 
 
 @pytest.mark.parametrize("method", sorted(METHODS))
-def test_the_personal_phase_trains_every_tensor_and_sends_none(tmp_path, method):
-    trainer = a_trainer(tmp_path, "one")
-    replies, before = rounds_alone(trainer, method)
-    shared = {name: tensor + 0.01 for name, tensor in split(replies[-1].tensors)[0].items()}
+def test_the_personal_phase_trains_every_tensor_and_sends_none(tmp_path, alone, method):
+    shutil.copytree(alone(method).folder, tmp_path, dirs_exist_ok=True)
+    trainer, before = a_trainer(tmp_path, "one"), alone(method).model
+    shared = {n: t + 0.01 for n, t in split(alone(method).replies[-1].tensors)[0].items()}
     for number in range(2):
         context = {} if number else shared
         invite = an_invite(method, context, ROUNDS + number, phase="personal")

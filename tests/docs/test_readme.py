@@ -1,9 +1,12 @@
-"""The README's own example works, edited in names and paths only, on two real data sets."""
+"""The README's own example works, edited in names and paths only, on real data sets."""
 
 from __future__ import annotations
 
+import ast
 import json
 import re
+import shlex
+import shutil
 import tomllib
 from pathlib import Path
 
@@ -17,6 +20,7 @@ from fednnunet.commands import (
     evaluate,
     export,
     import_model,
+    ledger,
     new,
     plan,
     predict,
@@ -24,8 +28,11 @@ from fednnunet.commands import (
     pseudolabel,
     site,
     train,
+    view,
 )
 from tests.docs.blocks import ROOT, blocks, lines
+from tests.docs.quick import make_quick
+from tests.end_to_end.tiny import CASES, plain_pages
 
 DATA = ROOT.parent / "shared" / "data"
 PAGE = "README.md"
@@ -36,6 +43,7 @@ COMMANDS = {
     "fednnunet_evaluate": evaluate,
     "fednnunet_export": export,
     "fednnunet_import": import_model,
+    "fednnunet_ledger": ledger,
     "fednnunet_new": new,
     "fednnunet_plan": plan,
     "fednnunet_predict": predict,
@@ -43,6 +51,7 @@ COMMANDS = {
     "fednnunet_pseudolabel": pseudolabel,
     "fednnunet_site": site,
     "fednnunet_train": train,
+    "fednnunet_view": view,
 }
 
 
@@ -81,15 +90,25 @@ def _edited(folder: Path) -> str:
     return re.sub(r"\[sites\.berlin\].*?(?=\[budget\])", lambda _: tables, text, flags=re.S)
 
 
-@pytest.mark.parametrize("name", ["sarcoma_ct", "spinal_cord_gm"])
+@pytest.mark.parametrize("name", ["sarcoma_ct", "spinal_cord_gm", "head_neck_ct"])
 def test_its_example_plans_real_data(name: str, tmp_path: Path) -> None:
     if not (DATA / name).is_dir():
         pytest.skip(f"{DATA / name} is not there")
-    path = tmp_path / "federation.toml"
-    path.write_text(_edited(DATA / name))
-    made = fednnunet.plan(path, tmp_path / "run")
+    folder, path = tmp_path / name, tmp_path / "federation.toml"
+    folder.mkdir()
+    for hospital in sorted((DATA / name).iterdir(), key=_cases)[:3]:  # the smallest, to be quick
+        (folder / hospital.name).symlink_to(hospital)
+    path.write_text(_edited(folder))
+    with plain_pages():
+        made = fednnunet.plan(path, tmp_path / "run")
     assert made.configuration("3d_fullres").patch_vox
+    assert made.cases == sum(map(_cases, folder.iterdir()))
     assert tomllib.loads(path.read_text())["training"]["rounds"] == 40
+
+
+def _cases(hospital: Path) -> int:
+    """The number of a site's label maps."""
+    return len(list((hospital / "labelsTr").glob("*.nii.gz")))
 
 
 def test_every_command_and_link_is_there() -> None:
@@ -97,14 +116,42 @@ def test_every_command_and_link_is_there() -> None:
     for command, _ in re.findall(r"`(fednnunet_\w+)( [^`]*)?`", text):
         assert command in COMMANDS
     for block in blocks(PAGE):
+        assert block.kind in ("sh", "toml", "python")
         for line in lines(block) if block.kind == "sh" else ():
-            assert line.split()[0] in {*COMMANDS, "make", "pip"}, line
+            assert line.split()[0] in COMMANDS or block.why, line
     for link in re.findall(r"\]\(([^)#]+?)(?:#[\w-]+)?\)", text):
         assert link.startswith("https://") or (ROOT / link).exists(), link
 
 
-def test_the_python_block_uses_public_names() -> None:
+@pytest.fixture
+def job(clone: Path) -> Path:
+    """The README's example on tiny hospitals, and the folders that its commands name."""
+    (clone / "federation.toml").write_text(_edited(clone / "data"))
+    for name, part in (("IMAGES", "imagesTr"), ("LABELS", "labelsTr")):
+        (clone / name).symlink_to(clone / "data" / "oslo" / part)
+    shutil.copy(clone / "data" / "oslo" / "dataset.json", clone)
+    make_quick(clone)
+    return clone
+
+
+def test_its_commands_run(job: Path) -> None:
+    for block in blocks(PAGE):
+        for line in lines(block) if block.kind == "sh" and not block.why else ():
+            command, *argv = shlex.split(line)
+            with plain_pages():
+                assert COMMANDS[command].main(argv) == 0, line
+            make_quick(job)
+    assert len(list((job / "MASKS").glob("*.nii.gz"))) == CASES
+
+
+def test_its_python_runs_and_uses_public_names(job: Path) -> None:
     (block,) = (block for block in blocks(PAGE) if block.kind == "python")
-    compile(block.text, PAGE, "exec")
     used = set(re.findall(r"fednnunet\.(\w+)\(", block.text))
     assert used and used <= set(fednnunet.__all__)
+    names: dict[str, object] = {}
+    for statement in ast.parse(block.text).body:
+        with plain_pages():
+            exec(compile(ast.Module([statement], []), PAGE, "exec"), names)
+        make_quick(job)
+    assert len(list((job / "MASKS").glob("*.nii.gz"))) == CASES
+    assert isinstance(names["predictor"], fednnunet.Predictor)

@@ -13,7 +13,7 @@ import torch
 from fednnunet.commands import train
 from fednnunet.federation.site.site import Site
 from fednnunet.federation.wire.messages import Message, unpack
-from tests.end_to_end.tiny import WITH_PICTURES, make_federation, make_planned
+from tests.end_to_end.tiny import drawn_pages, make_federation, make_planned, plain_pages
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +32,13 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="package", autouse=True)
+def _plain_pages() -> Iterator[None]:
+    """One run draws all its pages, `trained`; the others do not."""
+    with plain_pages():
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -63,10 +70,8 @@ def trained(
         result.sent.append((site.name, reply, unpack(reply, sender=site.name)))
         return reply
 
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, drawn_pages():
         patch.setattr(Site, "answer", listened)
-        for module, name, whole_one in WITH_PICTURES:  # also where a module without them asks first
-            patch.setattr(module, name, whole_one)
         assert train.main([str(run)]) == 0
     return result
 

@@ -33,5 +33,6 @@ def test_both_models_are_in_the_table_and_in_the_report(
     both = ["fedbn_head, global", "fedbn_head"]
     assert heads[0] == ["site", "cases", "global", *both, "local"]
     assert heads[1] == ["site", "global", *both]  # over "local"
+    assert "better in" in text  # what each site sends of its cases by "global" and "local"
     (kept,) = re.findall("of the best round.*?</dd>", text)
     assert "; fedbn_head, global: north" in kept and "; fedbn_head: north" in kept

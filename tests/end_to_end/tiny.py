@@ -14,6 +14,7 @@ import pytest
 
 from fednnunet import io, records
 from fednnunet.commands import plan, train
+from fednnunet.evaluation import compare_page, report
 from fednnunet.federation.site import evaluation
 from fednnunet.federation.site import site as site_module
 from fednnunet.planning import figures
@@ -96,14 +97,46 @@ def make_site(folder: Path, site: str, *, channels: int = 1) -> None:
 
 
 def make_planned(federation: Path, run: Path) -> None:
-    """Plan into `run`, and put a network there whose training step takes milliseconds.
-
-    Without the figures of `why.md`, which take four times as long as all else.
-    """
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(figures, "draw_figures", lambda *args: ())
+    """Plan into `run`, and put a network there whose training step takes milliseconds."""
+    with plain_pages():
         assert plan.main([str(federation), "-o", str(run)]) == 0
     shrink(run / "plan.json")
+
+
+CHARTS = (
+    (evaluation, "draw_case", evaluation.draw_case, b""),
+    (figures, "draw_figures", figures.draw_figures, ()),
+    (report, "dice_chart", report.dice_chart, ""),
+    (report, "history_chart", report.history_chart, ""),
+    (report, "graph_chart", report.graph_chart, ""),
+    (compare_page, "boxes_chart", compare_page.boxes_chart, ""),
+    (compare_page, "seeds_chart", compare_page.seeds_chart, ""),
+    (compare_page, "differences_chart", compare_page.differences_chart, ""),
+)
+"""What draws pictures and charts: where it is called, the function, and a value in its place."""
+
+
+@contextmanager
+def plain_pages() -> Iterator[None]:
+    """Plan, train and compare with whole pages, but without pictures of cases and charts in them.
+
+    Drawing them takes several times as long as all else. Each has tests of its own.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        for module, name, _, made in CHARTS:
+            patch.setattr(module, name, partial(_made, made))
+        yield
+
+
+@contextmanager
+def drawn_pages() -> Iterator[None]:
+    """Plan and train with every picture, chart and report, also within one of the others."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module, name, whole, _ in CHARTS:
+            patch.setattr(module, name, whole)
+        for module, name, whole in WITH_PICTURES:
+            patch.setattr(module, name, whole)
+        yield
 
 
 WITH_PICTURES = (

@@ -10,7 +10,7 @@ import pytest
 
 from fednnunet import io
 from fednnunet.errors import FedNNUNetError, InputError
-from fednnunet.evaluation.folders import pair_cases, read_task, score_pairs
+from fednnunet.evaluation.folders import pair_cases, read_patients, read_task, score_pairs
 from fednnunet.task import Task
 from fednnunet.volume import Geometry
 
@@ -81,3 +81,14 @@ def test_a_dataset_file_without_labels_is_refused(tmp_path: Path, text: str) -> 
     (tmp_path / "dataset.json").write_text(text)
     with pytest.raises(InputError, match="labels"):
         read_task(tmp_path / "dataset.json")
+
+
+def test_groups_name_the_patients(tmp_path: Path) -> None:
+    path = tmp_path / "dataset.json"
+    path.write_text(json.dumps({"groups": {"a": "p1", "b": 1}}))
+    assert read_patients(path) == {"a": "p1", "b": "1"}
+    path.write_text("{}")
+    assert read_patients(path) == {}
+    path.write_text('{"groups": [1]}')
+    with pytest.raises(InputError, match="groups"):
+        read_patients(path)

@@ -6,19 +6,14 @@ import math
 
 import numpy as np
 import pytest
-from scipy import ndimage
 
-from fednnunet.errors import DataError
-from fednnunet.evaluation.metrics import score_mask, score_target, surface_distances_mm
+from fednnunet.errors import DataError, InputError
+from fednnunet.evaluation.metrics import MetricSettings, score_mask, score_target
+from fednnunet.evaluation.surfaces import surface_distances
 from fednnunet.task import Task
+from tests.evaluation.blobs import SPACING, blobs
 
 TASK = Task(name="t", channels=("MRI",), labels=("background", "organ", "nodule"))
-SPACING = (3.0, 0.7, 1.1)
-
-
-def _blobs(seed: int, shape: tuple[int, int, int] = (9, 14, 12)) -> np.ndarray:
-    noise = ndimage.gaussian_filter(np.random.default_rng(seed).normal(size=shape), 1.5)
-    return noise > np.quantile(noise, 0.8)
 
 
 def _surface_points(mask: np.ndarray) -> list[np.ndarray]:
@@ -47,12 +42,15 @@ def _brute_force(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("seed", range(6))
 def test_surface_distances_equal_brute_force(seed: int) -> None:
-    first, second = _blobs(seed), _blobs(seed + 100)
+    first, second = blobs(seed), blobs(seed + 100)
     expected = np.sort(_brute_force(first, second))
-    np.testing.assert_allclose(np.sort(surface_distances_mm(first, second, SPACING)), expected)
+    found = surface_distances(first, second, SPACING)
+    np.testing.assert_allclose(np.sort(found.both), expected)
     score = score_target(first, second, SPACING)
     assert score.hd95_mm == pytest.approx(np.percentile(expected, 95))
     assert score.assd_mm == pytest.approx(expected.mean())
+    assert score.hd_mm == pytest.approx(expected.max())
+    assert score.nsd == pytest.approx((expected <= 2.0).mean())
 
 
 def test_a_shift_of_a_box_is_measured_in_mm() -> None:
@@ -73,7 +71,7 @@ def test_equal_masks_have_dice_1_and_distance_0_even_at_the_border() -> None:
 
 
 def test_overlap_equals_counting() -> None:
-    first, second = _blobs(1), _blobs(2)
+    first, second = blobs(1), blobs(2)
     score = score_target(first, second, SPACING)
     both, either = (first & second).sum(), (first | second).sum()
     assert score.iou == pytest.approx(both / either)
@@ -95,6 +93,8 @@ def test_empty_masks_follow_nnunet() -> None:
     assert only_reference.dice == only_reference.iou == only_prediction.dice == 0.0
     assert math.isnan(only_reference.hd95_mm)
     assert math.isnan(only_prediction.assd_mm)
+    assert math.isnan(both.nsd) and math.isnan(both.volume_difference_ml)
+    assert only_reference.nsd == only_prediction.nsd == 0.0
     assert (only_reference.is_false_negative, only_reference.is_false_positive) == (True, False)
     assert (only_prediction.is_false_negative, only_prediction.is_false_positive) == (False, True)
 
@@ -124,3 +124,47 @@ def test_regions_unite_labels() -> None:
 def test_masks_of_different_shape_are_refused() -> None:
     with pytest.raises(DataError, match="shape"):
         score_mask(np.zeros((3, 3, 3), int), np.zeros((3, 3, 4), int), SPACING, TASK)
+
+
+def test_each_target_is_scored_in_its_own_box() -> None:
+    """Boxes, ignored voxels and regions give what whole volumes would."""
+    rng = np.random.default_rng(3)
+    reference, predicted = (rng.integers(0, 3, (6, 8, 9)).astype(np.int16) for _ in range(2))
+    reference[:, :2] = 0
+    predicted[4:] = 0
+    reference[0, 5:] = 9
+    task = Task(name="t", channels=("MRI",), labels=TASK.labels, ignore=9)
+    scores = score_mask(predicted, reference, SPACING, task)
+    for value, name in ((1, "organ"), (2, "nodule")):
+        kept = reference != 9
+        whole = score_target((predicted == value) & kept, (reference == value) & kept, SPACING)
+        assert scores.targets[name] == whole
+
+
+def test_volumes_are_in_ml() -> None:
+    reference = np.zeros((5, 20, 20), bool)
+    reference[:, :10] = True  # 1000 voxels
+    predicted = reference.copy()
+    predicted[0] = False
+    score = score_target(predicted, reference, (2.0, 0.5, 1.0))
+    assert score.reference_ml == pytest.approx(1.0)
+    assert score.predicted_ml == pytest.approx(0.8)
+    assert score.volume_difference_ml == pytest.approx(-0.2)
+
+
+def test_the_tolerance_of_a_target_overrules_the_usual_one() -> None:
+    reference = np.zeros((3, 12, 12), np.int16)
+    reference[1, 2:5, 2:9] = 1
+    reference[1, 7:10, 2:9] = 2
+    settings = MetricSettings(tolerance_mm=0.0, tolerances_mm={"nodule": 1.5})
+    shifted = np.roll(reference, 1, axis=2)
+    scores = score_mask(shifted, reference, (1.0, 1.0, 1.0), TASK, settings=settings)
+    assert scores.targets["organ"].nsd < scores.targets["nodule"].nsd == 1.0
+
+
+@pytest.mark.parametrize(
+    "settings", [{"tolerance_mm": -1.0}, {"tolerances_mm": {"a": math.inf}}, {"lesion_iou": 1.0}]
+)
+def test_settings_that_make_no_sense_are_refused(settings: dict[str, object]) -> None:
+    with pytest.raises(InputError):
+        MetricSettings(**settings)  # type: ignore[arg-type]

@@ -14,11 +14,14 @@ import pytest
 from fednnunet.evaluation.charts import RoundPoint
 from fednnunet.evaluation.pictures import CasePicture, draw_case, structure_colours
 from fednnunet.evaluation.report import Report, write_report
+from fednnunet.evaluation.scores_page import write_scores_page
 from fednnunet.evaluation.site_graph import SiteEdge, SiteGraph
 from fednnunet.evaluation.site_report import ModelCases, SiteReport, write_site_report
 from fednnunet.evaluation.verdict import site_verdict
+from fednnunet.evaluation.worst_cases import draw_worst
 from tests.evaluation.test_pictures import _scene
 from tests.evaluation.test_report import TASK, _case, _plan, _scores
+from tests.evaluation.test_worst_cases import make_site
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
 FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync")
@@ -121,4 +124,12 @@ def test_a_report_does_not_overflow(tmp_path: Path, sites: int, width: int) -> N
 def test_a_page_of_a_site_does_not_overflow(tmp_path: Path, width: int) -> None:
     site_page(tmp_path / "report.html")
     inner, needed = widths(tmp_path / "report.html", width)
+    assert needed <= inner
+
+
+def test_the_page_of_an_evaluation_does_not_overflow(tmp_path: Path) -> None:
+    found = make_site(tmp_path)
+    shown = [case for case, _, _ in draw_worst(found, 1)]
+    write_scores_page(tmp_path / "scores.html", found, shown)
+    inner, needed = widths(tmp_path / "scores.html", 400)
     assert needed <= inner

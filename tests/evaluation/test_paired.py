@@ -11,7 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from fednnunet.evaluation.paired import bootstrap_interval, holm, signed_rank, smallest_p
+from fednnunet.evaluation.paired import (
+    bootstrap_interval,
+    holm,
+    signed_rank,
+    smallest_p,
+    t_interval,
+)
 
 
 def _exact(values: list[float]) -> float:
@@ -89,3 +95,11 @@ def test_the_sizes_of_strata_are_kept() -> None:
     """Two sites without any spread: only the share of each site could move the mean."""
     assert bootstrap_interval([[0.0] * 3, [1.0] * 9, []]) == (0.75, 0.75)
     assert all(math.isnan(end) for end in bootstrap_interval([[]]))
+
+
+def test_the_t_interval_is_that_of_scipy_and_shrinks_with_every_stratum() -> None:
+    values = np.random.default_rng(3).normal(0.1, 0.2, 9)
+    low, high = stats.t.interval(0.95, 8, loc=values.mean(), scale=stats.sem(values))
+    half = t_interval([(9, float(values.std(ddof=1)))])
+    assert half == pytest.approx((high - low) / 2)
+    assert t_interval([(9, 0.2), (9, 0.2)]) < t_interval([(9, 0.2)])

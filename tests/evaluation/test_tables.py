@@ -1,23 +1,29 @@
-"""Scores as CSV, JSON and a printed table."""
+"""Scores as CSV and JSON."""
 
 from __future__ import annotations
 
+import csv
+import dataclasses
 import json
 import math
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 from fednnunet.errors import InputError
-from fednnunet.evaluation.metrics import CaseScores, TargetScore
-from fednnunet.evaluation.scores import SiteScores
+from fednnunet.evaluation.evaluated import Evaluation
+from fednnunet.evaluation.lesions import LesionCounts
+from fednnunet.evaluation.metrics import CASE_METRICS, CaseScores, TargetScore
+from fednnunet.evaluation.spread import statistics_of
 from fednnunet.evaluation.tables import (
     read_cases_csv,
-    scores_table,
     write_cases_csv,
     write_scores_json,
+    write_summary_csv,
 )
+from fednnunet.task import Task
+
+TASK = Task(name="t", channels=("MRI",), labels=("background", "organ"))
 
 
 def _case(name: str, dice: float) -> CaseScores:
@@ -39,7 +45,7 @@ def test_csv_comes_back(tmp_path: Path) -> None:
 
 
 def test_json_has_means_and_no_nan(tmp_path: Path) -> None:
-    write_scores_json(tmp_path / "scores.json", ("organ",), SCORES)
+    write_scores_json(tmp_path / "scores.json", Evaluation(task=TASK, cases=SCORES))
     text = (tmp_path / "scores.json").read_text()
     data = json.loads(text)
     assert "NaN" not in text
@@ -47,14 +53,24 @@ def test_json_has_means_and_no_nan(tmp_path: Path) -> None:
     assert data["all_cases"]["per_target"]["organ"]["dice"]["mean"] == pytest.approx(0.5)
     assert data["per_site"]["north"]["per_target"]["organ"]["false_negatives"] == 2
     assert data["per_case"]["south"]["s1"]["organ"]["hd95_mm"] is None
+    dice = data["statistics"]["sites"]["north"]["targets"]["organ"]["metrics"]["dice"]
+    assert (dice["median"], dice["cases"]) == (0.625, 2)
+    assert 0.5 <= dice["low"] <= dice["high"] <= 0.75
+    assert data["settings"]["tolerance_mm"] == 2.0 and "false negative" in data["rule"]
 
 
-def test_table_fits_a_terminal() -> None:
-    sums = {site: SiteScores.of(("organ",), cases) for site, cases in SCORES.items()}
-    console = Console(width=100, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
-    console.print(scores_table(("organ",), sums))
-    text = console.export_text()
-    assert "0.625" in text
-    assert "mean of sites" in text
-    assert "0.438" in text
-    assert max(len(line.rstrip()) for line in text.splitlines()) <= 100
+def test_the_summary_has_a_line_for_each_site_target_and_metric(tmp_path: Path) -> None:
+    write_summary_csv(tmp_path / "summary.csv", statistics_of(("organ",), SCORES))
+    with (tmp_path / "summary.csv").open(newline="") as stream:
+        rows = {(r["site"], r["metric"]): r for r in csv.DictReader(stream)}
+    assert len(rows) == 3 * len(CASE_METRICS)
+    assert float(rows["all cases", "dice"]["mean"]) == 0.5
+    assert rows["south", "dice"]["ci95_low"] == rows["north", "hd95_mm"]["mean"] == ""
+
+
+def test_lesions_come_back_from_csv(tmp_path: Path) -> None:
+    lesions = LesionCounts(reference=3, predicted=2, matched=1, iou_sum=0.75)
+    score = dataclasses.replace(_case("n1", 0.5).targets["organ"], lesions=lesions, nsd=0.5)
+    cases = {"": (CaseScores(case="n1", targets={"organ": score}),)}
+    write_cases_csv(tmp_path / "scores.csv", cases)
+    assert read_cases_csv(tmp_path / "scores.csv")[""][0].targets["organ"].lesions == lesions

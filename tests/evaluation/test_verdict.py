@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fednnunet.evaluation.gains import Gain
 from fednnunet.evaluation.verdict import best_model, federation_verdict, site_verdict
 
 NAN = float("nan")
@@ -23,6 +24,20 @@ def test_it_says_at_how_many_sites_joining_helped() -> None:
     assert "Training alone: mean Dice 0.700 over 3 sites" in text
     assert "Fewer than 10 held-out cases at b, out" in text
     assert any(step.startswith("c: training alone is better") for step in found.steps)
+
+
+def test_differences_that_sites_send_give_the_headline_an_interval() -> None:
+    rows = {"a": [0.2, 0.18, 0.22] * 4, "b": [0.1, 0.12] * 5, "c": [-0.1, 0.1, -0.3]}
+    sent = {site: Gain.of(values, squared=10) for site, values in rows.items()}
+    found = federation_verdict(DICE, CASES, external={"out"}, gains={"personal": sent})
+    assert found.headline.startswith(
+        "Joining helped 2 of 3 sites and harmed c (on average +0.159 Dice, 95 % interval +0.1"
+    )
+    assert "over 22 held-out cases at 2 sites)" in found.headline
+    told = "Of 25 held-out cases at 3 sites, 23 have a higher Dice than by training alone and 2"
+    assert any(line.startswith(told) for line in found.lines)
+    few = federation_verdict(DICE, CASES, external={"out"}, gains={"personal": {"c": sent["c"]}})
+    assert "interval" not in few.headline
 
 
 def test_small_differences_are_called_small() -> None:

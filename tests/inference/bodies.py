@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import SimpleITK
 import torch
 from torch import nn
+
+from fednnunet.inference.bundle import Bundle
+from fednnunet.inference.compute import Compute
+from fednnunet.inference.ensemble import VolumePredictor, Vote
+from fednnunet.planning.plan import Plan
+from fednnunet.volume import Volume
 
 _C, _S = float(np.cos(0.3)), float(np.sin(0.3))
 DIRECTIONS = {
@@ -52,3 +59,31 @@ def write_body(path: Path, direction: str = "straight") -> None:
     image.SetDirection(DIRECTIONS[direction])
     path.parent.mkdir(parents=True, exist_ok=True)
     SimpleITK.WriteImage(image, str(path))
+
+
+def mask_of(
+    networks: Sequence[nn.Module],
+    plan: Plan,
+    volume: Volume,
+    compute: Compute,
+    *,
+    mirror: bool = False,
+) -> np.ndarray:
+    """The mask of a volume by networks without bundles."""
+    weights: dict[str, torch.Tensor] = {}
+    bundles = [
+        _Given(plan=plan, configuration=plan.configurations[0].name, weights=weights, mirrored=True)
+        for _ in networks
+    ]
+    for bundle, network in zip(bundles, networks, strict=True):
+        object.__setattr__(bundle, "given", network)
+    return VolumePredictor(bundles, compute=compute, vote=Vote(mirror=mirror))(volume)
+
+
+class _Given(Bundle):
+    """A bundle whose network is given."""
+
+    given: nn.Module
+
+    def network(self) -> nn.Module:
+        return self.given

@@ -10,7 +10,13 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from fednnunet.errors import FedNNUNetError, InputError
-from fednnunet.inference.bundle import Bundle, read_bundle, write_bundle
+from fednnunet.evaluation.postprocess import Postprocessing, TargetRule
+from fednnunet.inference.bundle import (
+    Bundle,
+    read_bundle,
+    write_bundle,
+    write_postprocessing,
+)
 from fednnunet.planning.plan import Plan
 
 NewPlan = Callable[..., Plan]
@@ -106,4 +112,33 @@ def test_weights_that_do_not_fit_are_an_error(
         weights[name] = torch.full_like(weights[name], torch.nan)
     write_bundle(tmp_path / "b", plan=good.plan, configuration=good.configuration, weights=weights)
     with pytest.raises(FedNNUNetError, match=r"heads\.0\.weight|extra\.weight"):
+        read_bundle(tmp_path / "b")
+
+
+def test_post_processing_is_part_of_a_bundle(
+    tmp_path: Path, new_plan: NewPlan, new_bundle: NewBundle
+) -> None:
+    plain = new_bundle(tmp_path / "b", new_plan())
+    rule = Postprocessing(targets={"nodule": TargetRule(min_mm3=10.0)})
+    written = write_postprocessing(tmp_path / "b", rule)
+    found = read_bundle(tmp_path / "b")
+    assert found.postprocessing == rule and found.digest == written.digest != plain.digest
+    again = write_postprocessing(tmp_path / "b", Postprocessing(foreground=True))
+    assert again.digest not in (plain.digest, written.digest)
+    (tmp_path / "b" / "postprocessing.json").unlink()
+    with pytest.raises(InputError, match="post-processing were changed"):
+        read_bundle(tmp_path / "b")
+    assert new_bundle(tmp_path / "b", new_plan()).digest == plain.digest
+    unknown = Postprocessing(targets={"spleen": TargetRule()})
+    with pytest.raises(InputError, match="1 targets"):
+        write_postprocessing(tmp_path / "b", unknown)
+
+
+def test_a_bundle_of_a_newer_schema_is_refused(
+    tmp_path: Path, new_plan: NewPlan, new_bundle: NewBundle
+) -> None:
+    new_bundle(tmp_path / "b", new_plan())
+    path = tmp_path / "b" / "bundle.json"
+    path.write_text(path.read_text().replace('"schema": 1', '"schema": 99'))
+    with pytest.raises(InputError, match="schema 99"):
         read_bundle(tmp_path / "b")

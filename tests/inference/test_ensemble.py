@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import nn
 
 from fednnunet.errors import DataError, InputError
 from fednnunet.inference import ensemble
 from fednnunet.inference.bundle import Bundle
 from fednnunet.inference.compute import Compute
-from fednnunet.inference.ensemble import check_bundles, predict_volume
-from fednnunet.planning.plan import Plan
+from fednnunet.inference.ensemble import VolumePredictor, Vote, check_bundles
+from fednnunet.inference.export import Export, Predicted, Wanted, export_logits
+from fednnunet.inference.memory import Memory
+from fednnunet.inference.sliding import Window, predict_logits
+from fednnunet.inference.views import Views
+from fednnunet.network.unet import build_network
+from fednnunet.planning.plan import Plan, Resampling
+from fednnunet.preprocess.pipeline import prepare_volume
 from fednnunet.volume import Geometry, Volume
-from tests.inference.bodies import SHAPE, SPACING, Threshold, body, dice, truth
+from tests.inference.bodies import SHAPE, SPACING, Threshold, body, dice, mask_of, truth
+from tests.inference.conftest import make_plan
 
 NewPlan = Callable[..., Plan]
 NewBundle = Callable[..., Bundle]
@@ -46,9 +57,7 @@ def test_a_volume_comes_back_in_place(
     spacing = tuple((2.0, 1.0, 1.0)[axis] for axis in transpose)
     plan = new_plan(patch=patch, spacing=spacing, transpose=transpose)
     volume = Volume(array=body()[None], geometry=Geometry(spacing_mm=SPACING))
-    mask = predict_volume(
-        [Threshold()], plan, plan.configurations[0], volume, compute=compute, mirror=True
-    )
+    mask = mask_of([Threshold()], plan, volume, compute, mirror=True)
     assert mask.shape == SHAPE
     assert dice(mask > 0, truth() > 0) > 0.9
     assert dice(mask == 2, truth() == 2) > 0.85
@@ -79,7 +88,7 @@ def test_several_networks_vote_by_mean_logits(new_plan: NewPlan, compute: Comput
     plan = new_plan()
     volume = Volume(array=body()[None], geometry=Geometry(spacing_mm=SPACING))
     members = [Constant(0.0, 1.0, 0.9), Constant(0.0, -1.0, 0.9)]
-    mask = predict_volume(members, plan, plan.configurations[0], volume, compute=compute)
+    mask = mask_of(members, plan, volume, compute)
     assert (mask[1:, 2:, :-1] == 2).all()
 
 
@@ -89,3 +98,62 @@ def test_bundles_of_other_plans_do_not_vote(
     other = new_bundle(tmp_path / "other", new_plan(patch=(8, 8, 16)))
     with pytest.raises(InputError, match="different plans"):
         check_bundles([bundle, other], False)
+
+
+@settings(max_examples=8, deadline=None)
+@given(
+    shape=st.tuples(st.integers(2, 18), st.integers(2, 24), st.integers(2, 9)),
+    spacing=st.tuples(*[st.sampled_from((0.6, 1.0, 1.6))] * 3),
+    patch=st.sampled_from(((8, 8, 8), (4, 8, 8), (8, 8))),
+    count=st.integers(2, 4),
+)
+def test_a_mask_does_not_depend_on_the_memory(shape, spacing, patch, count):
+    """In one part and in several, by a network whose logits depend on the place in the tile."""
+    plan = make_plan(patch=patch, spacing=(1.0, 1.3, 1.0))
+    torch.manual_seed(0)
+    network = build_network(
+        plan.configurations[0].architecture, channels=1, heads=3, norm=plan.norm
+    ).eval()
+    array = np.random.default_rng(1).normal(size=(1, *shape)).astype(np.float32)
+    volume = Volume(array=array, geometry=Geometry(spacing_mm=spacing))
+    prepared = prepare_volume(volume, plan, plan.configurations[0])
+    wanted = Wanted(entropy=True, prepared=True)
+
+    def predicted(parts: int) -> Predicted:
+        export = Export(prepared.placement, plan.task, Resampling(), wanted)
+        window = Window(prepared.data, patch)
+        rows = prepared.placement.cropped_shape[1]
+        edges = sorted({round(rows * i / parts) for i in range(parts + 1)})
+        for low, high in itertools.pairwise(edges):
+            some = slice(low, high)
+            window.sweep(
+                Views(networks=(network,)),
+                export.grid.rows_into(some),
+                export.part(some),
+                compute=Compute(),
+                spare=export.grid.spare if parts % 2 else 0,
+            )
+        return export.predicted
+
+    once, parted = predicted(1), predicted(count)
+    assert np.array_equal(once.mask, parted.mask)
+    assert np.array_equal(once.entropy, parted.entropy)
+    assert np.array_equal(once.prepared, parted.prepared)
+    logits = predict_logits(network, prepared.data, patch, compute=Compute())
+    whole = export_logits(logits, prepared.placement, plan.task, Resampling(), wanted)
+    assert np.array_equal(once.mask, whole.mask)
+    assert np.array_equal(once.prepared, logits.argmax(axis=0))
+
+
+def test_a_memory_that_is_too_small_is_an_error(bundle: Bundle, compute: Compute) -> None:
+    vote = Vote(memory=Memory.of(0.001))
+    with pytest.raises(DataError, match="GiB at once") as caught:
+        VolumePredictor([bundle], compute=compute, vote=vote)(
+            Volume(array=body()[None], geometry=Geometry(spacing_mm=SPACING))
+        )
+    assert "--memory-gib" in caught.value.mend
+
+
+def test_votes_go_by_the_weights_of_the_bundles(bundle: Bundle, compute: Compute) -> None:
+    with pytest.raises(InputError, match="2 weights for 1 bundles"):
+        VolumePredictor([bundle], compute=compute, vote=Vote(weights=(2.0, 1.0)))

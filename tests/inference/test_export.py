@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from fednnunet.inference.export import labels_of_logits, region_values
+from fednnunet.inference.export import export_logits
 from fednnunet.planning.plan import Plan, Resampling
 from fednnunet.preprocess.pipeline import Prepared, prepare_volume
 from fednnunet.preprocess.resample import resample_logits
@@ -32,8 +32,8 @@ def test_class_by_class_equals_argmax_of_all(
     plan = new_plan(spacing=(1.3, 1.3, 1.3), transpose=transpose)
     placement = _prepared(plan).placement
     rng = np.random.default_rng(1)
-    logits = rng.normal(size=(4, *placement.prepared_shape)).astype(np.float32)
-    labels = labels_of_logits(logits, placement, plan.task, Resampling())
+    logits = rng.normal(size=(3, *placement.prepared_shape)).astype(np.float32)
+    labels = export_logits(logits, placement, plan.task, Resampling()).mask
     native = resample_logits(
         logits, placement.target_mm, placement.spacing_mm, placement.cropped_shape
     )
@@ -50,24 +50,7 @@ def test_equal_logits_go_to_the_lower_label(new_plan: NewPlan) -> None:
     plan = new_plan()
     placement = _prepared(plan).placement
     logits = np.ones((3, *placement.prepared_shape), np.float32)
-    assert not labels_of_logits(logits, placement, plan.task, Resampling()).any()
-
-
-@pytest.mark.parametrize(
-    ("regions", "values"),
-    [
-        ({"whole": (1, 2, 3), "core": (2, 3), "enhancing": (3,)}, (1, 2, 3)),
-        ({"whole": (1, 2, 3), "core": (1, 3), "enhancing": (3,)}, (2, 1, 3)),
-        ({"left": (1,), "right": (2,)}, (1, 2)),
-        ({"core": (2,), "whole": (2, 1)}, (2, 2)),
-    ],
-)
-def test_each_region_writes_the_value_that_no_later_one_owns(
-    regions: dict[str, tuple[int, ...]], values: tuple[int, ...]
-) -> None:
-    labels = ("background", "a", "b", "c")
-    task = Task(name="t", channels=("MRI",), labels=labels, regions=regions)
-    assert region_values(task) == values
+    assert not export_logits(logits, placement, plan.task, Resampling()).mask.any()
 
 
 def test_later_regions_overwrite_earlier_ones(new_plan: NewPlan) -> None:
@@ -82,7 +65,7 @@ def test_later_regions_overwrite_earlier_ones(new_plan: NewPlan) -> None:
     logits = np.full((2, *placement.prepared_shape), -1.0, np.float32)
     logits[0, 1:6] = 1.0
     logits[1, 3:5] = 0.5
-    labels = labels_of_logits(logits, placement, task, Resampling())
+    labels = export_logits(logits, placement, task, Resampling()).mask
     crop = labels[2:, 1:, :-3]
     assert [int(plane.max()) for plane in crop] == [0, 1, 1, 2, 2, 1, 0, 0]
     assert (labels[:2] == 0).all()

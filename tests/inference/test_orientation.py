@@ -12,11 +12,11 @@ from scipy.spatial.transform import Rotation
 
 from fednnunet.device import Device
 from fednnunet.inference.compute import Compute
-from fednnunet.inference.ensemble import predict_volume
 from fednnunet.network.unet import build_network
 from fednnunet.planning.orientation import ORIENTATIONS
 from fednnunet.preprocess.orient import orientation_code
 from fednnunet.volume import Geometry, Volume
+from tests.inference.bodies import mask_of
 from tests.inference.conftest import make_plan
 from tests.preprocess.turned import stored_as
 
@@ -52,8 +52,8 @@ def test_the_mask_does_not_depend_on_the_stored_orientation(stored, wanted, tilt
     )
     volume = Volume(array=an_image(), geometry=geometry)
     turned = stored_as(volume, stored)
-    mask = predict_volume([network], plan, plan.configurations[0], volume, compute=compute)
-    other = predict_volume([network], plan, plan.configurations[0], turned, compute=compute)
+    mask = mask_of([network], plan, volume, compute)
+    other = mask_of([network], plan, turned, compute)
     assert len(np.unique(mask)) > 1
     back = Volume(array=other[None], geometry=turned.geometry)
     assert np.array_equal(stored_as(back, orientation_code(geometry)).array[0], mask)

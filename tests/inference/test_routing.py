@@ -17,7 +17,6 @@ from fednnunet.dataset import list_images
 from fednnunet.errors import InputError, ManyFaults
 from fednnunet.inference.bundle import Bundle, join_experts, read_bundle, write_bundle
 from fednnunet.inference.compute import Compute
-from fednnunet.inference.ensemble import predict_volume
 from fednnunet.inference.predict import predict_cases
 from fednnunet.inference.predicted import ROUTES
 from fednnunet.inference.routing import Experts, Routing, prediction_inconsistency, route
@@ -25,6 +24,7 @@ from fednnunet.io import read_label, read_volume, write_volume
 from fednnunet.planning.plan import Plan
 from fednnunet.task import Task
 from fednnunet.volume import Geometry, Volume
+from tests.inference.bodies import mask_of
 
 NewPlan = Callable[..., Plan]
 NewBundle = Callable[..., Bundle]
@@ -232,8 +232,7 @@ def test_equal_experts_predict_what_their_network_predicts(
     write_volume(volume, path)
     predict_cases(both, list_images(path.parent, 1), tmp_path / "out", compute=compute)
     network = compute.place(one.network(), 3)
-    settings = plan.configurations[0]
-    alone = predict_volume([network], plan, settings, read_volume([path]), compute=compute)
+    alone = mask_of([network], plan, read_volume([path]), compute)
     assert np.array_equal(read_label(tmp_path / "out" / "c.nii.gz").array[0], alone)
 
 

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import itertools
-
 import numpy as np
 import pytest
 import torch
-from scipy import ndimage
 from torch import nn
 
 from fednnunet.device import Device
 from fednnunet.errors import DataError
 from fednnunet.inference.compute import Compute
-from fednnunet.inference.sliding import PEAK, gaussian, predict_logits, tile_starts
+from fednnunet.inference.sliding import predict_logits
+from fednnunet.inference.tiles import gaussian
 
 
 class Pointwise(nn.Module):
@@ -53,39 +51,6 @@ class Crowded(Position):
 
 def _data(*shape: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
-
-
-@pytest.mark.parametrize(
-    ("size", "patch", "starts"),
-    [
-        (8, 8, (0,)),
-        (9, 8, (0, 1)),
-        (12, 8, (0, 4)),
-        (13, 8, (0, 2, 5)),
-        (20, 8, (0, 4, 8, 12)),
-    ],
-)
-def test_tiles_are_evenly_spread(size: int, patch: int, starts: tuple[int, ...]) -> None:
-    assert tile_starts(size, patch, 0.5) == starts
-
-
-@pytest.mark.parametrize("size", range(8, 60))
-def test_tiles_cover_and_never_step_further_than_half(size: int) -> None:
-    starts = tile_starts(size, 8, 0.5)
-    assert starts[0] == 0
-    assert starts[-1] == size - 8 if size > 8 else len(starts) == 1
-    assert all(0 < b - a <= 4 + 1 for a, b in itertools.pairwise(starts))
-
-
-@pytest.mark.parametrize("patch", [(8, 16, 12), (40, 56, 40), (7, 9)])
-def test_weight_is_a_blurred_point(patch: tuple[int, ...]) -> None:
-    point = np.zeros(patch)
-    point[tuple(p // 2 for p in patch)] = 1
-    blurred = ndimage.gaussian_filter(point, [p / 8 for p in patch], mode="constant", cval=0)
-    expected = blurred / blurred.max() * PEAK
-    ours = gaussian(patch)
-    assert (ours > 0).all()
-    np.testing.assert_allclose(ours, expected, rtol=1e-4, atol=1e-9)
 
 
 @pytest.mark.parametrize("tiles", [1, 3])

@@ -15,6 +15,7 @@ from fednnunet.inference.predicted import RECORD
 from fednnunet.inference.trust import image_doubts, mask_doubts
 from fednnunet.planning.plan import Intensity
 from fednnunet.planning.seen import Seen
+from fednnunet.task import Task
 from fednnunet.volume import Geometry, Volume
 from tests.inference.conftest import make_plan
 
@@ -79,6 +80,47 @@ def test_a_foreground_beyond_the_training_is_told():
         "8 ml of organ, in training 0.5 to 2 ml",
         "2 ml of nodule, in training 0.1 to 0.2 ml",
     )
+
+
+TUMOUR = Task(
+    name="t",
+    channels=("MRI",),
+    labels=("background", "oedema", "necrosis", "enhancing"),
+    regions={"whole": (1, 2, 3), "core": (2, 3), "enhancing": (3,)},
+)
+OF_LABELS = dataclasses.replace(
+    SEEN,
+    foreground_ml={"oedema": (1.0, 4.0), "necrosis": (0.5, 1.0), "enhancing": (0.25, 0.5)},
+    always=("oedema", "necrosis"),
+)
+
+
+def region_doubts(*voxels, task=TUMOUR, seen=OF_LABELS):
+    """Of a mask with so many voxels of 0.1 ml of each label."""
+    mask = np.repeat(np.arange(4, dtype=np.uint8), [20, *voxels])[:, None, None]
+    plan = dataclasses.replace(make_plan(task=task), seen=seen)
+    return mask_doubts(mask, 0.1, plan)
+
+
+def test_nested_regions_are_compared_with_what_their_labels_have_together():
+    assert region_doubts(20, 7, 3) == ()
+    assert region_doubts(130, 7, 3) == ("14 ml of whole, in training 1.5 to 5.5 ml",)
+    assert region_doubts(20, 40, 0) == ("4 ml of core, in training 0.5 to 1.5 ml",)
+    assert region_doubts(20, 0, 0) == ("nothing of core, which every training case has",)
+
+
+def test_a_region_of_labels_whose_volumes_are_not_known_is_left_out():
+    seen = dataclasses.replace(OF_LABELS, foreground_ml={"enhancing": (0.25, 0.5)}, always=())
+    assert region_doubts(900, 900, 20, seen=seen) == (
+        "2 ml of enhancing, in training 0.25 to 0.5 ml",
+    )
+
+
+def test_a_region_that_a_later_one_overwrites_is_left_out():
+    """Its voxels are written with values of the later region, so that the mask does not show it."""
+    other = dataclasses.replace(TUMOUR, regions={"one": (1, 2), "two": (2, 3)})
+    assert region_doubts(900, 20, 0, task=other) == ()
+    assert region_doubts(900, 40, 0, task=other) == ("4 ml of two, in training 0.5 to 1.5 ml",)
 
 
 @pytest.fixture

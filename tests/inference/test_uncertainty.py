@@ -9,11 +9,21 @@ import numpy as np
 import pytest
 from scipy import special
 
-from fednnunet.inference.uncertainty import entropy_of_logits, unsure_share
+from fednnunet.inference.export import Wanted, export_logits
+from fednnunet.inference.uncertainty import unsure_share
 from fednnunet.planning.plan import Plan, Resampling
 from fednnunet.preprocess.pipeline import Placement, prepare_volume
 from fednnunet.task import Task
 from fednnunet.volume import Geometry, Volume
+
+
+def entropy_of_logits(
+    logits: np.ndarray, placement: Placement, task: Task, resampling: Resampling
+) -> np.ndarray:
+    found = export_logits(logits, placement, task, resampling, Wanted(entropy=True)).entropy
+    assert found is not None
+    return found
+
 
 REGIONS = Task(
     name="t",

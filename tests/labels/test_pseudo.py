@@ -240,3 +240,22 @@ def test_workers_make_the_same_batches():
     two = replace(CPU, workers=2)
     settings = replace(ANYTHING, cut_out=1.0)
     assert same(trained(settings=settings), trained(settings=settings, execution=two))
+
+
+@pytest.mark.parametrize(
+    "kind", [NONE, PARTIAL, BOX, IMAGE], ids=["none", "partial", "box", "image"]
+)
+def test_a_batch_that_goes_through_in_parts_has_the_same_gradient(kind):
+    job = a_job(
+        completion=labelling(), supervision=SiteSupervision(default=kind), make_loss=make_loss
+    )
+    assert not job.ignores
+    settings, found = PseudoLabels(start=0.0, ramp_up=0.0), []
+    for micro_batch in (4, 1):
+        now, whole = state(CPU), completed(settings, kind, kind, kind, kind)
+        assert len({int((labels == UNKNOWN).sum()) for labels in whole.pseudo[0]}) > 1
+        replace(make_stepper(job, CPU), micro_batch=micro_batch).gradient(now, 4, whole)
+        gradients = [p.grad for p in now.network.parameters() if p.grad is not None]
+        found.append(torch.cat([gradient.flatten() for gradient in gradients]))
+    torch.testing.assert_close(*found, rtol=1e-3, atol=1e-6)
+    assert found[0].abs().max() > 1e-3

@@ -10,7 +10,7 @@ from fednnunet.labels.settings import PseudoLabels
 
 SHARES = (
     *("start", "ramp_up", "confidence", "max_spread", "decay", "carry"),
-    *("cut_out", "cut_out_edge"),
+    *("cut_out", "cut_out_edge", "unlabelled_strength"),
 )
 HIGHEST = {**dict.fromkeys(SHARES, 1.0), "weight": 100.0, "mixup": 10.0, "cross": 100.0}
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fednnunet.errors import DataError
-from fednnunet.preprocess.pipeline import prepare_volume, to_native
+from fednnunet.preprocess.pipeline import native_array, prepare_volume
 from fednnunet.volume import Geometry, Volume
 from tests.training.fakes import small_plan
 
@@ -62,7 +62,8 @@ def test_the_way_back_is_the_way_there(transpose):
     plan = dataclasses.replace(plan, transpose=transpose)
     prepared = prepare_volume(volume, plan, configuration, label)
     assert prepared.seg is not None
-    native = to_native(np.maximum(prepared.seg, 0), prepared.placement)
+    native, view = native_array(prepared.placement, np.uint8)
+    view[...] = np.maximum(prepared.seg, 0)
     assert native.shape == label.shape
     assert np.array_equal(native, label)
 

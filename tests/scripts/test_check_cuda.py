@@ -78,6 +78,11 @@ def test_a_part_that_crashes_or_hangs_is_reported_and_the_rest_goes_on(
         "def wrong(bench, result):\n    raise ValueError('a mistake')\n"
         "def right(bench, result):\n    result.check('a figure', 1.0, most=2.0)\n"
     )
+    (tmp_path / "check_cuda_bench.py").write_text(  # without torch, which takes long to import
+        "class Bench:\n    gpu = False\n    def __init__(self, **settings):\n        pass\n"
+        "    def environment(self):\n        return {'device': 'none'}\n"
+        "def healthy(bench):\n    return True\n"
+    )
     parts = (
         part_of(check, "a", "wrong"),
         part_of(check, "b", "crash"),
@@ -86,8 +91,8 @@ def test_a_part_that_crashes_or_hangs_is_reported_and_the_rest_goes_on(
     )
     starter = tmp_path / "starter.py"
     starter.write_text(
-        f"import sys\nsys.path[:0] = [{str(ROOT / 'scripts')!r}, {str(tmp_path)!r}]\n"
-        "import check_cuda\n"
+        f"import sys\nsys.path[:0] = [{str(tmp_path)!r}, {str(ROOT / 'scripts')!r}]\n"
+        "import check_cuda_bench, check_cuda\n"
         f"check_cuda.PARTS = tuple(check_cuda.Part(*p) for p in {list(map(p_as_tuple, parts))!r})\n"
         "sys.exit(check_cuda.main())\n"
     )

@@ -2,42 +2,27 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import random
 import signal
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import torch
 
 from fednnunet.training.recipe import RECIPES
 from fednnunet.training.state import CURRENT, load, new_state
 from tests.training.fakes import CPU, small_plan
+from tests.training.resumable import STEPS, train_and_save
 
-ROOT = Path(__file__).resolve().parents[2]
-STEPS = 40
-
-PROGRAM = f"""
-import sys
-import torch
-from pathlib import Path
-from fednnunet.training.recipe import RECIPES
-from fednnunet.training.state import load, new_state, save
-from tests.training.fakes import CPU, small_plan, train_on_cpu
-torch.set_num_threads(1)
-folder = Path(sys.argv[1])
-plan, configuration = small_plan()
-state = new_state(plan, configuration, RECIPES["fast"], CPU, seed=1)
-load(state, folder)
-while state.step < {STEPS}:
-    train_on_cpu(state, iterations=1, schedule_length={STEPS})
-    save(state, folder)
-"""
+# Processes that are forked from one that has imported torch and done nothing with it yet.
+FORKED = multiprocessing.get_context("forkserver")
+FORKED.set_forkserver_preload(["tests.training.resumable", "torch._dynamo"])
 
 
 def start(folder):
-    return subprocess.Popen([sys.executable, "-c", PROGRAM, str(folder)], cwd=ROOT)
+    process = FORKED.Process(target=train_and_save, args=(folder,))
+    process.start()
+    return process
 
 
 def written(folder):
@@ -46,6 +31,12 @@ def written(folder):
         return (folder / CURRENT).stat().st_mtime_ns
     except FileNotFoundError:
         return None
+
+
+def ended(process):
+    """Wait for a process to end; its exit code."""
+    process.join(120)
+    return process.exitcode
 
 
 def weights(folder):
@@ -57,16 +48,16 @@ def weights(folder):
 
 def test_killed_at_random_points_it_ends_with_the_same_weights(tmp_path):
     whole, cut = tmp_path / "whole", tmp_path / "cut"
-    assert start(whole).wait(timeout=120) == 0
+    assert ended(start(whole)) == 0
     rng = random.Random(0)
     for _ in range(2):
         before = written(cut)
         process = start(cut)
-        while process.poll() is None and written(cut) == before:
+        while process.is_alive() and written(cut) == before:
             time.sleep(0.02)
         time.sleep(rng.uniform(0, 0.2))
         process.kill()
-        assert process.wait() == -signal.SIGKILL, "it ended before it was killed"
-    assert start(cut).wait(timeout=120) == 0
+        assert ended(process) == -signal.SIGKILL, "it ended before it was killed"
+    assert ended(start(cut)) == 0
     one, two = weights(whole), weights(cut)
     assert all(torch.equal(one[name], two[name]) for name in one)

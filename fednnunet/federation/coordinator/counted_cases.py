@@ -13,13 +13,18 @@ from fednnunet.labels.ramp import ramp
 from fednnunet.labels.settings import PseudoLabels
 
 
-def counted_cases(reply: TrainReply, settings: PseudoLabels | None, done: float) -> int:
+def counted_cases(
+    reply: TrainReply, settings: PseudoLabels | None, done: float, *, added: bool = False
+) -> int:
     """The cases by which a reply counts, at least 1.
 
     `done` is the share of the schedule's rounds before this one. Without pseudo-labels, or where
-    the settings count by cases, these are all.
+    the settings count by cases, these are all; so they are at a site without any label whose change
+    is `added` (see `unlabelled_sites`).
     """
     if settings is None or settings.unlabelled_sites == "cases":
+        return reply.cases
+    if added and reply.unlabelled >= reply.cases:
         return reply.cases
     without = min(reply.unlabelled, reply.cases)
     return max(1, round(reply.cases - without + without * ramp(settings, done)))

@@ -5,10 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Protocol
 
 from fednnunet.errors import FedNNUNetError
-from fednnunet.federation.wire.messages import Message, unpack
+from fednnunet.federation.wire.messages import Message, unpack, unpack_file
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,14 +26,25 @@ class Answer:
     @classmethod
     def of(cls, site: str, data: bytes, *, sent: int, limit: int) -> Answer:
         """What the bytes of a site say, at most `limit` of them; `sent` bytes went to it."""
+        read = partial(unpack, data, sender=f"site {site}", limit=limit)
+        return cls._of(site, read, sent, len(data))
+
+    @classmethod
+    def of_file(cls, site: str, path: Path, *, sent: int, limit: int) -> Answer:
+        """As `of`, for bytes in a file; it may be removed afterwards, see `unpack_file`."""
+        read = partial(unpack_file, path, sender=f"site {site}", limit=limit)
+        return cls._of(site, read, sent, path.stat().st_size)
+
+    @classmethod
+    def _of(cls, site: str, read: Callable[[], Message], sent: int, received: int) -> Answer:
         reply: Message | None = None
         error: FedNNUNetError | None = None
         try:
-            reply = unpack(data, sender=f"site {site}", limit=limit)
+            reply = read()
         except FedNNUNetError as unreadable:
             error = unreadable
         return cls(
-            site=site, reply=reply, error=error, bytes_to_site=sent, bytes_from_site=len(data)
+            site=site, reply=reply, error=error, bytes_to_site=sent, bytes_from_site=received
         )
 
 

@@ -92,23 +92,26 @@ def receive(
     deadline, silent = waiting.begin(), set(invites)
     accepted = 0
     for answer in engine.ask(invites, deadline):
-        if answer.site not in silent:
-            yield Surplus(site=answer.site, error=_surplus(answer.site, answer.site in invites))
+        site = answer.site
+        if site not in silent:
+            yield Surplus(site=site, error=_surplus(site, site in invites))
             continue
-        silent.discard(answer.site)
+        silent.discard(site)
         try:
             if deadline.passed:
-                raise _late(answer.site)
+                raise _late(site)
             received = _accept(answer, expect, decode, check)
         except FedNNUNetError as error:
-            yield Failed(site=answer.site, error=made_safe(error))
+            yield Failed(site=site, error=_without_frames(made_safe(error)))
         else:
             accepted += 1
             if waiting.grace_s and accepted == waiting.quorum:
                 deadline.shorten(waiting.grace_s)
             yield received
+            del received
+        del answer  # it holds a reply's tensors, while the next one is read
         if progress:
-            progress(len(invites) - len(silent), len(invites), answer.site)
+            progress(len(invites) - len(silent), len(invites), site)
     for site in sorted(silent):
         yield Failed(site=site, error=_late(site) if deadline.passed else _no_answer(site))
 
@@ -169,6 +172,12 @@ def ask_quorum(
     if not waiting.quorum or len(answers.replies) < waiting.quorum:
         raise_all(what, answers.errors.values())
     return answers
+
+
+def _without_frames(error: FedNNUNetError) -> FedNNUNetError:
+    """The error without the frames that it came through: they hold the reply until a round ends."""
+    error.__context__ = error.__cause__ = None
+    return error.with_traceback(None)
 
 
 def _accept(

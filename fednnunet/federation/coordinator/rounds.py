@@ -25,16 +25,16 @@ from fednnunet.federation.coordinator.history import (
 from fednnunet.federation.coordinator.invites import invite, sites_of_round
 from fednnunet.federation.coordinator.reply_checks import ReplyChecks
 from fednnunet.federation.coordinator.run import Run
+from fednnunet.federation.coordinator.unlabelled_sites import BesideLabelled, are_added
 from fednnunet.federation.coordinator.update_bound import UpdateBound, check_state
 from fednnunet.federation.membership import Member
 from fednnunet.federation.methods.local import NothingAdded
-from fednnunet.federation.methods.mean import mean_by_cases
 from fednnunet.federation.methods.merge import Aggregation, Followed, Reply, State, Tensors
-from fednnunet.federation.methods.method import Method
 from fednnunet.federation.wire.extras import split
 from fednnunet.federation.wire.messages import ProbeInvite, TrainReply
 from fednnunet.federation.wire.phases import Phase, Phases
 from fednnunet.federation.wire.tensors import update_norm
+from fednnunet.labels.ramp import ramp
 from fednnunet.training.counts import dice_of
 
 Observer = Callable[[RoundRecord], None]
@@ -93,15 +93,17 @@ def _one_round(
 ) -> tuple[State, RoundRecord]:
     phase = phases.of(state.round)
     trained = run.method.outgoing(state.shared, phase)
-    aggregation = _start(run.method, phase, state, trained)
+    place, rounds = phases.schedule(state.round)
+    done = place / max(rounds, 1)
+    aggregation = _start(run, phase, state, trained, done)
     contributing = run.training.contribution and phase == "joint" and bool(state.shared)
     kept: list[Reply] = []
-    place, rounds = phases.schedule(state.round)
     pseudo_labels = run.training.pseudo_labels
+    added = are_added(pseudo_labels, run.merge(phase))
 
     def add(site: str, message: TrainReply) -> None:
         """Add a reply that was checked; afterwards its tensors are not needed any more."""
-        cases = counted_cases(message, pseudo_labels, place / max(rounds, 1))
+        cases = counted_cases(message, pseudo_labels, done, added=added)
         reply = _as_method_sees(site, message, cases)
         aggregation.add(reply)
         if contributing:
@@ -178,18 +180,19 @@ def _contribution(
     return found, faults
 
 
-def _start(method: Method, phase: Phase, state: State, trained: Tensors) -> Aggregation:
-    """The aggregation of a round's replies: the method's own in joint rounds."""
-    match phase:
-        case "joint":
-            return method.merge.start(state)
-        case "personal":
-            return NothingAdded(state)
-        case "public":
-            return Followed(
-                mean_by_cases.start(replace(state, shared=trained)),
-                lambda mean: replace(mean, shared={**state.shared, **mean.shared}),
-            )
+def _start(run: Run, phase: Phase, state: State, trained: Tensors, done: float) -> Aggregation:
+    """The aggregation of a round's replies, after the share `done` of the phase's schedule."""
+    if phase == "personal":
+        return NothingAdded(state)
+    settings, merge = run.training.pseudo_labels, run.merge(phase)
+    begin = state if phase == "joint" else replace(state, shared=trained)
+    aggregation = merge.start(begin)
+    if settings is not None and are_added(settings, merge):
+        strength = settings.unlabelled_strength * ramp(settings, done)
+        aggregation = BesideLabelled(aggregation, begin, strength)
+    if phase == "joint":
+        return aggregation
+    return Followed(aggregation, lambda mean: replace(mean, shared={**state.shared, **mean.shared}))
 
 
 def _check_quorum(accepted: int, errors: Mapping[str, FedNNUNetError], quorum: int) -> None:
@@ -216,6 +219,7 @@ def _as_method_sees(site: str, reply: TrainReply, cases: int) -> Reply:
         cases=cases,
         loss=reply.loss,
         iterations=reply.iterations,
+        labelled=reply.unlabelled < reply.cases,
     )
 
 

@@ -9,12 +9,12 @@ from pathlib import Path
 
 from fednnunet import records
 from fednnunet.federation.methods.catalogue import label
-from fednnunet.federation.methods.merge import Tensors
+from fednnunet.federation.methods.merge import Merge, Tensors
 from fednnunet.federation.methods.method import Method
 from fednnunet.federation.methods.pooled import RunKind, run_kind
 from fednnunet.federation.methods.settings import Settings
 from fednnunet.federation.training_spec import Training
-from fednnunet.federation.wire.phases import Phases
+from fednnunet.federation.wire.phases import Phase, Phases
 from fednnunet.planning.plan import Plan
 
 
@@ -47,6 +47,10 @@ class Run:
         """Whether the sites train together, or their cases are pooled."""
         return run_kind(self.settings)
 
+    def merge(self, phase: Phase) -> Merge:
+        """How the sites' replies are merged in the rounds of a phase."""
+        return self.training.merge(self.settings) if phase == "joint" else self.training.mean
+
     def phases(self, tensors: Tensors) -> Phases:
         """The rounds of each phase, for a network with these tensors; see `Training.phases`."""
         return self.training.phases(self.method, tensors)
@@ -66,6 +70,7 @@ class Run:
             public_rounds=0,
             routed=False,
             contribution=False,
+            postprocessing=False,
             validate_every=0,
             max_update_ratio=0.0,
             keep="last",

@@ -97,8 +97,11 @@ class UpdateBound:
 
 def norm_of(tensors: Tensors) -> float:
     """Euclidean norm of the floating-point tensors together."""
-    zeros = {name: torch.zeros_like(tensor) for name, tensor in tensors.items()}
-    return update_norm(tensors, zeros)
+    squares = [torch.zeros((), dtype=torch.float64)]
+    for _, tensor in sorted(tensors.items()):
+        if tensor.is_floating_point():
+            squares.append(tensor.to(torch.float64, copy=True).square_().sum())
+    return float(torch.stack(squares).sum().sqrt())
 
 
 def _check(norm: float, limit: float, what: str, site: str) -> None:

@@ -11,14 +11,18 @@ from torch import Tensor
 
 from fednnunet.errors import ReplyError
 from fednnunet.evaluation.scores import MAX_CASES, SiteScores
+from fednnunet.evaluation.verdict import ALONE, GLOBAL, PERSONAL
 from fednnunet.federation.coordinator.engine import Engine
 from fednnunet.federation.coordinator.exchange import ask
 from fednnunet.federation.coordinator.history import RoundRecord
 from fednnunet.federation.coordinator.rounds import Run
 from fednnunet.federation.methods.merge import State
 from fednnunet.federation.wire.messages import EvaluateInvite, EvaluateReply
+from fednnunet.federation.wire.pictures import pictures_in
 from fednnunet.inference.best_bundle import FOLDER, offer
 from fednnunet.inference.bundle import write_bundle
+
+_SAME_VERSION = "give coordinator and site the same version of the program"
 
 Validated = tuple[dict[str, SiteScores], dict[str, str]]
 
@@ -76,7 +80,7 @@ class Validation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoreChecks:
-    """What must hold of scores: their targets, their cases, and the round of their model."""
+    """What must hold of scores: their targets, cases, round, gains and pictures."""
 
     run: Run
     invites: Mapping[str, EvaluateInvite]
@@ -92,8 +96,24 @@ class ScoreChecks:
             raise ReplyError(
                 f"the scores are of the model after {reply.round} rounds, not {invite.round}",
                 where=f"reply of site {site}",
-                mend="give coordinator and site the same version of the program",
+                mend=_SAME_VERSION,
             )
+        self._check_gains(site, reply, at_most)
+        pictures_in(reply.tensors, site=site)
+
+    def _check_gains(self, site: str, reply: EvaluateReply, held_out: int) -> None:
+        """Refuse gains over training alone on another model, or over more cases than there are."""
+        alone = bool(self.run.name) and self.run.method_name == ALONE
+        counts = [gain.cases for gain in reply.gains.values()]
+        known = {PERSONAL, GLOBAL} if alone else set()
+        if reply.gains.keys() <= known and max(counts, default=0) <= held_out:
+            return
+        raise ReplyError(
+            f"differences to training alone of {len(counts)} models, over up to {max(counts)} "
+            f"cases, do not belong to these scores, with {held_out} held-out cases",
+            where=f"reply of site {site}",
+            mend=_SAME_VERSION,
+        )
 
 
 def mean_dice(scores: Mapping[str, SiteScores]) -> float:

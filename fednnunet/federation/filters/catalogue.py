@@ -9,9 +9,13 @@ from fednnunet import records
 from fednnunet.errors import InputError
 from fednnunet.federation.filters.delta_bfloat16 import DeltaBfloat16
 from fednnunet.federation.filters.filter import Filter
+from fednnunet.federation.filters.quantised import Quantised
+from fednnunet.federation.filters.top_k import TopK
 
 FILTERS: dict[str, type[Filter]] = {
     "delta_bfloat16": DeltaBfloat16,
+    "quantised": Quantised,
+    "top_k": TopK,
 }
 
 

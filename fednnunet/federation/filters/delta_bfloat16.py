@@ -19,8 +19,8 @@ import torch
 from torch import Tensor
 
 from fednnunet.errors import ReplyError
+from fednnunet.federation.filters.change import is_change
 from fednnunet.federation.filters.filter import FilterContext
-from fednnunet.federation.wire.extras import is_extra
 from fednnunet.network.tensors import Tensors
 
 
@@ -39,7 +39,7 @@ class DeltaBfloat16:
     def site(self, payload: Tensors, context: FilterContext, /) -> dict[str, Tensor]:
         """Changes in bfloat16; the rest as it is."""
         return {
-            name: self._rounded(name, tensor, context) if _is_sent(name, context) else tensor
+            name: self._rounded(name, tensor, context) if is_change(name, context) else tensor
             for name, tensor in payload.items()
         }
 
@@ -56,15 +56,9 @@ class DeltaBfloat16:
     def coordinator(self, payload: Tensors, context: FilterContext, /) -> dict[str, Tensor]:
         """The received tensors with the changes added."""
         return {
-            name: _added(name, tensor, context) if _is_sent(name, context) else tensor
+            name: _added(name, tensor, context) if is_change(name, context) else tensor
             for name, tensor in payload.items()
         }
-
-
-def _is_sent(name: str, context: FilterContext) -> bool:
-    """Whether a tensor is sent as a change: both sides decide it from what was received."""
-    received = context.received.get(name)
-    return received is not None and received.is_floating_point() and not is_extra(name)
 
 
 def _added(name: str, change: Tensor, context: FilterContext) -> Tensor:

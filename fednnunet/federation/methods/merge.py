@@ -20,7 +20,7 @@ class Reply:
     describe. `cases` are the site's training cases; with pseudo-labels those without any label
     count as `coordinator.counted_cases` says. `iterations` is the number of local iterations.
     `loss` is the mean loss of the round, None where the site does not state it, since it is over
-    too few cases.
+    too few cases. `labelled` says whether any of the cases has a labelled voxel.
     """
 
     site: str
@@ -29,6 +29,7 @@ class Reply:
     loss: float | None
     extras: Tensors = field(default_factory=dict)
     iterations: int = 1
+    labelled: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

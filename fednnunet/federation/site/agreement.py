@@ -7,9 +7,13 @@ learning-rate schedule, and which tensors an invite brings. Whatever differs is 
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import dataclass
 
+from fednnunet import records
 from fednnunet.errors import RefusalError
+from fednnunet.evaluation.postprocess import is_tried
 from fednnunet.federation.methods.catalogue import label
 from fednnunet.federation.methods.method import Method
 from fednnunet.federation.methods.pooled import run_kind
@@ -42,6 +46,9 @@ def question_of(invite: RunInvite) -> Question:
             return Question(kind="probe", round=invite.round)
         case EvaluateInvite():
             kind = f"{invite.model}{'_best' * invite.best}{'_brief' * invite.brief}"
+            if invite.rule:
+                content = json.dumps(records.encode(invite.rule), sort_keys=True)
+                kind += f"_rule_{hashlib.sha256(content.encode()).hexdigest()[:12]}"
             return Question(kind=f"evaluate_{kind}", round=invite.round)
         case ModelInvite():  # one model of a run, whatever the round
             return Question(kind="model", round=0)
@@ -185,6 +192,8 @@ class Agreement:
         judged = training.validate_every and invite.round % training.validate_every == 0
         if invite.brief and (not judged or invite.routed or invite.best):
             raise _refusal(f"no model is validated after round {invite.round} (validate_every)")
+        if invite.rule:
+            self._check_rule(invite)
         if not 1 <= invite.round <= last or (own and invite.routed):
             raise _refusal(f"there is no model after round {invite.round} of {last}")
         if own:
@@ -194,6 +203,14 @@ class Agreement:
         if invite.best or not (invite.brief or best or invite.round == last):
             raise _refusal(f"the model after round {invite.round} is none of the results (keep)")
         check_tensors(invite.tensors, self._whole(invite, terms))
+
+    def _check_rule(self, invite: EvaluateInvite) -> None:
+        """Post-processing is decided for the main training's global model, by rules all know."""
+        asked = self.federation.training.postprocessing and not invite.run
+        if not asked or invite.personal or invite.routed or invite.brief:
+            raise _refusal("the federation file asks for no such scores (postprocessing)")
+        if not is_tried(invite.rule, self.federation.task):
+            raise _refusal("the post-processing is none of those that are tried")
 
     def _whole(self, invite: EvaluateInvite, terms: _Terms) -> Tensors:
         """All tensors of the network; of each expert where experts are mixed."""

@@ -6,7 +6,8 @@ coordinator's text. The request waits in the site's folder until it is approved 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -14,8 +15,10 @@ import torch
 from fednnunet import records
 from fednnunet.federation.filters.catalogue import FILTERS
 from fednnunet.federation.methods.catalogue import label
-from fednnunet.federation.site.policy import Allowed
+from fednnunet.federation.methods.local import Local
+from fednnunet.federation.site.policy import Allowed, SitePolicy
 from fednnunet.federation.spec import Federation
+from fednnunet.federation.training_spec import Training
 from fednnunet.network.tensors import Tensors
 from fednnunet.planning.plan import Plan
 from fednnunet.training.initial import plan_network
@@ -25,10 +28,11 @@ FILE = "to_approve.json"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """A plan that waits for approval, and why the site's policy does not settle it."""
+    """A plan that waits for approval, why the site's policy does not settle it, and that policy."""
 
     plan: Plan
     reasons: tuple[str, ...]
+    policy: SitePolicy = field(default_factory=SitePolicy)
 
 
 def keep_request(base: Path, request: Request) -> None:
@@ -65,7 +69,7 @@ def reasons_to_ask(federation: Federation, allow: Allowed | None) -> tuple[str, 
     return tuple(reasons)
 
 
-def in_words(federation: Federation, plan: Plan) -> tuple[str, ...]:
+def in_words(federation: Federation, plan: Plan, policy: SitePolicy) -> tuple[str, ...]:
     """What approval means: the task, the plan's figures, the method, what leaves and how large."""
     training = federation.training
     configuration = plan.configuration(training.configuration)
@@ -95,10 +99,25 @@ def in_words(federation: Federation, plan: Plan) -> tuple[str, ...]:
             lines.append(f"  and: {method.extras_words}")
     if training.filter_chain:
         lines.append(f"filters: {'; '.join(one.words for one in training.filter_chain)}")
-    lines.append("leaves after the training: sums of scores over the held-out cases")
+    return (*lines, *_after_training(training, policy))
+
+
+def _after_training(training: Training, policy: SitePolicy) -> Iterator[str]:
+    """What leaves beside the replies of rounds."""
+    when = "after the training"
+    if training.validate_every:
+        when = f"after every {training.validate_every} rounds and after the training"
+    yield f"leaves {when}: sums of scores over the held-out cases"
+    if any(isinstance(settings, Local) for settings in training.runs.values()):
+        yield "  and: the mean difference in Dice to training alone, in how many cases it is better"
+    if training.postprocessing:
+        yield "  and: sums of Dice with and without post-processing of masks"
+    if training.contribution:
+        yield "  and: sums of overlap of models without one site each, on training patches"
+    if policy.share_pictures:
+        yield "  and: pictures of the worst and the median held-out case (share_pictures)"
     if training.routed:
-        lines.append("is asked for after the training: the site's own model")
-    return tuple(lines)
+        yield "is asked for after the training: the site's own model"
 
 
 def _mib(tensors: Tensors) -> float:

@@ -15,6 +15,7 @@ from fednnunet.dataset import Case
 from fednnunet.errors import DataError, raise_all
 from fednnunet.evaluation.metrics import CaseScores, TargetScore, score_mask, target_values
 from fednnunet.evaluation.pictures import CasePicture, draw_case, pick_cases
+from fednnunet.evaluation.postprocess import Postprocessing
 from fednnunet.evaluation.scores import SiteScores
 from fednnunet.evaluation.tables import write_cases_csv
 from fednnunet.files import replacing
@@ -61,6 +62,7 @@ def evaluate_at_site(
     *,
     device: str,
     pictures: bool = True,
+    rule: Postprocessing | None = None,
     progress: Progress | None = None,
 ) -> SiteScores:
     """Predict the cases into `folder`, score them there, and return sums over them.
@@ -68,16 +70,20 @@ def evaluate_at_site(
     Of a case whose labels annotate only some classes, other targets are not scored, since its map
     says nothing of them. Masks that are there already, made from the
     same bundle and images, are kept. With `pictures` the worst, median and best case are drawn into
-    `folder`. Raises the faults of all cases that cannot be predicted together.
+    `folder`. With a `rule` masks are scored after this post-processing, and stay as they are, as do
+    the scores of single cases in the folder. Raises the faults of all cases that cannot be
+    predicted together.
     """
     task = bundle.plan.task
     compute = choose_compute(device)
     outcome = predict_cases(bundle, cases, folder, compute=compute, progress=progress)
     raise_all("held-out cases could not be predicted", outcome.faults)
     scores = [
-        _annotated_only(_score(case, folder, task), task, case.labels.supervision) for case in cases
+        _annotated_only(_score(case, folder, task, rule), task, case.labels.supervision)
+        for case in cases
     ]
-    write_cases_csv(folder / CASES, {"": scores})
+    if not rule or not (folder / CASES).is_file():
+        write_cases_csv(folder / CASES, {"": scores})
     if pictures:
         _draw(scores, {case.name: case for case in cases}, folder, task)
     return SiteScores.of(task.targets, scores)
@@ -98,11 +104,11 @@ def read_pictures(folder: Path) -> tuple[CasePicture, ...]:
     )
 
 
-def _score(case: Case, folder: Path, task: Task) -> CaseScores:
+def _score(case: Case, folder: Path, task: Task, rule: Postprocessing | None) -> CaseScores:
     predicted, reference = _masks(case, folder)
-    return score_mask(
-        predicted.array[0], reference.array[0], reference.spacing_mm, task, case=case.name
-    )
+    spacing, mask = reference.spacing_mm, predicted.array[0]
+    mask = mask if rule is None else rule.apply(mask, spacing, task)
+    return score_mask(mask, reference.array[0], spacing, task, case=case.name)
 
 
 def _annotated_only(score: CaseScores, task: Task, supervision: Supervision) -> CaseScores:

@@ -9,6 +9,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from fednnunet.errors import InputError
+from fednnunet.evaluation.scores import SiteScores
 from fednnunet.federation.methods.method import Method
 from fednnunet.federation.site.places import inside
 from fednnunet.federation.site.prepared import PreparedSite
@@ -16,6 +17,7 @@ from fednnunet.federation.wire.messages import EvaluateInvite, ProbeInvite
 from fednnunet.inference.best_bundle import FOLDER as BEST
 from fednnunet.inference.best_bundle import best_bundle, offer
 from fednnunet.inference.bundle import Bundle, read_bundle, write_bundle
+from fednnunet.inference.card import amend_card
 from fednnunet.network.tensors import Tensors
 from fednnunet.training.evaluate_patches import count_patches
 from fednnunet.training.state import TrainingState
@@ -51,6 +53,14 @@ class SiteModels:
             mirrored=self.site.training.mirrored,
             note=note,
         )
+
+    def keep_scores(self, invite: EvaluateInvite, scores: SiteScores) -> None:
+        """Write the scores of the site's own cases, as far as they may leave, into the card."""
+        folder = inside(self.site.base, invite.run, invite.model)
+        trained = (self.site.name,) if self.site.cases else ()
+        external = () if trained else (self.site.name,)
+        personal = trained if invite.personal else ()
+        amend_card(folder, scores={self.site.name: scores}, external=external, sites=personal)
 
     def dice_loss(self, invite: ProbeInvite) -> float:
         """1 - Dice on the training cases of the site's own model with the invite's tensors in it.

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
 
 from fednnunet import records
 from fednnunet.errors import InputError
+from fednnunet.federation.wire.messages import KINDS
+from fednnunet.ranges import Within, check_ranges
+from fednnunet.text import shown
 
 FILE_NAME = "site.toml"
 
@@ -43,6 +47,29 @@ class Allowed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OutgoingLimits:
+    """How much may leave in all, counted in the ledger of the site's working folder (over a network
+    `KIT/work`, in a simulation `RUN/sites/NAME`): the table `[outgoing]` of its policy."""
+
+    max_gib: Annotated[float, Within(0, 1e6)] = 0.0
+    """Most GiB of all messages together; 0 for no limit."""
+    max_messages: dict[str, int] = field(default_factory=dict)
+    """Most messages of a kind, such as TrainReply (one a round) or EvaluateReply; a kind that is
+    not named has no limit. The kinds are those that `fednnunet_ledger` lists."""
+
+    def __post_init__(self) -> None:
+        check_ranges(self, InputError, mend="correct it in the table [outgoing]")
+        for kind, number in self.max_messages.items():
+            if kind not in KINDS or not kind.endswith("Reply") or number < 0:
+                raise InputError(
+                    f"{shown(kind)} = {number} is no limit of messages",
+                    where="outgoing.max_messages",
+                    mend="give 0 or more for any of: "
+                    + ", ".join(name for name in KINDS if name.endswith("Reply")),
+                )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SitePolicy:
     """A site's limits, from the site's own file."""
 
@@ -61,6 +88,11 @@ class SitePolicy:
     and the sum of squares give both scores. Without them there is no standard deviation."""
     share_model: bool = False
     """Whether the site's own model may leave the site, if a federation asks for it."""
+    share_pictures: bool = False
+    """Whether pictures of the worst and the median held-out case may leave the site, for the
+    coordinator's report; they show patients, without a name."""
+    outgoing: OutgoingLimits | None = None
+    """How much may leave in all; without this table there is no such limit."""
     allow: Allowed | None = None
     """Over a network, what needs no approval; without this table a person approves every plan."""
 

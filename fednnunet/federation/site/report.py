@@ -36,6 +36,7 @@ def report_site(site: str, base: Path, *, task: Task, policy: SitePolicy) -> Pat
             ("shares sums over at least", plural(policy.required_cases, "case")),
             ("shares scores over at least", plural(policy.min_scored_cases, "held-out case")),
             ("gives its own model away", "if asked to" if policy.share_model else "no"),
+            ("sends pictures", "of the worst and median case" if policy.share_pictures else "no"),
             ("written", f"{datetime.now(UTC):%Y-%m-%d} by fednnunet {VERSION}"),
         ),
     )

@@ -13,14 +13,13 @@ from pathlib import Path
 
 from fednnunet.dataset import scan_dataset
 from fednnunet.errors import FedNNUNetError, InputError, RefusalError, ReplyError, raise_all
-from fednnunet.evaluation.tables import read_cases_csv
 from fednnunet.federation.given_start import receive_start
 from fednnunet.federation.site import approval
 from fednnunet.federation.site.agreement import Agreement, RunInvite, question_of
 from fednnunet.federation.site.answers import FOLDER as ANSWERS
 from fednnunet.federation.site.answers import Answered, Answers, digest
 from fednnunet.federation.site.cases import SiteCases, site_cases, training_folder
-from fednnunet.federation.site.evaluation import CASES, evaluate_at_site
+from fednnunet.federation.site.evaluation import evaluate_at_site
 from fednnunet.federation.site.ledger import About
 from fednnunet.federation.site.measurements import FOLDER_NAME as MEASUREMENTS
 from fednnunet.federation.site.measurements import MeasurementStore
@@ -30,7 +29,7 @@ from fednnunet.federation.site.policy import read_policy
 from fednnunet.federation.site.prepared import PreparedSite
 from fednnunet.federation.site.report import HELD_OUT, report_site
 from fednnunet.federation.site.restart import ProgressRecords
-from fednnunet.federation.site.scored_cases import ScoredSet, ScoreRelease
+from fednnunet.federation.site.score_reply import ScoreReplies, score_words
 from fednnunet.federation.site.trainer import SiteTrainer
 from fednnunet.federation.site.wall import OnFault, Outgoing, Wall
 from fednnunet.federation.spec import Federation
@@ -51,6 +50,7 @@ from fednnunet.federation.wire.messages import (
     TrainInvite,
     TrainReply,
     sums,
+    unpack,
 )
 from fednnunet.planning.minimum_counts import check_cases
 from fednnunet.planning.plan import Plan
@@ -65,8 +65,8 @@ class Site:
     Cases are prepared in `base/prepared`, or in a folder `prepared` that several runs share.
     `progress(site, done, total, what)` is told of every step that takes long, `on_iteration(site,
     done, total)` of every iteration of training, `on_fault` of every fault with all its details:
-    they are for the site's own terminal. After a restart a site goes
-    on from the records in `base`. Raises InputError where the site's own policy cannot be used.
+    they are for the site's own terminal. After a restart a site goes on from the records in `base`.
+    Raises InputError where the site's own policy cannot be used.
     """
 
     def __init__(
@@ -88,7 +88,8 @@ class Site:
         self._policy = read_policy(self.spec.policy, self.spec.folder)
         self._prepared_folder = prepared or base / "prepared"
         self._progress, self._on_iteration = progress, on_iteration
-        self._wall = Wall(name, base, self.spec.folder, on_fault=on_fault)
+        limits = self._policy.outgoing
+        self._wall = Wall(name, base, self.spec.folder, on_fault=on_fault, limits=limits)
         self._records = ProgressRecords(base)
         self._agreement = Agreement(site=name, federation=federation)
         self._measurements = MeasurementStore(
@@ -96,7 +97,7 @@ class Site:
             min_cases=self._policy.required_cases,
             min_bin_count=self._policy.min_bin_count,
         )
-        self._released = ScoreRelease(folder=base, min_cases=self._policy.min_scored_cases)
+        self._scores = ScoreReplies(base=base, policy=self._policy, log=self._wall.log)
         self._ready: _Ready | None = None
 
     def approve(self, plan: Plan) -> None:
@@ -150,7 +151,7 @@ class Site:
             answers.keep(answered, reply.data)
             found = answered, reply.data
         message, data = found[0].message, found[1]
-        return Outgoing(message=message, data=data, about=About(detail=self._details(invite)))
+        return Outgoing(message=message, data=data, about=About(detail=self._details(invite, data)))
 
     def _plan(self, invite: Message) -> Message:
         """The reply to an invite that comes before any training."""
@@ -244,28 +245,23 @@ class Site:
 
     def _evaluate(self, invite: EvaluateInvite) -> EvaluateReply:
         ready, models = self._prepared(), SiteModels(self.prepared)
-        bundle = models.bundle(invite)
         folder = inside(self.base, invite.run, HELD_OUT, invite.model)
         scores = evaluate_at_site(
-            bundle,
+            models.bundle(invite),
             ready.cases.scored,
             folder,
             device=self._training.device,
-            pictures=not invite.brief,
+            pictures=not invite.figures_only,
+            rule=invite.rule,
             progress=self._tell,
         )
         models.keep_best(invite, scores.mean())
-        if not invite.brief:
+        if not invite.figures_only:
             report_site(self.name, self.base, task=ready.plan.task, policy=self._policy)
-        policy = self._policy
-        shared = scores.of_at_least(policy.min_scored_cases, squared=policy.min_squared_cases)
-        if shared.cases:
-            of_cases = read_cases_csv(folder / CASES).get("", ())
-            release = self._released.release(shared, ScoredSet.of(ready.cases.scored, of_cases))
-            if release.warning:
-                self._wall.log(release.warning)
-            shared = release.scores
-        return EvaluateReply(scores=shared, round=models.reached(invite))
+        reached = models.reached(invite)
+        reply = self._scores.reply(invite, scores, ready.cases.scored, reached=reached)
+        models.keep_scores(invite, reply.scores)
+        return reply
 
     def _check_model_may_leave(self) -> None:
         if not self._policy.share_model:
@@ -320,8 +316,10 @@ class Site:
             )
         return self._ready
 
-    def _details(self, invite: Message) -> str:
-        """In words: what the reply to `invite` holds beyond weights, and what filtered it."""
+    def _details(self, invite: Message, data: bytes) -> str:
+        """What the reply `data` holds beyond weights or sums of scores, and what filtered it."""
+        if isinstance(invite, EvaluateInvite):
+            return score_words(unpack(data, sender=self.name))
         if not isinstance(invite, TrainInvite):
             return ""
         method = self._training.method_labelled(invite.method)

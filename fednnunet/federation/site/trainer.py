@@ -17,6 +17,7 @@ from fednnunet.federation.wire.notes import Note
 from fednnunet.labels.loss import make_loss
 from fednnunet.network.tensors import Tensors
 from fednnunet.progress import Progress
+from fednnunet.supervision import WITHOUT_MAP
 from fednnunet.training.counts import DiceCounts
 from fednnunet.training.device import Execution
 from fednnunet.training.evaluate_patches import count_patches
@@ -170,7 +171,7 @@ class SiteTrainer:
             seconds=summary.seconds,
             wait_share=summary.wait_share,
             iterations=summary.iterations,
-            unlabelled=sum(site.supervision.of(name).kind == "none" for name in site.cases),
+            unlabelled=sum(site.supervision.of(n).kind in WITHOUT_MAP for n in site.cases),
             overlap=self._shared(summary.dice, summary.cases, OVERLAP_CASES),
             held_out=self._shared(held_out, self.site.held_out_cases, least) if held_out else (),
             notes=notes,

@@ -18,6 +18,8 @@ from fednnunet.errors import FedNNUNetError, name_site
 from fednnunet.federation.site import ledger
 from fednnunet.federation.site.answers import digest
 from fednnunet.federation.site.ledger import About
+from fednnunet.federation.site.outgoing_limits import OutgoingCheck
+from fednnunet.federation.site.policy import OutgoingLimits
 from fednnunet.federation.wire.faults import describe
 from fednnunet.federation.wire.messages import (
     KINDS,
@@ -69,17 +71,25 @@ class Wall:
     """Answers invites by the `work` of a site, and lets only messages through.
 
     `base` is the site's own working folder, with its ledger and log; `data` is the folder of its
-    cases, which error messages name paths in. `on_fault` is told of every fault.
+    cases, which error messages name paths in. `on_fault` is told of every fault, and `limits`
+    says how much may leave in all.
     """
 
     def __init__(
-        self, site: str, base: Path, data: Path, *, on_fault: OnFault | None = None
+        self,
+        site: str,
+        base: Path,
+        data: Path,
+        *,
+        on_fault: OnFault | None = None,
+        limits: OutgoingLimits | None = None,
     ) -> None:
         self.site = site
         self._data = data
         self._ledger = base / LEDGER
         self._log = base / LOG
         self._on_fault = on_fault
+        self._limits = OutgoingCheck(ledger=self._ledger, limits=limits, log=self.log)
 
     def answer(self, data: bytes, work: Callable[[Message], Outgoing]) -> bytes:
         """The reply to an invite, both as bytes; no fault of the site is raised.
@@ -113,6 +123,7 @@ class Wall:
                 file.write(f"{time} {text}\n")
 
     def _record(self, reply: Outgoing) -> bytes:
+        self._limits.check(reply.message, reply.data)
         ledger.record(
             self._ledger,
             kind=reply.message,

@@ -8,17 +8,21 @@ type and is checked when a message is made, so it holds for what was read as wel
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
 import torch
 from safetensors.torch import load as load_tensors
+from safetensors.torch import load_file
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from fednnunet import records
 from fednnunet.errors import FedNNUNetError, ReplyError
+from fednnunet.evaluation.gains import Gain
+from fednnunet.evaluation.postprocess import Postprocessing
 from fednnunet.evaluation.scores import MAX_CASES, SiteScores
 from fednnunet.federation.wire.faults import Advice, FaultKind, as_error
 from fednnunet.federation.wire.notes import Note
@@ -134,8 +138,8 @@ class TrainReply(Message):
     `loss` is the mean over the round, None where patches of too few cases entered it.
     `overlap` counts voxels (tp, fp, fn) of each target over all training patches,
     `held_out` over a few fixed patches of the held-out cases. `iterations` is the number of local
-    iterations, `unlabelled` that of training cases without any label. `notes` are codes for the
-    log.
+    iterations, `unlabelled` that of training cases without any labelled voxel. `notes` are codes
+    for the log.
     """
 
     words: ClassVar[str] = (
@@ -184,7 +188,7 @@ class EvaluateInvite(Message):
     The personal model is the site's state after `round` rounds, with the tensors sent along in it;
     or the `best` that the site has kept, if it has kept one. A `brief` request is for figures
     without pictures. With `routed` the tensors are those of several experts, which are mixed for
-    each case.
+    each case. With a `rule` the scores are those of masks after this post-processing.
     """
 
     words: ClassVar[str] = "request: scores on held-out cases"
@@ -195,6 +199,12 @@ class EvaluateInvite(Message):
     best: bool = False
     brief: bool = False
     routed: bool = False
+    rule: Postprocessing = field(default_factory=Postprocessing)
+
+    @property
+    def figures_only(self) -> bool:
+        """Whether the site makes no pictures and no report of it."""
+        return self.brief or bool(self.rule)
 
     @property
     def model(self) -> str:
@@ -204,11 +214,16 @@ class EvaluateInvite(Message):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluateReply(Message):
-    """Sums of scores over the site's held-out cases, of the model after `round` rounds."""
+    """Sums of scores over the site's held-out cases, of the model after `round` rounds.
+
+    On a model that was trained alone, `gains` has what the main run's models, "personal" and
+    "global", have over it. `tensors` holds pictures that the site shares (`wire.pictures`).
+    """
 
     words: ClassVar[str] = "sums over held-out cases of Dice, IoU, HD95 and ASSD"
     scores: SiteScores
     round: Round
+    gains: Annotated[dict[str, Gain], AtMost(2)] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -269,6 +284,9 @@ KINDS: dict[str, type[Message]] = {
 }
 
 
+_Rest = Callable[[], dict[str, Tensor]]
+
+
 def pack(message: Message) -> bytes:
     """The message as the bytes that travel: a safetensors file with the fields in its header."""
     bare = replace(message, tensors={})
@@ -281,14 +299,28 @@ def pack(message: Message) -> bytes:
 
 
 def unpack(data: bytes, *, sender: str, limit: int | None = None) -> Message:
-    """Read a message; raises a FedNNUNetError for all that is not exactly one of `KINDS`.
+    """Read a message of at most `limit` bytes; raises FedNNUNetError for what is not of `KINDS`."""
+    return _unpack(data, len(data), sender, limit, lambda: load_tensors(data))
 
-    Messages of more than `limit` bytes are not read.
+
+def unpack_file(path: Path, *, sender: str, limit: int | None = None) -> Message:
+    """As `unpack`, of a file that nobody writes to any more: it may be removed afterwards.
+
+    The tensors are views of the file, so memory is taken once, and for those alone that are used.
     """
-    if limit is not None and len(data) > limit:
-        raise _unreadable(f"it has {len(data):,} bytes, more than {limit:,}", sender)
+    with path.open("rb") as file:
+        start = file.read(8)
+        start += file.read(min(int.from_bytes(start, "little"), MAX_HEADER))
+    return _unpack(start, path.stat().st_size, sender, limit, lambda: load_file(path))
+
+
+def _unpack(start: bytes, size: int, sender: str, limit: int | None, rest: _Rest) -> Message:
+    """Read a message of `size` bytes, of which `start` holds the header, and `rest` the tensors."""
+    if limit is not None and size > limit:
+        raise _unreadable(f"it has {size:,} bytes, more than {limit:,}", sender)
     try:
-        kind, fields, schema, tensors = _parts(data)
+        kind, fields, schema = _header(start)
+        tensors = rest()
     except Exception as error:  # noqa: BLE001 - whatever is wrong with foreign bytes, refuse them
         raise _unreadable(type(error).__name__, sender) from None
     if schema != SCHEMA:
@@ -305,13 +337,10 @@ def unpack(data: bytes, *, sender: str, limit: int | None = None) -> Message:
         raise _unreadable(type(error).__name__, sender) from None
 
 
-def _parts(data: bytes) -> tuple[type[Message], dict[str, Any], Any, dict[str, Tensor]]:
-    """The parts of a message: its kind, its fields, the number of its schema, and its tensors.
-
-    The header is measured before it is read. Raises some error for any other bytes.
-    """
+def _header(data: bytes) -> tuple[type[Message], dict[str, Any], Any]:
+    """A message's kind, fields and number of its schema; some error is raised for other bytes."""
     length = int.from_bytes(data[:8], "little")
-    if length > MAX_HEADER:
+    if length > MAX_HEADER:  # looked at before it is read
         raise ValueError(f"a header of {length} bytes")
     text = json.loads(data[8 : 8 + length])["__metadata__"]["message"]
     if len(text) > MAX_FIELDS:
@@ -322,7 +351,7 @@ def _parts(data: bytes) -> tuple[type[Message], dict[str, Any], Any, dict[str, T
         raise ValueError("tensors among the fields")
     if content.keys() != {"schema", "kind", "fields"}:
         raise ValueError("other parts than a message has")
-    return KINDS[content["kind"]], fields, content["schema"], load_tensors(data)
+    return KINDS[content["kind"]], fields, content["schema"]
 
 
 def _unreadable(why: str, sender: str) -> ReplyError:

@@ -36,7 +36,8 @@ def update_norm(new: Tensors, old: Tensors) -> float:
     squares = [torch.zeros((), dtype=torch.float64)]
     for name, tensor in sorted(old.items()):
         if tensor.is_floating_point():
-            squares.append((new[name].double() - tensor.double()).square().sum())
+            difference = new[name].to(torch.float64, copy=True).sub_(tensor)
+            squares.append(difference.square_().sum())
     return float(torch.stack(squares).sum().sqrt())
 
 

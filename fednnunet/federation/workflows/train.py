@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Literal
 
 from fednnunet import records
+from fednnunet.evaluation.gains import Gain
 from fednnunet.evaluation.scores import SiteScores
 from fednnunet.federation.coordinator.contribution import write_contribution
 from fednnunet.federation.coordinator.engine import Engine
 from fednnunet.federation.coordinator.exchange import Waiting, ask_quorum
 from fednnunet.federation.coordinator.extension import check_rounds_done
-from fednnunet.federation.coordinator.history import RoundRecord, check_key, load_records, rounds_of
+from fednnunet.federation.coordinator.history import RoundRecord, check_key, load_records
+from fednnunet.federation.coordinator.pictures import keep_pictures
 from fednnunet.federation.coordinator.rounds import run_rounds
 from fednnunet.federation.coordinator.run import Run
 from fednnunet.federation.coordinator.stated import check_prepared_cases, read_stated
@@ -22,7 +24,6 @@ from fednnunet.federation.coordinator.validation import (
     ScoreChecks,
     Validation,
     global_invite,
-    personal_invite,
 )
 from fednnunet.federation.given_start import first_weights
 from fednnunet.federation.membership import Member
@@ -36,9 +37,12 @@ from fednnunet.federation.wire.messages import (
     PrepareInvite,
     PrepareReply,
 )
+from fednnunet.federation.workflows.cards import complete_cards
 from fednnunet.federation.workflows.experts import write_routed
+from fednnunet.federation.workflows.own_models import own_models
 from fednnunet.federation.workflows.plan_checks import check_configuration
 from fednnunet.federation.workflows.pooled import pooled_engine, pooled_training
+from fednnunet.federation.workflows.postprocessing import decide_postprocessing
 from fednnunet.inference.best_bundle import FOLDER, best_bundle
 from fednnunet.inference.bundle import read_bundle, write_bundle
 from fednnunet.planning.plan import Plan
@@ -55,7 +59,8 @@ class ModelScores:
     `model` is "personal", "global", "routed" (experts mixed for each case), or for a reference its
     method's name. `personal` says whether every site used a model of its own, and `rounds` after
     how many rounds the model of each was so: the `last`, or the `best` on these very cases. A site
-    that kept no best, as it never judged its model, uses its last.
+    that kept no best, as it never judged its model, uses its last. Of a model that was trained
+    alone, `gains` has by site what the main run's models, "personal" and "global", have over it.
     """
 
     model: str
@@ -64,6 +69,7 @@ class ModelScores:
     sites: dict[str, SiteScores]
     rounds: dict[str, int] = field(default_factory=dict)
     keep: Literal["last", "best"] = "last"
+    gains: dict[str, dict[str, Gain]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,6 +149,7 @@ def train_together(
         notes=notes,
     )
     records.write(scores, folder / SCORES)
+    complete_cards(runs, federation.card, scores)
     return scores
 
 
@@ -229,7 +236,7 @@ def _train(
         records.write(artefact, run.folder / name)
     if state.shared.keys() == initial.keys():  # without public rounds some may be missing
         rounds, weights, _ = _chosen(run, state)
-        note = {"method": run.method_name, "rounds": str(rounds), "sites": ", ".join(members)}
+        note = {"method": run.method_name, "rounds": str(rounds), "sites": str(len(members))}
         write_bundle(
             run.folder / "global",
             plan=run.plan,
@@ -265,26 +272,13 @@ def _evaluate(
         rounds, weights, best = _chosen(run, state)
         asked = dict.fromkeys(sites, global_invite(run, weights, rounds))
         models.append(_scores(engine, run, asked, ready, progress, best=best))
-    own = _own_models(run, initial, state, members)
+        if run.training.postprocessing and not run.name:
+            decide_postprocessing(engine, run, asked, models[-1].sites, _held_out(ready))
+    own = own_models(run, initial, state, members)
     if own:
         best = any(invite.best for invite in own.values())
         models.append(_scores(engine, run, own, ready, progress, best=best))
     return models
-
-
-def _own_models(
-    run: Run, initial: Tensors, state: State, members: Mapping[str, Member]
-) -> dict[str, EvaluateInvite]:
-    """What asks each site for its own model; empty where the sites end with none."""
-    personal = run.method.personal_model or run.method.private(initial) or state.for_site
-    if not (personal or run.training.personal_rounds):
-        return {}
-    history = load_records(run.folder / "rounds")
-    return {
-        site: _personal(run, initial, state, site, rounds_of(history, site), member)
-        for site, member in members.items()
-        if rounds_of(history, site)
-    }
 
 
 def _route(
@@ -299,7 +293,7 @@ def _route(
     """Write a bundle of experts, and its scores at the sites that did not train."""
     rounds, weights, best = _chosen(run, state)
     common = weights if weights.keys() == initial.keys() else {}
-    own = _own_models(run, initial, state, members)
+    own = own_models(run, initial, state, members)
     routed = write_routed(engine, run, own, common, initial, progress=progress)
     outside = [s for s, reply in ready.items() if reply.held_out_cases and s not in members]
     if routed.bundle is None or not outside:
@@ -307,17 +301,6 @@ def _route(
     invite = replace(global_invite(run, routed.bundle.weights, rounds), routed=True)
     asked = dict.fromkeys(outside, invite)
     return [_scores(engine, run, asked, ready, progress, best=best)], routed.notes
-
-
-def _personal(
-    run: Run, initial: Tensors, state: State, site: str, after: int, member: Member
-) -> EvaluateInvite:
-    """Asks a site for its own model; one that trained alone, or has left, needs nothing of ours."""
-    alone = after > run.training.rounds or member.has_left(run.training.rounds - 1)
-    # A method that shares all tensors has its merged model judged on the way (`Validation`).
-    judged = run.training.personal_rounds > 0 or bool(run.method.private(initial))
-    best = run.training.keep == "best" and judged
-    return personal_invite(run, state, site, after, alone=alone, best=best)
 
 
 def _scores(
@@ -336,6 +319,8 @@ def _scores(
     )
     kind = next((invite.model for invite in invites.values()), "global")
     replies = {site: answer.reply for site, answer in answers.replies.items()}
+    if not run.name:
+        keep_pictures(run.folder, kind, replies)
     return ModelScores(
         model=run.method_name if run.name else kind,
         method=run.method_name,
@@ -343,4 +328,5 @@ def _scores(
         sites={site: reply.scores for site, reply in replies.items()},
         rounds={site: reply.round for site, reply in replies.items()},
         keep="best" if best else "last",
+        gains={site: reply.gains for site, reply in replies.items() if reply.gains},
     )

@@ -28,7 +28,7 @@ def test_all_cases_count_where_no_ramp_is_wanted(settings):
 
 
 def test_cases_without_labels_count_by_the_ramp():
-    settings = PseudoLabels(start=0.2, ramp_up=0.4)
+    settings = PseudoLabels(start=0.2, ramp_up=0.4, unlabelled_sites="ramp")
     found = [counted_cases(reply(40, 30), settings, done) for done in (0.0, 0.4, 0.6, 1.0)]
     assert found == [10, round(10 + 30 * math.exp(-1.25)), 40, 40]
 
@@ -39,3 +39,9 @@ def test_a_reply_counts_for_at_least_one_case():
 
 def test_labelled_cases_count_whole():
     assert counted_cases(reply(40, 0), PseudoLabels(), 0.0) == 40
+
+
+def test_a_site_without_labels_whose_change_is_added_counts_by_its_cases():
+    settings = PseudoLabels(start=0.5)
+    assert counted_cases(reply(40, 40), settings, 0.0, added=True) == 40
+    assert counted_cases(reply(40, 30), settings, 0.0, added=True) == 10

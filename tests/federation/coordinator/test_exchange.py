@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import weakref
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
@@ -11,7 +12,14 @@ import torch
 
 from fednnunet.errors import DataError, FedNNUNetError, InputError, RefusalError, ReplyError
 from fednnunet.federation.coordinator.engine import Answer, Deadline
-from fednnunet.federation.coordinator.exchange import Waiting, ask, ask_all, ask_quorum
+from fednnunet.federation.coordinator.exchange import (
+    Failed,
+    Waiting,
+    ask,
+    ask_all,
+    ask_quorum,
+    receive,
+)
 from fednnunet.federation.coordinator.history import load_records
 from fednnunet.federation.spec import Training
 from fednnunet.federation.wire.messages import (
@@ -253,3 +261,33 @@ def test_replies_are_decoded_before_they_are_checked():
     assert answers.replies["b"].reply.tensors["w"].tolist() == [2.0, 2.0]
     assert answers.replies["b"].bytes_from_site == 7
     assert answers.errors["a"].what == "this cannot be read"
+
+
+def test_no_reply_is_held_while_the_next_one_is_read():
+    """Also not by what was wrong with it: an error's traceback holds the frames it came through."""
+    alive: list[weakref.ref[torch.Tensor]] = []
+    held: list[int] = []
+
+    class Engine:
+        sites = ("a", "b", "c")
+
+        def ask(self, invites: Mapping[str, Message], deadline: Deadline) -> Iterator[Answer]:
+            for site in invites:
+                held.append(sum(each() is not None for each in alive))
+                yield self.answer(site)
+
+        def answer(self, site: str) -> Answer:
+            tensor = torch.ones(3)
+            alive.append(weakref.ref(tensor))
+            return Answer(site=site, reply=ModelReply(tensors={"w": tensor}))
+
+    def check(site: str, reply: ModelReply) -> None:
+        if site == "b":
+            raise ReplyError("no", mend="send another reply")
+
+    errors = []
+    for outcome in receive(Engine(), ASKED, ModelReply, check=check):
+        if isinstance(outcome, Failed):
+            errors.append(outcome.error)
+        del outcome
+    assert held == [0, 0, 0] and len(errors) == 1

@@ -10,7 +10,10 @@ import torch
 
 from fednnunet.errors import FedNNUNetError, InputError
 from fednnunet.federation.coordinator.history import load_records
+from fednnunet.federation.membership import Member
 from fednnunet.federation.methods.catalogue import METHODS
+from fednnunet.federation.methods.robust import RobustMean
+from fednnunet.labels.settings import PseudoLabels
 from tests.federation.fakes import INITIAL, PretendEngine, a_run, go
 
 
@@ -23,16 +26,38 @@ def test_the_order_of_replies_does_not_matter(tmp_path, method):
 
 
 @pytest.mark.parametrize("method", sorted(METHODS))
-@pytest.mark.parametrize("stop", [1, 2, 4, 5, 6])
-def test_all_rounds_equal_some_rounds_a_restart_and_the_rest(tmp_path, method, stop):
+def test_all_rounds_equal_rounds_with_restarts_between_them(tmp_path, method):
+    """It stops within the joint, the personal and the public rounds, and in the last one."""
     whole = go(a_run(tmp_path / "whole", method, personal_rounds=2), PretendEngine())
     broken = a_run(tmp_path / "broken", method, personal_rounds=2)
-    with pytest.raises(FedNNUNetError, match="the disk is full"):
-        go(broken, PretendEngine(fail={min(stop, whole.round - 1): "b"}))
+    for stop in sorted({min(stop, whole.round - 1) for stop in (1, 2, 4, 5, 6, 7)}):
+        with pytest.raises(FedNNUNetError, match="the disk is full"):
+            go(broken, PretendEngine(fail={stop: "b"}))
+        records = load_records(broken.folder / "rounds")
+        assert [record.round for record in records] == list(range(1, stop + 1))
     again = go(broken, PretendEngine())
     assert all(torch.equal(t, again.shared[n]) for n, t in whole.shared.items())
     records = load_records(broken.folder / "rounds")
     assert [record.round for record in records] == list(range(1, whole.round + 1))
+
+
+class OneHostile(PretendEngine):
+    """One of the sites adds much more than the others."""
+
+    def reply(self, site, invite):
+        reply, far = super().reply(site, invite), 1.5 if site == "c" else 0.0
+        return replace(reply, tensors={name: t + far for name, t in reply.tensors.items()})
+
+
+@pytest.mark.parametrize("method", ["fedavg", "fedbn_head", "fedavgm", "fedease_all"])
+def test_a_robust_mean_holds_in_joint_and_public_rounds(tmp_path, method):
+    robust, any_size = RobustMean(rule="median", neighbours=False), {"max_update_ratio": 0.0}
+    honest = go(a_run(tmp_path / "honest", method), PretendEngine())
+    hostile = go(a_run(tmp_path / "hostile", method, **any_size), OneHostile())
+    held = go(a_run(tmp_path / "held", method, robust=robust, **any_size), OneHostile())
+    for name in honest.shared:
+        moved, kept = ((s.shared[name] - honest.shared[name]).abs().max() for s in (hostile, held))
+        assert kept < moved / 4, name
 
 
 def test_a_half_written_checkpoint_is_left_out(tmp_path):
@@ -162,3 +187,23 @@ def test_the_coordinator_holds_at_most_the_last_reply(tmp_path, method):
                 del answer
 
     go(a_run(tmp_path, method), Watched())
+
+
+class Unlabelled(PretendEngine):
+    """Sites b and c have no labels."""
+
+    def reply(self, site, invite):
+        reply = super().reply(site, invite)
+        return reply if site == "a" else replace(reply, unlabelled=reply.cases)
+
+
+def test_sites_without_labels_are_added_by_the_ramp_in_joint_and_public_rounds(tmp_path):
+    settings = {"method": "fedbn_head", "rounds": 1, "public_rounds": 1}
+    alone = go(a_run(tmp_path / "a", **settings), PretendEngine(), {"a": Member(cases=1)})
+    for start, ramp_up, added in ((1.0, 0.0, False), (0.0, 0.0, True)):
+        pseudo = PseudoLabels(start=start, ramp_up=ramp_up, unlabelled_strength=1.0)
+        run = a_run(tmp_path / str(start), pseudo_labels=pseudo, **settings)
+        state = go(run, Unlabelled())
+        for name, tensor in alone.shared.items():
+            step = (state.shared[name] - tensor).abs().max()
+            assert (float(step) > 0.1) is added, name

@@ -7,6 +7,12 @@ import pytest
 import torch
 
 from fednnunet.errors import PlanError, RefusalError
+from fednnunet.evaluation.postprocess import (
+    TRIED,
+    Postprocessing,
+    TargetRule,
+    for_every_target,
+)
 from fednnunet.federation.site.agreement import Agreement, question_of
 from fednnunet.federation.site.answers import TRAIN, Answered, Answers, Question
 from fednnunet.federation.spec import Federation, SiteSpec
@@ -177,3 +183,22 @@ def test_only_the_last_model_is_evaluated_unless_the_file_says_otherwise(tmp_pat
     found.refuses(replace(own, round=3), "no model of its own after round 3")
     found.refuses(replace(whole, round=2, brief=True), "no model is validated")
     terms(tmp_path, validate_every=2).check(replace(whole, round=2, brief=True))
+
+
+def test_post_processing_is_tried_by_known_rules_of_the_global_model_only(tmp_path):
+    (target, *_) = PLAN.task.targets
+    known = for_every_target(PLAN.task, TRIED[0], foreground=True)
+    other = Postprocessing(targets={target: TargetRule(min_mm3=12.5)})
+    invite = EvaluateInvite(
+        tensors=NETWORK, run="", method="fedbn", round=5, personal=False, rule=known
+    )
+    terms(tmp_path / "off").refuses(invite, r"no such scores \(postprocessing\)")
+    agreed = terms(tmp_path / "on", postprocessing=True)
+    agreed.check(invite)
+    agreed.refuses(replace(invite, rule=other), "none of those that are tried")
+    agreed.refuses(replace(invite, personal=True), "no such scores")
+    terms(tmp_path / "both", postprocessing=True, validate_every=1).refuses(
+        replace(invite, brief=True), "no such scores"
+    )
+    assert question_of(invite) != question_of(replace(invite, rule=Postprocessing()))
+    assert question_of(invite) == question_of(replace(invite, tensors={}))

@@ -55,7 +55,7 @@ def test_approving_twice_leaves_the_file_alone(tmp_path):
 def test_more_rounds_need_a_new_approval(tmp_path):
     approve(tmp_path, PLAN, rounds=3)
     check_approved(tmp_path, PLAN, rounds=2)
-    with pytest.raises(RefusalError, match="3 rounds were approved .* has 4") as caught:
+    with pytest.raises(RefusalError, match=r"3 rounds were approved .* has 4") as caught:
         check_approved(tmp_path, PLAN, rounds=4)
     assert caught.value.advice == "approve_rounds"
     approve(tmp_path, PLAN, rounds=4)

@@ -56,9 +56,24 @@ def test_a_filter_that_the_site_demands_must_be_used() -> None:
 
 
 def test_a_person_is_told_what_leaves_and_how_large() -> None:
-    told = "\n".join(consent.in_words(a_federation(), a_plan()))
+    told = "\n".join(consent.in_words(a_federation(), a_plan(), SitePolicy()))
     assert "fedavg, 5 rounds" in told and "MiB" in told and "8 x 8 x 8" in told
     assert a_plan().task.name in told
+
+
+def test_a_person_is_told_what_leaves_beside_the_rounds() -> None:
+    plain = "\n".join(consent.in_words(a_federation(), a_plan(), SitePolicy()))
+    for word, settings in {
+        "every 2 rounds": {"validate_every": 2},
+        "to training alone": {"baselines": ("local",)},
+        "post-processing": {"postprocessing": True},
+        "without one site": {"contribution": True},
+        "own model": {"routed": True},
+    }.items():
+        told = "\n".join(consent.in_words(a_federation(**settings), a_plan(), SitePolicy()))
+        assert word in told and word not in plain
+    sharing = consent.in_words(a_federation(), a_plan(), SitePolicy(share_pictures=True))
+    assert "pictures" in sharing[-1]
 
 
 def test_a_request_waits_until_it_is_settled(tmp_path: Path) -> None:

@@ -8,8 +8,10 @@ import pytest
 
 from fednnunet.case_labels import CaseLabels
 from fednnunet.errors import DataError
+from fednnunet.evaluation.postprocess import Postprocessing, TargetRule
 from fednnunet.evaluation.tables import read_cases_csv
 from fednnunet.federation.site.evaluation import CASES, evaluate_at_site, read_pictures
+from fednnunet.io import read_label, write_mask
 from fednnunet.supervision import Supervision
 from tests.inference.conftest import TASK, make_bundle, make_plan
 from tests.preprocess.small_cases import a_case
@@ -79,3 +81,23 @@ def test_a_case_without_a_label_map_cannot_be_scored(bundle, cases, tmp_path):
     unlabelled = dataclasses.replace(cases[0], label=None)
     with pytest.raises(DataError, match="has no label map"):
         evaluate_at_site(bundle, [unlabelled], tmp_path, device="cpu")
+
+
+def test_scores_after_post_processing_leave_the_sites_files_as_they_are(bundle, cases, tmp_path):
+    """The mask is two pieces, and the smaller one is false."""
+    plain = evaluate_at_site(bundle, cases, tmp_path, device="cpu", pictures=False)
+    for case in cases:
+        mask = np.zeros((6, 8, 10), np.uint8)
+        mask[1:4, 2:6, 3:8], mask[5, 7, 9] = 1, 1
+        path = tmp_path / f"{case.name}.nii.gz"
+        write_mask(mask, read_label(path).geometry, path)
+    organ, scores = TASK.targets[0], []
+    for rule in (None, Postprocessing(targets={organ: TargetRule(largest=True)})):
+        scores.append(
+            evaluate_at_site(bundle, cases, tmp_path, device="cpu", pictures=False, rule=rule)
+        )
+        if rule is None:
+            before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    assert scores[1].mean("dice", organ) > scores[0].mean("dice", organ)
+    assert scores[1].cases == plain.cases
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before

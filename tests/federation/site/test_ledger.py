@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
 import pytest
@@ -55,6 +56,8 @@ def test_an_entry_says_what_left_and_how_much(tmp_path):
     ledger.record(path, kind="FaultReply", words="a fault", data=b"")
     one, two = ledger.read(path)
     assert datetime.fromisoformat(str(one.pop("time"))).tzinfo == UTC
+    assert (one.pop("number"), one.pop("before")) == (1, ledger.FIRST)
+    one.pop("signature", None)
     assert one == {
         "message": "TrainReply",
         "what": "weights",
@@ -76,6 +79,33 @@ def test_a_line_that_a_crash_cut_off_is_left_out(tmp_path):
     with path.open("a") as stream:
         stream.write('{"time": "2024')
     assert [entry["message"] for entry in ledger.read(path)] == ["A"]
+    ledger.record(path, kind="B", words="b", data=b"")
+    assert [entry["message"] for entry in ledger.read(path)] == ["A", "B"]
+
+
+def test_lines_are_chained_however_long_they_are(tmp_path):
+    path = tmp_path / "ledger.jsonl"
+    for size in (10, 70_000, 200_000, 10):
+        ledger.record(path, kind="A", words="a" * size, data=b"")
+    found, lines = ledger.read(path), ledger.lines(path)
+    assert [entry["number"] for entry in found] == [1, 2, 3, 4]
+    assert [entry["before"] for entry in found[1:]] == [ledger.digest(line) for line in lines[:-1]]
+
+
+def test_threads_do_not_break_the_chain(tmp_path):
+    path = tmp_path / "ledger.jsonl"
+    with ThreadPoolExecutor(4) as pool:
+        for _ in range(20):
+            pool.submit(ledger.record, path, kind="A", words="a", data=b"")
+    assert [entry["number"] for entry in ledger.read(path)] == list(range(1, 21))
+
+
+def test_a_ledger_of_an_earlier_version_is_continued(tmp_path):
+    path = tmp_path / "ledger.jsonl"
+    path.write_text('{"message": "old"}\n')
+    ledger.record(path, kind="A", words="a", data=b"")
+    old, new = ledger.read(path)
+    assert old == {"message": "old"} and new["number"] == 1
 
 
 def test_without_a_file_nothing_left(tmp_path):

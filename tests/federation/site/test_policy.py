@@ -34,6 +34,9 @@ def test_the_named_file_goes_before_that_of_the_folder(tmp_path):
         ("min_case = 3", "unknown field 'min_case'"),
         ('min_cases = "3"', "must be a whole number"),
         ("min_scored_cases = 0", "min_scored_cases is 0"),
+        ("[outgoing]\nmax_gib = -1", "max_gib is -1"),
+        ("[outgoing.max_messages]\nTrainInvite = 3", "no limit of messages"),
+        ("[outgoing.max_messages]\nTrainReply = -3", "no limit of messages"),
     ],
 )
 def test_a_policy_that_cannot_be_followed_is_refused_with_its_file(tmp_path, text, words):

@@ -39,3 +39,9 @@ def test_every_model_that_was_evaluated_is_shown(tmp_path):
 def test_a_site_that_gives_its_model_away_says_so(tmp_path):
     text = report_site("n", tmp_path, task=TASK, policy=SitePolicy(share_model=True)).read_text()
     assert "if asked to" in text
+
+
+def test_a_site_that_shares_pictures_says_so(tmp_path):
+    policy = SitePolicy(share_pictures=True)
+    text = report_site("n", tmp_path, task=TASK, policy=policy).read_text()
+    assert "of the worst and median case" in text

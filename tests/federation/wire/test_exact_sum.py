@@ -140,3 +140,39 @@ def test_too_many_replies_are_refused():
         mean.add(f"s{number}", {"w": torch.ones(1)}, 1.0)
     with pytest.raises(ReplyError, match="more than 8191 replies"):
         mean.add("one more", {"w": torch.ones(1)}, 1.0)
+
+
+def test_the_coarse_part_is_narrow_until_it_must_be_wide():
+    total = ExactSum(torch.Size([3]))
+    want = torch.zeros(3, dtype=torch.float64)
+    term, kinds = torch.tensor([500.5, -500.25, 2.0**-30]), []
+    for _ in range(9):
+        total.add(term, 0.75)
+        want += term.double() * 0.75
+        kinds.append(total._coarse.dtype)
+    assert kinds[0] == torch.int32 and kinds[-1] == torch.int64  # the sum passes 2048
+    assert torch.equal(total.total(), want)
+
+
+@pytest.mark.parametrize("dtype", (torch.float16, torch.bfloat16, torch.float32))
+@pytest.mark.parametrize("weights", [(1.0, 1.0), (13.0, 1e-9), (1e-7, 3.0), (1e4, 1 / 7)])
+def test_equal_values_that_are_not_kept_are_their_own_mean(dtype, weights):
+    """Those from 2^-30 on, at their smallest: just there the mean must round to them."""
+    limit = max(2 * torch.finfo(dtype).tiny, 2.0**-30 / weights[0])
+    values = torch.linspace(limit, 8 * limit, 4001, dtype=torch.float64).to(dtype)
+    values = values[(values >= limit) & (values.double() * max(weights) < MAX_TERM)]
+    tensor = torch.cat([values, -values])
+    sent = [(f"s{i}", {"w": tensor.clone()}, weight) for i, weight in enumerate(weights)]
+    assert bits(weighted_mean(sent)["w"]) == bits(tensor)
+
+
+def test_of_a_network_hardly_any_value_is_kept():
+    generator = torch.Generator().manual_seed(0)
+    tensor = torch.randn(10_000, generator=generator) / 30
+    tensor[::10] = 0.0
+    tensor[5] = -0.0
+    mean = WeightedMean()
+    mean.add("a", {"w": tensor}, 20.0)
+    agreed = mean._means["w"]._agreed
+    assert agreed is not None and len(agreed._values) <= 3
+    assert bits(mean.mean()["w"]) == bits(tensor)

@@ -13,6 +13,7 @@ from fednnunet.federation.wire.messages import (
     pack,
     sums,
     unpack,
+    unpack_file,
 )
 from fednnunet.task import Task
 
@@ -52,9 +53,24 @@ def test_sums_travel_in_double_precision():
 @pytest.mark.parametrize(
     "data", [b"", b"\x80\x04junk", b"\xff" * 40, pack(FingerprintReply())[:-9]]
 )
-def test_foreign_bytes_are_refused(data):
+def test_foreign_bytes_are_refused(data, tmp_path):
+    (tmp_path / "reply").write_bytes(data)
     with pytest.raises(ReplyError, match="cannot be read"):
         unpack(data, sender="site berlin")
+    with pytest.raises(ReplyError, match="cannot be read"):
+        unpack_file(tmp_path / "reply", sender="site berlin")
+
+
+def test_a_file_is_read_as_its_bytes_are_and_may_be_removed(tmp_path):
+    sent = {"w": torch.arange(6.0).reshape(2, 3), "n": torch.tensor(7), "e": torch.zeros(0, 4)}
+    path = tmp_path / "reply"
+    path.write_bytes(pack(FingerprintReply(tensors=sent)))
+    with pytest.raises(ReplyError, match="more than 9"):
+        unpack_file(path, sender="x", limit=9)
+    back = unpack_file(path, sender="x", limit=10_000)
+    path.unlink()
+    assert isinstance(back, FingerprintReply) and back.tensors.keys() == sent.keys()
+    assert all(torch.equal(back.tensors[name], sent[name]) for name in sent)
 
 
 def test_a_mistyped_field_names_the_sender():

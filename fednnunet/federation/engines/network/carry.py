@@ -18,7 +18,7 @@ from fednnunet.files import sha256_of
 
 PIECE = 2**20 - 2**14  # bytes; with its fields a piece stays below 1 MiB
 MAX_INVITE = 2**35  # bytes: more than any model, and less than a disk
-_SPARE = 2**28  # bytes that stay free on the site's disk
+_SPARE = 2**28  # bytes that stay free on the disk of either side
 
 Fields = Mapping[str, Any]
 Call = Callable[[str, Fields], Fields | None]
@@ -35,6 +35,8 @@ def answer(desk: Desk, site: str, version: str, kind: str, request: Fields) -> F
     match kind:
         case "next":
             finished = desk.finished.exists()
+            if finished:
+                desk.inform(site)
             return {
                 "wanted": [[w.question, w.size, w.limit] for w in desk.wanted(site)],
                 "finished": finished,
@@ -67,6 +69,12 @@ def _take(desk: Desk, site: str, request: Fields) -> Fields:
     have = part.stat().st_size if part.exists() else 0
     if offset != have or len(data) > PIECE or have + len(data) > size:
         return {"have": have if have <= size else _start_again(part)}
+    if shutil.disk_usage(part.parent).free < size - have + _SPARE:
+        desk.report(
+            f"there is no room for a reply of {size:,} bytes in {part.parent}",
+            mend="free some space there, and run the same command again: it goes on",
+        )
+        return {"gone": True}
     with part.open("ab") as file:
         file.write(data)
     have += len(data)

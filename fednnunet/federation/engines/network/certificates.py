@@ -55,6 +55,27 @@ def days_left(folder: Path) -> float:
     return (end - now) / _DAY_S
 
 
+def check_key(folder: Path) -> None:
+    """Raise InputError where a site's kit has not the private key of its certificate."""
+    path = folder / "startup" / "client.key"
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    try:
+        context.load_cert_chain(certificate_of(folder), path)
+    except FileNotFoundError:
+        raise InputError(
+            "the kit has no private key",
+            where=str(path),
+            mend="put in the one that the kit was made for: fednnunet_provision federation.toml "
+            "-o REQUEST_FOLDER --complete KIT",
+        ) from None
+    except (OSError, ssl.SSLError) as error:
+        raise InputError(
+            f"certificate and private key of the kit do not belong together: {error}",
+            where=str(path),
+            mend=_MEND_NEW,
+        ) from None
+
+
 def why_unreachable(folder: Path, kit: Kit) -> str:
     """Why the coordinator cannot be reached with this kit: one sentence, or "" if it can be."""
     place = f"{kit.host}:{kit.port}"

@@ -10,7 +10,8 @@ import errno
 import socket
 import subprocess
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,11 +24,12 @@ from fednnunet.federation.engines.network.kit import Kit
 from fednnunet.federation.engines.network.service import NODE
 from fednnunet.federation.network_spec import Network
 from fednnunet.federation.spec import Federation
-from fednnunet.files import write_text
 
 KEEPER = "fednnunet.federation.engines.network.flare.keeper"
 _LOOK_S = 1.0
+_SHORT_S = 0.1
 _END_S = 4.0
+_PORT_S = 6.0  # for the processes of a coordinator that was killed to leave the port
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +60,7 @@ def connected(kits: Kits, federation: Federation, network: Network) -> Iterator[
         sites = tuple(federation.sites)
         yield NetworkEngine(sites, desk, limit_s=network.limit_hours * 3600)
         desk.finished.touch()
-        watched.wait(_END_S)
+        watched.wait(lambda: desk.alive() <= desk.informed(), _END_S)
     finally:
         watched.close()
 
@@ -79,46 +81,58 @@ class _Watched:
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self._thread.start()
 
-    def wait(self, seconds: float) -> None:
-        """Let the sites hear of the end."""
-        self._stop.wait(seconds)
+    def wait(self, ready: Callable[[], bool], seconds: float) -> None:
+        """Wait until the sites have heard of the end, so many seconds at most."""
+        end = time.monotonic() + seconds
+        while not ready() and time.monotonic() < end:
+            self._stop.wait(_SHORT_S)
 
     def close(self) -> None:
         """End both."""
         self._stop.set()
         self._thread.join()
         for child in reversed(self._children.values()):
-            children.end(child, seconds=3.0)
+            children.end(child, seconds=1.0)  # what they carry is in the exchange
 
     def _watch(self) -> None:
         while not self._stop.wait(_LOOK_S):
             ended = [log for log, child in self._children.items() if _has_ended(child)]
             if ended and not self._desk.problem.exists():
-                write_text(
-                    self._desk.problem, f"a process of the coordinator ended, see {ended[0]}"
-                )
+                self._desk.report(f"a process of the coordinator ended, see {ended[0]}")
 
 
 def _has_ended(child: subprocess.Popen[bytes]) -> bool:
     return child.poll() is not None
 
 
-def check_port(kit: Kit) -> None:
-    """Raise InputError where the coordinator cannot be reached at its host and port from here."""
-    place = f"{kit.host}:{kit.port}"
-    try:
-        with socket.create_server((kit.host, kit.port)):
-            return
-    except socket.gaierror:
-        what, mend = (
-            f"no machine is known as {kit.host}",
-            "correct network.host in the federation file, and make the kits anew",
-        )
-    except OSError as error:
-        if error.errno == errno.EADDRINUSE:
-            what = f"the port {kit.port} is in use by another program"
-            mend = "end the other program (perhaps an earlier coordinator), or choose another port"
-        else:
-            what = f"this machine cannot be reached as {place}: {error.strerror}"
-            mend = "start the coordinator on the machine that network.host names"
-    raise InputError(what, where=place, mend=mend)
+def check_port(kit: Kit, *, seconds: float = _PORT_S) -> None:
+    """Raise InputError where the coordinator cannot be reached at its host and port from here.
+
+    A port that is in use is looked at again for so many seconds.
+    """
+    place, end = f"{kit.host}:{kit.port}", time.monotonic() + seconds
+    while True:
+        try:
+            with socket.create_server((kit.host, kit.port)):
+                return
+        except socket.gaierror:
+            raise InputError(
+                f"no machine is known as {kit.host}",
+                where=place,
+                mend="correct network.host in the federation file, and make the kits anew",
+            ) from None
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise InputError(
+                    f"this machine cannot be reached as {place}: {error.strerror}",
+                    where=place,
+                    mend="start the coordinator on the machine that network.host names",
+                ) from None
+        if time.monotonic() > end:
+            raise InputError(
+                f"the port {kit.port} is in use by another program",
+                where=place,
+                mend="end the other program (perhaps an earlier coordinator), or choose another "
+                "port",
+            )
+        time.sleep(_LOOK_S)

@@ -59,10 +59,12 @@ class NetworkEngine:
     def _check(self) -> None:
         """Raise what keeps all sites away and waiting cannot mend."""
         if self._desk.problem.exists():
+            what, _, mend = self._desk.problem.read_text(encoding="utf-8").partition("\n")
             raise FedNNUNetError(
-                self._desk.problem.read_text(encoding="utf-8"),
+                what,
                 where="the coordinator's connection",
-                mend="see the logs in the coordinator's kit, mend what they name, and run the same "
+                mend=mend
+                or "see the logs in the coordinator's kit, mend what they name, and run the same "
                 "command again",
             )
 
@@ -85,5 +87,4 @@ class NetworkEngine:
         return questions
 
     def _read(self, site: str, question: str, sent: int, limit: int) -> Answer:
-        data = self._desk.reply(site, question).read_bytes()
-        return Answer.of(site, data, sent=sent, limit=limit)
+        return Answer.of_file(site, self._desk.reply(site, question), sent=sent, limit=limit)

@@ -16,7 +16,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from fednnunet.files import replacing, sync, write_text
+from fednnunet.files import sha256_of, storing, write_text
 
 FOLDER = "exchange"
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -51,8 +51,7 @@ class Desk:
             path.unlink(missing_ok=True)
             os.link(same, path)
         else:
-            with replacing(path) as temporary:
-                temporary.write_bytes(data)
+            _put(path, data)
         return path
 
     def withdraw(self, site: str, question: str) -> None:
@@ -97,9 +96,17 @@ class Desk:
             if now - path.stat().st_mtime < _ALIVE_S
         )
 
+    def inform(self, site: str) -> None:
+        """Note that the site was told that the federation has ended."""
+        _mark(self.root / "informed" / site)
+
+    def informed(self) -> frozenset[str]:
+        """The sites that know that the federation has ended."""
+        return frozenset(path.name for path in (self.root / "informed").glob("*"))
+
     def want(self, sites: frozenset[str]) -> None:
         """Name the sites whose replies are awaited, for who keeps the job going."""
-        write_text(self.root / "awaited", "\n".join(sorted(sites)))
+        _put(self.root / "awaited", "\n".join(sorted(sites)).encode())
 
     def awaited(self) -> frozenset[str]:
         """The sites whose replies are awaited."""
@@ -126,8 +133,12 @@ class Desk:
 
     @property
     def problem(self) -> Path:
-        """A text for the coordinator's staff: why no site can be reached."""
+        """What the coordinator's staff must mend, in the first line, and how, in the second."""
         return self.root / "problem"
+
+    def report(self, what: str, *, mend: str = "") -> None:
+        """Write down what the coordinator's staff must mend."""
+        write_text(self.problem, f"{what}\n{mend}")
 
     def _to(self, site: str) -> Path:
         return self.root / "to" / site
@@ -175,8 +186,18 @@ class Tray:
 
     def put_reply(self, question: str, data: bytes) -> None:
         """Lay the reply to an invite out."""
-        with replacing(self.reply(question)) as temporary:
-            temporary.write_bytes(data)
+        _put(self.reply(question), data)
+
+    def restart(self) -> None:
+        """Drop what a machine that lost its power may have left: files with a name and other bytes.
+
+        Replies are given again by the site, from its record of what it has answered.
+        """
+        for path in (self.root / "in").glob("[0-9a-f]*"):
+            if is_digest(path.name) and sha256_of(path).hex() != path.name:
+                path.unlink(missing_ok=True)
+        for path in (self.root / "out").glob("*"):
+            path.unlink(missing_ok=True)
 
     @property
     def finished(self) -> Path:
@@ -204,9 +225,21 @@ def is_digest(text: str) -> bool:
 
 
 def complete(part: Path, path: Path) -> None:
-    """Give a collected file its name."""
-    sync(part)
+    """Give a collected file its name.
+
+    It need not be on the disk yet: whoever starts again begins with an empty desk, or looks at what
+    is in the tray.
+    """
     os.replace(part, path)
+
+
+def _put(path: Path, data: bytes) -> None:
+    """Write a file that has its name when it is whole, without waiting for the disk."""
+    temporary = path.with_name(f".tmp-{os.getpid()}-{path.name}")
+    with storing(path, temporary):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_bytes(data)
+        os.replace(temporary, path)
 
 
 def _names(path: Path) -> frozenset[str]:

@@ -126,6 +126,7 @@ class SiteService:
         tray = Tray(self.places.kit / FOLDER)
         for mark in (tray.problem, tray.finished, self.places.work / LEAVE):
             mark.unlink(missing_ok=True)
+        tray.restart()
         worker = WorkerProcess(self.places, self.say)
         written = 0.0
         try:
@@ -138,7 +139,7 @@ class SiteService:
                 time.sleep(_LOOK_S)
         finally:
             worker.close()
-            children.end(self._node, seconds=3.0)
+            children.end(self._node, seconds=1.0)
             (self.places.work / LEAVE).unlink(missing_ok=True)
 
     def _is_over(self, tray: Tray) -> bool:

@@ -99,7 +99,8 @@ class Worker:
                 self.site.approve(plan)
             return True
         if not self._is_approved(plan):
-            consent.keep_request(base, consent.Request(plan=plan, reasons=reasons))
+            request = consent.Request(plan=plan, reasons=reasons, policy=policy)
+            consent.keep_request(base, request)
             self.say(f"a plan waits for approval: fednnunet_site {self.settings.kit} --approve")
         found = self._wait(path, lambda: self._is_approved(plan))
         consent.drop_request(base)

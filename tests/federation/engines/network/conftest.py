@@ -11,8 +11,15 @@ from typing import Any
 import pytest
 import torch
 
-from fednnunet.commands import plan, train
-from tests.end_to_end.tiny import POLICY, SPACINGS, TOML, make_federation, shrink
+from fednnunet.commands import train
+from tests.end_to_end.tiny import (
+    POLICY,
+    SPACINGS,
+    TOML,
+    make_federation,
+    make_planned,
+    plain_pages,
+)
 
 METHOD = "fedbn_head"
 
@@ -43,13 +50,15 @@ def tiny_network(local_network: ModuleType, tmp_path: Path) -> Iterator[Any]:
 
 
 def make_network(local_network: ModuleType, root: Path, *, toml: str = TOML) -> Any:
-    """The federation of `toml`, planned in `root/reference`, with its plan in `root/run`."""
+    """The federation of `toml`, planned in `root/reference`, with its plan in `root/run`.
+
+    The site `north` has made its private key itself.
+    """
     embedded = make_federation(root / "data", toml=toml)
     for site in SPACINGS:
         text = local_network.allow_everything(POLICY, (METHOD,))
         (root / "data" / site / "site.toml").write_text(text)
-    assert plan.main([str(embedded), "-o", str(root / "reference")]) == 0
-    shrink(root / "reference" / "plan.json")
+    make_planned(embedded, root / "reference")
     (root / "run").mkdir()
     shutil.copy(root / "reference" / "plan.json", root / "run")
     path = root / "federation.toml"
@@ -57,11 +66,12 @@ def make_network(local_network: ModuleType, root: Path, *, toml: str = TOML) -> 
     network = local_network.LocalNetwork(
         root=root, federation=path, data={site: root / "data" / site for site in SPACINGS}
     )
-    network.provision()
+    network.provision(own_key="north")
     return network
 
 
 def train_reference(root: Path) -> Path:
     """Train the same federation in this process; returns its run folder."""
-    assert train.main([str(root / "reference")]) == 0
+    with plain_pages():
+        assert train.main([str(root / "reference")]) == 0
     return root / "reference"

@@ -154,10 +154,10 @@ def test_the_job_ends_when_another_is_to_follow_or_all_is_done(
     assert carrier.step()
     desk.closing.touch()
     assert not carrier.step()
-    assert not carrier.tray.finished.exists()
+    assert not carrier.tray.finished.exists() and not desk.informed()
     desk.finished.touch()
     assert not carrier.step()
-    assert carrier.tray.finished.exists()
+    assert carrier.tray.finished.exists() and desk.informed() == {"a"}
 
 
 def test_a_revoked_site_is_given_nothing(desk: Desk, carrier: Carrier) -> None:
@@ -176,3 +176,20 @@ def test_a_full_disk_is_a_problem_of_the_sites_staff(
     carrier.step()
     assert "no room" in carrier.tray.problem.read_text()
     assert "free some space" in carrier.tray.problem.read_text()
+
+
+def test_a_full_disk_of_the_coordinator_is_told_there_and_the_reply_waits(
+    desk: Desk, carrier: Carrier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    question = lay_out(desk, b"x")
+    carrier.step()
+    carrier.tray.put_reply(question, b"reply")
+    with monkeypatch.context() as patch:
+        patch.setattr(carry, "_SPARE", 2**60)
+        carrier.step()
+    what, mend = desk.problem.read_text().splitlines()
+    assert "no room for a reply of 5 bytes" in what and "run the same command again" in mend
+    assert not desk.part("a", question).exists()
+    assert carrier.tray.reply(question).exists()
+    carrier.step()
+    assert desk.reply("a", question).read_bytes() == b"reply"

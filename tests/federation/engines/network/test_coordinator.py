@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -55,6 +56,18 @@ def test_the_sites_are_told_that_all_is_done(kits: Kits) -> None:
         assert not desk.finished.exists()  # a new coordinator begins with an empty folder
 
 
+def test_the_end_waits_for_the_sites_that_take_part(
+    kits: Kits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(coordinator, "_END_S", 60.0)
+    desk = Desk(kits.coordinator / FOLDER)
+    with connected(kits, FEDERATION, Network(host="localhost")):
+        desk.touch("a")
+        hears = threading.Timer(0.3, lambda: desk.inform("a"))
+        hears.start()
+    assert desk.informed() == {"a"} and not hears.is_alive()
+
+
 def test_an_interrupted_coordinator_tells_no_end(kits: Kits) -> None:
     with (
         pytest.raises(KeyboardInterrupt),
@@ -97,8 +110,11 @@ def test_a_port_in_use_and_an_unknown_host_have_their_own_words(
         socket.create_server(("localhost", 0)) as server,
         pytest.raises(InputError, match="in use by another program"),
     ):
-        check_port(replace(KIT, port=server.getsockname()[1]))
+        check_port(replace(KIT, port=server.getsockname()[1]), seconds=0.0)
     check_port(replace(KIT, port=free_port()))
+    earlier = socket.create_server(("localhost", 0))
+    monkeypatch.setattr(coordinator.time, "sleep", lambda seconds: earlier.close())
+    check_port(replace(KIT, port=earlier.getsockname()[1]), seconds=60.0)  # it ends meanwhile
     for fault, words in (
         (socket.gaierror("unknown"), "no machine is known as nowhere"),
         (OSError(99, "Cannot assign requested address"), "cannot be reached as nowhere:8102"),

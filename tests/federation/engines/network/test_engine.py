@@ -7,13 +7,22 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
 from fednnunet.errors import FedNNUNetError
 from fednnunet.federation.coordinator.engine import Deadline
 from fednnunet.federation.engines.network.engine import NetworkEngine
 from fednnunet.federation.engines.network.exchange import FOLDER, Desk
-from fednnunet.federation.wire.messages import ProbeReply, ShapesInvite, pack, unpack
+from fednnunet.federation.wire.messages import (
+    FingerprintReply,
+    ProbeReply,
+    ShapesInvite,
+    pack,
+    sums,
+    unpack,
+)
 from fednnunet.files import write_text
 
 INVITE = ShapesInvite(spacing_mm=(1.0, 1.0, 1.0))
@@ -89,8 +98,23 @@ def test_bytes_that_are_no_message_are_a_fault_of_the_site(desk: Desk) -> None:
 
 def test_what_waiting_cannot_mend_is_raised(desk: Desk) -> None:
     write_text(desk.problem, "a process of the coordinator ended, see X")
-    with pytest.raises(FedNNUNetError, match="see X"):
+    with pytest.raises(FedNNUNetError, match="see X") as caught:
         list(NetworkEngine(("a",), desk, limit_s=30).ask({"a": INVITE}, Deadline()))
+    assert "see the logs" in caught.value.mend
+    desk.report("the disk is full", mend="free some space")
+    with pytest.raises(FedNNUNetError, match="the disk is full") as caught:
+        list(NetworkEngine(("a",), desk, limit_s=30).ask({"a": INVITE}, Deadline()))
+    assert caught.value.mend == "free some space"
+
+
+def test_tensors_outlast_the_file_that_they_came_in(desk: Desk) -> None:
+    sent = sums(np.arange(5.0))
+    join = answering(desk, "a", reply=pack(FingerprintReply(tensors=sent)))
+    (answer,) = NetworkEngine(("a",), desk, limit_s=30).ask({"a": INVITE}, Deadline())
+    join()
+    assert not [path for path in desk.root.rglob("from/*/*") if path.is_file()]
+    assert answer.reply is not None
+    assert torch.equal(answer.reply.tensors["sums"], sent["sums"])
 
 
 def test_a_revoked_site_is_not_waited_for(desk: Desk) -> None:

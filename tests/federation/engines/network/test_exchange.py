@@ -122,6 +122,24 @@ def test_a_problem_has_its_words_and_its_mend(tray: Tray) -> None:
     assert tray.problem.read_text().split("\n") == ["what is wrong", "how to mend it"]
 
 
+def test_what_a_power_cut_may_have_spoilt_is_dropped(tray: Tray) -> None:
+    """Nothing in a tray waits for the disk: a name may stand there for other bytes, or for none."""
+    whole, spoilt, part = (digest(data) for data in (b"1", b"2", b"3"))
+    for question in (receive(tray, b"1", time_ns=1), receive(tray, b"2", time_ns=2)):
+        tray.put_reply(question, b"reply")
+    tray.invite(spoilt).write_bytes(b"")
+    tray.part(part).write_bytes(b"begun")
+    tray.restart()
+    assert tray.waiting() == (whole,)
+    assert tray.questions() == {whole, part}
+    assert not tray.reply(whole).exists()
+
+
+def test_the_coordinators_staff_is_told_what_to_mend(desk: Desk) -> None:
+    desk.report("what is wrong", mend="how to mend it")
+    assert desk.problem.read_text() == "what is wrong\nhow to mend it"
+
+
 @pytest.mark.parametrize("name", ["", "a" * 63, "a" * 65, "A" * 64, "a" * 64 + "\n", "../" * 21])
 def test_only_a_digest_names_a_file(name: str) -> None:
     assert not is_digest(name)

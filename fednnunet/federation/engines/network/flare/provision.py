@@ -15,16 +15,20 @@ from pathlib import Path
 from typing import Any
 
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from cryptography.x509 import load_pem_x509_certificate
+from cryptography.x509.oid import NameOID
 from nvflare.lighter.constants import CtxKey, PropKey
 from nvflare.lighter.entity import Project
-from nvflare.lighter.impl.cert import CertBuilder
+from nvflare.lighter.impl.cert import DEFAULT_CERT_VALID_DAYS, CertBuilder
 from nvflare.lighter.impl.signature import SignatureBuilder
 from nvflare.lighter.impl.static_file import StaticFileBuilder
 from nvflare.lighter.impl.workspace import WorkspaceBuilder
 from nvflare.lighter.provisioner import Provisioner
+from nvflare.lighter.utils import Identity, generate_cert, serialize_cert
 
 from fednnunet import records
 from fednnunet.errors import FedNNUNetError, InputError
+from fednnunet.federation.engines.network.certificate_request import Request
 from fednnunet.federation.engines.network.flare.permissions import (
     ROLE,
     authorization,
@@ -43,12 +47,14 @@ _ORGANISATION = "fednnunet"
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
     """For whom kits are made: sites, and the coordinator's host and port; `federation` is the
-    federation file's text, which each kit holds."""
+    federation file's text, which each kit holds. The sites of `requests` have private keys of their
+    own: their kits get a certificate for it and no key."""
 
     sites: tuple[str, ...]
     host: str
     port: int
     federation: str
+    requests: tuple[Request, ...] = ()
 
 
 class _Quiet:
@@ -88,7 +94,27 @@ def make_kits(wanted: Wanted, out: Path, authority: Path | None = None) -> tuple
         ]
         for site in wanted.sites:
             kits.append(_place(made / site, out / site, "site", identity, wanted))
+        root_key = _root(authority or out / "authority")
+        for request in wanted.requests:
+            _certify(request, out / request.site / "startup", **root_key)
     return tuple(kits)
+
+
+def _certify(
+    request: Request, startup: Path, serialized_root_cert: bytes, root_private_key: Any
+) -> None:
+    """Replace the certificate of a site's kit by one for its own key, and take the key out."""
+    root = load_pem_x509_certificate(serialized_root_cert)
+    issuer = root.subject.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value
+    certificate = generate_cert(
+        subject=Identity(request.site, _ORGANISATION),
+        issuer=Identity(issuer),
+        signing_pri_key=root_private_key,
+        subject_pub_key=request.public_key,
+        valid_days=DEFAULT_CERT_VALID_DAYS,
+    )
+    (startup / "client.crt").write_bytes(serialize_cert(certificate))
+    (startup / "client.key").unlink()
 
 
 def _project(wanted: Wanted, authority: Path | None) -> Project:

@@ -145,6 +145,47 @@ def test_a_site_that_came_late_gets_a_job_of_its_own(desk: Desk, clock: list[flo
     assert not desk.closing.exists()
 
 
+def test_a_slow_machine_is_given_time_to_start_its_process(desk: Desk, clock: list[float]) -> None:
+    session = Session("a", "b")
+    keeper = a_keeper(desk, session)
+    desk.want(frozenset("ab"))
+    keeper.step()
+    for _ in range(100):  # `a` asks, and the process of `b` is not there yet
+        desk.touch("a")
+        keeper.step()
+        clock[0] += 1
+    assert list(session.jobs) == ["job-1"] and not session.aborted
+    clock[0] += module._START_S
+    keeper.step()
+    assert session.aborted == ["job-1"]
+
+
+def test_a_short_cut_of_the_network_ends_no_job(desk: Desk, clock: list[float]) -> None:
+    session = Session("a", "b")
+    keeper = a_keeper(desk, session)
+    desk.want(frozenset("ab"))
+    keeper.step()
+    clock[0] += module._SETTLE_S + 1
+    for site in "ab":
+        desk.touch(site)
+    keeper.step()
+    (desk.root / "alive" / "b").unlink()  # as if its last question were long ago
+    keeper.step()
+    clock[0] += module._LOST_S - 1
+    keeper.step()
+    assert not session.aborted
+    desk.touch("b")
+    keeper.step()
+    (desk.root / "alive" / "b").unlink()
+    keeper.step()
+    clock[0] += module._LOST_S - 1
+    keeper.step()
+    assert not session.aborted  # it had asked in between
+    clock[0] += 2
+    keeper.step()
+    assert session.aborted == ["job-1"]
+
+
 def test_one_site_does_not_end_job_after_job(desk: Desk, clock: list[float]) -> None:
     session = Session("a", "b")
     keeper = a_keeper(desk, session)

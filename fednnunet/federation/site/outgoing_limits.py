@@ -1,0 +1,67 @@
+"""How much may leave a site in all: numbers of messages and bytes, counted in its ledger.
+
+The same bytes sent again tell nothing new, so as messages they count once. Faults always leave:
+they hold codes only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from fednnunet.errors import RefusalError
+from fednnunet.federation.site import ledger
+from fednnunet.federation.site.policy import OutgoingLimits
+from fednnunet.federation.wire.messages import FaultReply
+
+_GIB = 2**30
+_NEARLY = 0.9  # of a limit, from which on the site's log tells what is left
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spent:
+    """What of one limit is used, a message that is about to leave included."""
+
+    what: str
+    used: float
+    limit: float
+
+    @property
+    def words(self) -> str:
+        """For the log, such as "9 of 10 TrainReply"."""
+        return f"{self.used:,.3g} of {self.limit:,.3g} {self.what}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutgoingCheck:
+    """The limits of a site's policy, and the `ledger` that shows what is used of them."""
+
+    ledger: Path
+    limits: OutgoingLimits | None
+    log: Callable[[str], None]
+
+    def check(self, kind: str, data: bytes) -> None:
+        """Raise RefusalError if a message may not leave any more; the log tells what is left."""
+        if self.limits is None or kind == FaultReply.__name__:
+            return
+        spent = tuple(self._spent(self.limits, kind, data))
+        for one in spent:
+            if one.used > one.limit:
+                raise RefusalError(
+                    f"the limits of the site's policy are reached: {one.words} would have left",
+                    where="outgoing in the site's policy",
+                    mend="raise the limit if more may leave, or let the site leave the training",
+                )
+        if nearly := [one.words for one in spent if one.used >= _NEARLY * one.limit]:
+            self.log(f"outgoing: {', '.join(nearly)} have left")
+
+    def _spent(self, limits: OutgoingLimits, kind: str, data: bytes) -> Iterator[Spent]:
+        entries = ledger.read(self.ledger)
+        if limits.max_gib:
+            sent = sum(int(str(entry.get("bytes", 0))) for entry in entries) + len(data)
+            yield Spent(what="GiB", used=sent / _GIB, limit=limits.max_gib)
+        if kind in limits.max_messages:
+            digests = {str(e.get("sha256")) for e in entries if e.get("message") == kind}
+            count = len(digests | {ledger.digest(data)})
+            yield Spent(what=kind, used=count, limit=limits.max_messages[kind])

@@ -1,0 +1,112 @@
+"""The reply to an evaluation: what the site's policy lets leave of its scores and pictures."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+
+from fednnunet.dataset import Case
+from fednnunet.evaluation.gains import Gain
+from fednnunet.evaluation.scores import SiteScores
+from fednnunet.evaluation.tables import read_cases_csv
+from fednnunet.evaluation.verdict import ALONE, GLOBAL, PERSONAL
+from fednnunet.federation.site.evaluation import CASES, read_pictures
+from fednnunet.federation.site.places import inside
+from fednnunet.federation.site.policy import SitePolicy
+from fednnunet.federation.site.report import HELD_OUT
+from fednnunet.federation.site.scored_cases import ScoredSet, ScoreRelease
+from fednnunet.federation.wire.messages import EvaluateInvite, EvaluateReply, Message
+from fednnunet.federation.wire.pictures import SHARED_RANKS, as_tensors, ranks_of
+from fednnunet.text import plural
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoreReplies:
+    """Makes the replies by the site's `policy`.
+
+    `base` is the site's working folder, where evaluations write the scores of single cases, and
+    `log` writes to the site's own log.
+    """
+
+    base: Path
+    policy: SitePolicy
+    log: Callable[[str], None]
+
+    def reply(
+        self, invite: EvaluateInvite, scores: SiteScores, cases: Sequence[Case], *, reached: int
+    ) -> EvaluateReply:
+        """The reply on a model after `reached` rounds, which has these scores of `cases`."""
+        policy = self.policy
+        folder = inside(self.base, invite.run, HELD_OUT, invite.model)
+        shared = scores.of_at_least(policy.min_scored_cases, squared=policy.min_squared_cases)
+        gains: dict[str, Gain] = {}
+        if shared.cases:
+            of_cases = read_cases_csv(folder / CASES).get("", ())
+            rule = ScoreRelease(folder=self.base, min_cases=policy.min_scored_cases)
+            release = rule.release(shared, ScoredSet.of(cases, of_cases))
+            shared = release.scores
+            if release.warning:
+                self.log(release.warning)
+            else:
+                gains = self._gains(invite)
+        return EvaluateReply(
+            scores=shared, round=reached, gains=gains, tensors=self._pictures(invite, folder)
+        )
+
+    def _gains(self, invite: EvaluateInvite) -> dict[str, Gain]:
+        """What the main run's models have over this one, if this one was trained alone.
+
+        All of them must have been evaluated on the same cases. Only cases count in which every
+        target has a Dice by both models, and the others must be none, or so many that their scores
+        could leave: else the sums of the single targets would tell them.
+        """
+        if invite.method != ALONE or not (invite.run and invite.personal) or invite.brief:
+            return {}
+        alone, found = self._dice(invite.run, PERSONAL), {}
+        fewest = self.policy.min_scored_cases
+        for model in (PERSONAL, GLOBAL):
+            joint = self._dice("", model)
+            if joint.keys() != alone.keys():
+                continue
+            differences = [joint[case] - alone[case] for case in sorted(joint)]
+            defined = [difference for difference in differences if not math.isnan(difference)]
+            if len(defined) >= fewest and len(differences) - len(defined) not in range(1, fewest):
+                found[model] = Gain.of(defined, squared=self.policy.min_squared_cases)
+        return found
+
+    def _dice(self, run: str, model: str) -> dict[str, float]:
+        """The mean Dice of each case by a model, NaN where a target has none; empty without it."""
+        path = inside(self.base, run, HELD_OUT, model) / CASES
+        scores = read_cases_csv(path).get("", ()) if path.is_file() else ()
+        return {
+            score.case: statistics.fmean(target.dice for target in score.targets.values())
+            for score in scores
+        }
+
+    def _pictures(self, invite: EvaluateInvite, folder: Path) -> dict[str, Tensor]:
+        """The pictures that the site shares: of the main run's models, after the training."""
+        if not self.policy.share_pictures or invite.run or invite.brief:
+            return {}
+        found = read_pictures(folder)
+        return as_tensors({p.rank: p.png for p in found if p.rank in SHARED_RANKS})
+
+
+def score_words(reply: Message) -> str:
+    """What a reply holds beyond sums of scores, in words for the ledger."""
+    if not isinstance(reply, EvaluateReply):
+        return ""
+    words = []
+    for model, gain in sorted(reply.gains.items()):
+        spread = "" if gain.std is None else ", its standard deviation over cases"
+        words.append(
+            f"mean difference in Dice of the {model} model to training alone over "
+            f"{plural(gain.cases, 'held-out case')}{spread}, and in how many it is better or worse"
+        )
+    if reply.tensors:
+        words.append(f"pictures of held-out cases: {', '.join(ranks_of(reply.tensors))}")
+    return "; ".join(words)
