@@ -9,9 +9,10 @@ from fednnunet.errors import InputError
 from fednnunet.inference.bundle import Bundle
 from fednnunet.interop.nnunet_export import DATASET_ID, Exported, export_nnunet
 from fednnunet.interop.nnunet_import import Imported, ImportOptions, import_nnunet
+from fednnunet.interop.onnx_export import export_onnx
 from fednnunet.text import choices
 
-FORMATS = ("nnunet",)
+FORMATS = ("nnunet", "onnx")
 
 
 def export_model(
@@ -20,16 +21,20 @@ def export_model(
     *,
     to: str = "nnunet",
     dataset_id: int = DATASET_ID,
-) -> Exported:
-    """Write a bundle for another tool: `to` is nnunet.
+) -> Exported | None:
+    """Write a bundle for another tool: `to` is nnunet or onnx.
 
     For nnU-Net v2 `output` is a folder for `nnUNetv2_predict_from_modelfolder`, or a `.zip` that
-    nnU-Net installs; several bundles become its folds, and `dataset_id` numbers its data set.
+    nnU-Net installs; several bundles become its folds, and `dataset_id` numbers its data set. For
+    ONNX, which needs the extra `onnx`, it is a file that ends with .onnx, of one bundle.
     """
     if to not in FORMATS:
         raise InputError(f"there is no format {to!r}", mend=choices(to, FORMATS))
     given = (bundles,) if isinstance(bundles, (Bundle, Path, str)) else tuple(bundles)
     loaded = [each if isinstance(each, Bundle) else load_bundle(each) for each in given]
+    if to == "onnx":
+        export_onnx(_single(loaded), Path(output))
+        return None
     return export_nnunet(loaded, Path(output), dataset_id=dataset_id)
 
 
@@ -51,3 +56,12 @@ def import_model(
         configuration=configuration, fold=fold, checkpoint=checkpoint, trainer=trainer
     )
     return import_nnunet(Path(source), Path(output), options)
+
+
+def _single(bundles: list[Bundle]) -> Bundle:
+    if len(bundles) != 1:
+        raise InputError(
+            f"{len(bundles)} bundles were given, an ONNX file holds one",
+            mend="export each to a file of its own",
+        )
+    return bundles[0]

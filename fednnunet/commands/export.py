@@ -1,4 +1,4 @@
-"""fednnunet_export: write a bundle as a model of nnU-Net v2."""
+"""fednnunet_export: write a bundle as a model of nnU-Net v2, or as an ONNX file."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class Options:
     bundle: Annotated[str, Opt(positional=True)]
     """bundle folder; several of one run, separated by commas, become folds"""
     output: Annotated[Path, Opt(short="-o")]
-    """new folder, or a file that ends with .zip for nnU-Net to install"""
-    to: Literal["nnunet"] = "nnunet"
-    """nnunet: a trained model for nnUNetv2_predict_from_modelfolder"""
+    """new folder, or a file: .zip for nnU-Net to install, .onnx for onnx"""
+    to: Literal["nnunet", "onnx"] = "nnunet"
+    """a trained model for nnUNetv2_predict_from_modelfolder, or a file for onnxruntime"""
     dataset_id: int = 900
     """number of nnU-Net's data set, 1 to 999"""
 
@@ -42,6 +42,9 @@ def _export(options: Options) -> None:
         dataset_id=options.dataset_id,
     )
     console = PlainConsole(highlight=False, soft_wrap=True)
+    if exported is None:
+        console.print(f"written to {options.output}; predict as examples/predict_onnx.py does")
+        return
     console.print(f"{plural(exported.folds, 'fold')} written to {options.output}")
     folds = " ".join(map(str, range(exported.folds)))
     if options.output.suffix == ".zip":

@@ -23,3 +23,10 @@ def test_an_unknown_format_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no format 'nnuent'") as caught:
         export_model([], tmp_path, to="nnuent")
     assert "nnunet" in caught.value.mend
+
+
+def test_an_onnx_file_holds_one_bundle(tmp_path: Path) -> None:
+    bundle = make_bundle(tmp_path / "bundle", make_plan())
+    with pytest.raises(InputError, match="2 bundles were given"):
+        export_model([bundle, bundle], tmp_path / "model.onnx", to="onnx")
+    assert not (tmp_path / "model.onnx").exists()
