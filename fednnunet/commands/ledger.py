@@ -117,6 +117,8 @@ def _report(console: PlainConsole, path: Path, checked: Verified) -> None:
     )
     lines = plural(checked.entries, "line")
     console.print(f"{lines} in order: none was changed, moved, added or removed between others")
+    if checked.unchained:
+        console.print(f"the first {checked.unchained} are of an earlier version, without a chain")
     if not can_sign():
         console.print("signatures were not checked (pip install 'fednnunet[privacy]')")
     elif checked.unsigned:

@@ -170,6 +170,15 @@ class Federation:
                 mend=f"set the quorum to at most {invited}, or to 0 for all invited sites",
             )
 
+        robust, fewest = training.robust, min(invited, training.quorum or invited)
+        if robust is not None and fewest < robust.min_sites:
+            raise InputError(
+                f"{robust.rule} against {robust.faulty} faulty sites needs {robust.min_sites} "
+                f"replies in a round, which may end with {fewest}",
+                where="training.robust",
+                mend="lower faulty, choose another rule, raise the quorum, or remove the table",
+            )
+
     def check_rounds(self, rounds: int) -> None:
         """Raise InputError if a round has no site, since the training could not finish."""
         for number in range(rounds):

@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from fednnunet.device import check_name
 from fednnunet.errors import InputError
-from fednnunet.federation.filters.catalogue import filter_from
+from fednnunet.federation.filters.catalogue import CODING, filter_from
 from fednnunet.federation.filters.filter import Filter
 from fednnunet.federation.membership import Selection
 from fednnunet.federation.methods.catalogue import CHOICE, MethodChoice, label
@@ -249,6 +249,16 @@ class Training:
                 "iterations_per_round is too large", mend=f"give at most {MAX_ITERATIONS}"
             )
 
+    def _check_filters(self) -> None:
+        coding = [one for one in self.filter_chain if isinstance(one, CODING)]
+        if len(coding) > 1:
+            raise InputError(
+                f"{len(coding)} filters send changes in place of weights, so that the second finds "
+                "no weights",
+                where="training.filters",
+                mend="keep one of them",
+            )
+
     def _check_waiting(self) -> None:
         """Raise InputError for numbers of sites, and times, that no round can wait for."""
         if self.sites_per_round < 0 or self.quorum < 0:
@@ -275,7 +285,7 @@ class Training:
         object.__setattr__(self, "baselines", tuple(chosen[1:]))
         recipe_named(self.recipe)
         check_name(self.device)
-        _ = self.filter_chain  # an unknown filter is an error
+        self._check_filters()
         for settings in chosen:
             self.merge(settings)  # one without a mean cannot be robust
         self._check_lengths()

@@ -79,6 +79,10 @@ def test_partial_sites_annotate_what_they_say(write):
         (TASK + SITES + "joins = 61\n", "joins in round 61 of 60, so it never trains"),
         (TASK + SITES + "[training]\nquorum = 3\n", "a round invites only 2 sites"),
         (
+            TASK + SITES + '[training]\nmethod = "fedavg"\n[training.robust]\nfaulty = 9\n',
+            "needs 19 replies",
+        ),
+        (
             TASK + SITES + "[training]\nquorum = 2\nsites_per_round = 1\n",
             "a round invites only 1 sites",
         ),

@@ -140,3 +140,8 @@ def test_a_start_is_named_by_its_sha256():
     with pytest.raises(InputError, match="start is 'bundle'") as caught:
         Training(start="bundle")
     assert "--from" in caught.value.mend
+
+
+def test_two_filters_that_send_changes_are_refused():
+    with pytest.raises(InputError, match="2 filters"):
+        Training(filters=("top_k", {"name": "quantised", "bits": 4}))

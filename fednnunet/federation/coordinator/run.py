@@ -76,8 +76,10 @@ class Run:
             keep="last",
         )
         encoded = records.encode(training)
-        if not training.start:  # as before there was this field
-            del encoded["start"]
+        for name in ("start", "robust"):  # fields that came later: without a value as before
+            if not encoded[name]:
+                del encoded[name]
+        del encoded["postprocessing"]
         parts = [records.encode(self.plan), encoded]
         content = json.dumps(parts, sort_keys=True)
         return hashlib.sha256(content.encode()).hexdigest()[:16]

@@ -18,6 +18,9 @@ FILTERS: dict[str, type[Filter]] = {
     "top_k": TopK,
 }
 
+CODING = (DeltaBfloat16, Quantised, TopK)
+"""Those that send changes in place of weights: of them a chain has one at most."""
+
 
 def filter_from(entry: Any) -> Filter:
     """The filter of a name, or of a table of `name` and settings, as a TOML file gives them.

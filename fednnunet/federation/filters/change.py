@@ -18,7 +18,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from fednnunet.errors import ReplyError
+from fednnunet.errors import FedNNUNetError, ReplyError
 from fednnunet.federation.filters.filter import FilterContext
 from fednnunet.federation.wire.extras import is_extra
 from fednnunet.network.roles import is_norm
@@ -49,12 +49,21 @@ def is_coded(name: str, context: FilterContext) -> bool:
 def sent_change(
     name: str, tensor: Tensor, context: FilterContext, encode: Encode, decode: Decode | None
 ) -> Tensor:
-    """The code of a tensor's change; with `decode` what it loses is kept for the next round."""
+    """The code of a tensor's change; with `decode` what it loses is kept for the next round.
+
+    Raises FedNNUNetError for values that are not finite, which no code has.
+    """
     change = tensor - context.received[name]
+    if decode is not None and name in context.memory:
+        change = change + context.memory[name]
+    if not bool(torch.isfinite(change).all()):
+        raise FedNNUNetError(
+            f"after local training, tensor {name} holds values that are not finite",
+            where=f"site {context.site}, round {context.round + 1}",
+            mend="lower the recipe's learning rate, or check the intensities of this site's images",
+        )
     if decode is None:
         return encode(change)
-    if name in context.memory:
-        change = change + context.memory[name]
     code = encode(change)
     context.memory[name] = change - decode(code, change)
     return code

@@ -66,7 +66,7 @@ def record(ledger: Path, *, kind: str, words: str, data: bytes, about: About | N
     ledger.parent.mkdir(parents=True, exist_ok=True)
     with locked(ledger), ledger.open("ab+") as file:
         last = _last_line(file)
-        entry |= {"number": _number(last) + 1, "before": digest(last) if last else FIRST}
+        entry |= {"number": _number(last, ledger) + 1, "before": digest(last) if last else FIRST}
         if signature := signing.sign(ledger.parent, canonical(entry)):
             entry["signature"] = signature
         line = canonical(entry)
@@ -112,10 +112,10 @@ def _last_line(file: BinaryIO) -> bytes:
     return whole.rpartition(b"\n")[2] if end else b""
 
 
-def _number(line: bytes) -> int:
-    """The number of a line; 0 before the first, and after lines of earlier versions."""
+def _number(line: bytes, ledger: Path) -> int:
+    """The number of the last line; 0 before the first. In earlier versions lines had none."""
     try:
-        number = json.loads(line).get("number", 0) if line else 0
+        number = json.loads(line).get("number") if line else 0
     except (ValueError, AttributeError):
-        return 0
-    return number if isinstance(number, int) else 0
+        number = None
+    return number if isinstance(number, int) else len(lines(ledger))

@@ -17,9 +17,13 @@ from fednnunet.federation.site.ledger import FIRST, HEAD, canonical, digest, lin
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verified:
-    """What a check found: the number of entries, those without a signature, and all faults."""
+    """What a check found: the number of entries, those without a signature, and all faults.
+
+    `unchained` entries at the beginning are of an earlier version, which had no chain.
+    """
 
     entries: int
+    unchained: int
     unsigned: int
     faults: tuple[str, ...]
 
@@ -32,7 +36,8 @@ def verify(ledger: Path, *, public: bytes | None = None, all_signed: bool = Fals
     `signing.is_signed` raises.
     """
     found = lines(ledger)
-    faults = [*_chain_faults(found), *_head_faults(ledger, found)]
+    unchained = _unchained(found)
+    faults = [*_chain_faults(found, unchained), *_head_faults(ledger, found)]
     unsigned, signing_began = 0, all_signed
     for place, line in enumerate(found, start=1):
         entry = _entry(line)
@@ -45,15 +50,26 @@ def verify(ledger: Path, *, public: bytes | None = None, all_signed: bool = Fals
         signing_began = True
         if public is not None and not signing.is_signed(public, canonical(entry), signature):
             faults.append(f"line {place} is not signed by this key")
-    return Verified(entries=len(found), unsigned=unsigned, faults=tuple(faults))
+    return Verified(
+        entries=len(found), unchained=unchained, unsigned=unsigned, faults=tuple(faults)
+    )
 
 
-def _chain_faults(found: tuple[bytes, ...]) -> Iterator[str]:
+def _unchained(found: tuple[bytes, ...]) -> int:
+    """The number of lines at the beginning that are of an earlier version."""
+    entries = (_entry(line) for line in found)
+    old = (bool(entry) and not entry.keys() & {"number", "before"} for entry in entries)
+    return next((place for place, is_old in enumerate(old) if not is_old), len(found))
+
+
+def _chain_faults(found: tuple[bytes, ...], unchained: int) -> Iterator[str]:
     before = FIRST
     for place, line in enumerate(found, start=1):
         entry = _entry(line)
         if not entry:
             yield f"line {place} is no entry"
+        elif place <= unchained:
+            pass
         elif canonical(entry) != line:
             yield f"line {place} was written by another program"
         elif entry.get("number") != place:

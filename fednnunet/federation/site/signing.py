@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fednnunet.errors import DataError, InputError
-from fednnunet.files import write_text
+from fednnunet.files import replacing, write_text
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -31,7 +31,12 @@ def can_sign() -> bool:
 def sign(folder: Path, data: bytes) -> str:
     """The signature of `data` in hexadecimal by the key in `folder`, which is made if it is not
     there; empty without the package for it."""
-    return _private_key(folder).sign(data).hex() if can_sign() else ""
+    if not can_sign():
+        return ""
+    key = _private_key(folder)
+    if not (folder / PUBLIC).is_file():
+        _write_public(folder / PUBLIC, key)
+    return key.sign(data).hex()
 
 
 def is_signed(public: bytes, data: bytes, signature: str) -> bool:
@@ -65,13 +70,19 @@ def is_signed(public: bytes, data: bytes, signature: str) -> bool:
     return True
 
 
+def _write_public(path: Path, key: Ed25519PrivateKey) -> None:
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+    public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    write_text(path, public.decode())
+
+
 def _private_key(folder: Path) -> Ed25519PrivateKey:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     from cryptography.hazmat.primitives.serialization import (
         Encoding,
         NoEncryption,
         PrivateFormat,
-        PublicFormat,
         load_pem_private_key,
     )
 
@@ -87,11 +98,8 @@ def _private_key(folder: Path) -> Ed25519PrivateKey:
         return key
     made = Ed25519PrivateKey.generate()
     pem = made.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(handle, "wb") as file:
-        file.write(pem)
-        file.flush()
-        os.fsync(file.fileno())
-    public = made.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-    write_text(folder / PUBLIC, public.decode())
+    with replacing(path) as temporary:
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(handle, "wb") as file:
+            file.write(pem)
     return made

@@ -20,8 +20,8 @@ def test_every_filter_can_be_named_and_says_what_it_does(name):
 def test_a_table_gives_settings():
     table = {"name": "delta_bfloat16", "error_feedback": False}
     assert filter_from(table) == PLAIN
-    training = Training(filters=("delta_bfloat16", table))
-    assert training.filter_chain == (DeltaBfloat16(), PLAIN)
+    assert Training(filters=(table,)).filter_chain == (PLAIN,)
+    assert Training(filters=("delta_bfloat16",)).filter_chain == (DeltaBfloat16(),)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from fednnunet.errors import ReplyError
+from fednnunet.errors import FedNNUNetError, ReplyError
 from fednnunet.federation.filters.change import (
     compressed,
     decompressed,
@@ -56,6 +56,16 @@ def test_what_a_code_loses_is_remembered_only_if_it_is_wanted():
     change = payload[CONV] - a_context().received[CONV]
     sent_change(CONV, payload[CONV], a_context(memory=memory), half, lambda code, like: 2 * code)
     torch.testing.assert_close(memory[CONV], change - 2 * (change / 2).round())
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_not_sent_as_if_nothing_had_changed(value):
+    payload, memory = trained(), {}
+    payload[CONV][0, 0, 0, 0, 0] = value
+    for decode in (None, lambda code, like: like):
+        with pytest.raises(FedNNUNetError, match="not finite"):
+            sent_change(CONV, payload[CONV], a_context(memory=memory), torch.clone, decode)
+    assert not memory
 
 
 @pytest.mark.parametrize("code", [torch.zeros(4), torch.zeros(2, 2, dtype=torch.uint8)])

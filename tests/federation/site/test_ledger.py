@@ -105,7 +105,7 @@ def test_a_ledger_of_an_earlier_version_is_continued(tmp_path):
     path.write_text('{"message": "old"}\n')
     ledger.record(path, kind="A", words="a", data=b"")
     old, new = ledger.read(path)
-    assert old == {"message": "old"} and new["number"] == 1
+    assert old == {"message": "old"} and new["number"] == 2
 
 
 def test_without_a_file_nothing_left(tmp_path):

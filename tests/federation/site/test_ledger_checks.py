@@ -122,3 +122,13 @@ def without_signatures(lines):
         entry = {k: v for k, v in json.loads(line).items() if k != "signature"}
         found.append(canonical(entry | ({"before": digest(found[-1])} if found else {})))
     return found
+
+
+def test_a_ledger_that_an_earlier_version_began_has_no_fault(tmp_path):
+    path = tmp_path / ledger.FILE
+    path.write_text('{"message": "old"}\n{"message": "old"}\n')
+    a_ledger(tmp_path, 3)
+    found = verify(path)
+    assert (found.entries, found.unchained, found.faults) == (5, 2, ())
+    path.write_bytes(path.read_bytes().replace(b"old", b"new", 1).replace(b"old", b"new", 1))
+    assert any("line 3 does not follow" in fault for fault in verify(path).faults)

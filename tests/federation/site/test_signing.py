@@ -36,6 +36,14 @@ def test_the_private_key_is_its_owners_alone(tmp_path):
 
 
 @needs_package
+def test_a_public_key_that_a_crash_left_out_is_written(tmp_path):
+    signature = signing.sign(tmp_path, b"line")
+    (tmp_path / signing.PUBLIC).unlink()
+    signing.sign(tmp_path, b"next")
+    assert signing.is_signed((tmp_path / signing.PUBLIC).read_bytes(), b"line", signature)
+
+
+@needs_package
 def test_what_is_no_public_key_is_refused():
     with pytest.raises(DataError, match="no public key"):
         signing.is_signed(b"junk", b"", "")
