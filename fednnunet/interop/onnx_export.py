@@ -20,7 +20,7 @@ from fednnunet import records
 from fednnunet.errors import InputError
 from fednnunet.files import replacing
 from fednnunet.inference.bundle import Bundle
-from fednnunet.inference.export import region_values
+from fednnunet.inference.label_map import region_values
 from fednnunet.planning.plan import Intensity, Resampling
 
 KEY = "fednnunet"
