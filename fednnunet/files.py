@@ -6,17 +6,12 @@ import errno
 import hashlib
 import os
 import shutil
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from fednnunet import system
 from fednnunet.errors import FedNNUNetError, StorageError
-
-if sys.platform == "win32":
-    import msvcrt
-else:
-    import fcntl
 
 _AGAIN = "then run the same command again: it goes on from where it was"
 _FULL = ("there is no room left on the disk", f"free some space there, {_AGAIN}")
@@ -35,7 +30,6 @@ _STORAGE = {
     errno.ENAMETOOLONG: ("the name is too long", "choose a shorter one"),
     errno.EIO: ("the disk fails", f"see to the disk, {_AGAIN}"),
 }
-_LOCKED_BYTE = 1 << 30  # on Windows, where a lock is of bytes: beyond the end
 _NO_ROOM = 1 << 16  # bytes: with less on the disk, a library's failure to write is that
 _FULL_WORDS = ("no space left", "os error 28", "disk quota exceeded", "os error 122")
 
@@ -125,11 +119,7 @@ def locked(path: Path) -> Iterator[None]:
     """
     handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
-        if sys.platform == "win32":
-            os.lseek(handle, _LOCKED_BYTE, os.SEEK_SET)
-            msvcrt.locking(handle, msvcrt.LK_LOCK, 1)
-        else:
-            fcntl.flock(handle, fcntl.LOCK_EX)
+        system.lock_file(handle)
         yield
     finally:
         os.close(handle)  # gives the lock back

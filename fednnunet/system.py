@@ -10,6 +10,19 @@ from pathlib import Path
 from typing import Any
 
 _UNKNOWN_MEMORY = 8 * 2**30
+_LOCKED_BYTE = 1 << 30  # on Windows, where a lock is of bytes: beyond the end of a file
+
+
+def lock_file(handle: int) -> None:
+    """Wait for the lock on an open file, and hold it until the handle is closed."""
+    try:
+        fcntl: Any = importlib.import_module("fcntl")
+    except ImportError:  # Windows
+        msvcrt: Any = importlib.import_module("msvcrt")
+        os.lseek(handle, _LOCKED_BYTE, os.SEEK_SET)
+        msvcrt.locking(handle, msvcrt.LK_LOCK, 1)
+        return
+    fcntl.flock(handle, fcntl.LOCK_EX)
 
 
 def memory_bytes() -> int:

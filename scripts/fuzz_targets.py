@@ -29,7 +29,9 @@ from fuzz_mutate import (
 
 from fednnunet import records
 from fednnunet.device import Device
+from fednnunet.evaluation.gains import Gain
 from fednnunet.evaluation.metrics import CaseScores, TargetScore
+from fednnunet.evaluation.postprocess import Postprocessing, TargetRule
 from fednnunet.evaluation.report import summarise
 from fednnunet.evaluation.scores import SiteScores
 from fednnunet.federation.coordinator.history import load_last, write_history
@@ -142,7 +144,9 @@ def sample_messages() -> tuple[bytes, ...]:
         "advice": "read_log",
         **dict.fromkeys(("overlap", "held_out"), ((1, 2, 3), (4, 5, 6))),
     }
-    plain = {str: "fedavg", int: 1, float: 0.5, float | None: 0.5, bool: True}
+    plain: dict[Any, Any] = {str: "fedavg", int: 1, float: 0.5, float | None: 0.5, bool: True}
+    plain[Postprocessing] = Postprocessing(targets={"a": TargetRule(min_mm3=10.0)})
+    plain[dict[str, Gain]] = {"global": Gain.of((0.1, -0.2, 0.3), squared=3)}
     packed = []
     for kind in messages.KINDS.values():
         hints = typing.get_type_hints(kind)  # without the ranges

@@ -30,7 +30,7 @@ def test_a_system_without_sysconf_statvfs_and_resource(
 
 def test_no_module_needs_what_only_one_system_has() -> None:
     """Only `system` uses these names, and it has fallbacks."""
-    only = ("import resource", "import fcntl", "os.sysconf", "os.statvfs", "os.fork", "os.getuid")
+    only = ("import resource\n", "import fcntl", "os.sysconf", "os.statvfs", "os.fork", "os.getuid")
     package = Path(system.__file__).parent
     found = [
         f"{path.name}: {name}"

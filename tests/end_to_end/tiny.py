@@ -186,5 +186,5 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {
         str(path.relative_to(folder)): path.read_bytes()
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name not in ("ledger.jsonl", "site.log")
+        if path.is_file() and not path.name.startswith(("ledger", "site.log"))
     }
