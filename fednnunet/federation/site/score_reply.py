@@ -19,6 +19,7 @@ from fednnunet.federation.site.evaluation import CASES, read_pictures
 from fednnunet.federation.site.places import inside
 from fednnunet.federation.site.policy import SitePolicy
 from fednnunet.federation.site.report import HELD_OUT
+from fednnunet.federation.site.ruled_scores import RuleRelease
 from fednnunet.federation.site.scored_cases import ScoredSet, ScoreRelease
 from fednnunet.federation.wire.messages import EvaluateInvite, EvaluateReply, Message
 from fednnunet.federation.wire.pictures import SHARED_RANKS, as_tensors, ranks_of
@@ -36,6 +37,17 @@ class ScoreReplies:
     base: Path
     policy: SitePolicy
     log: Callable[[str], None]
+
+    def rule(self, invite: EvaluateInvite) -> RuleRelease | None:
+        """Which scores may be summed for the invite's post-processing, if it has any."""
+        if not invite.rule:
+            return None
+        return RuleRelease(
+            folder=self.base,
+            rule=invite.rule,
+            round=invite.round,
+            min_cases=self.policy.min_scored_cases,
+        )
 
     def reply(
         self, invite: EvaluateInvite, scores: SiteScores, cases: Sequence[Case], *, reached: int
