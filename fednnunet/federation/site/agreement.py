@@ -232,12 +232,12 @@ class Agreement:
             }
             for foreground in (False, True)
         }
-        asked, only = question_of(invite), _with_rule(invite, Postprocessing(foreground=True))
+        own, only = question_of(invite), _with_rule(invite, Postprocessing(foreground=True))
         uniform = {only, *tried[False], *tried[True]}
         given = {answer.question for answer in answers.all if _RULE in answer.question.kind}
-        given = {each for each in given if each.round == invite.round} - {asked}
-        others = given & tried[not invite.rule.foreground] if asked != only else set()
-        if others or (asked not in uniform and given - uniform):
+        given = {each for each in given if each.round == invite.round} - {own}
+        others = given & tried[not invite.rule.foreground] if own != only else set()
+        if others or (own not in uniform and given - uniform):
             raise _refusal("more rules were asked for than a choice of post-processing needs")
 
     def _whole(self, invite: EvaluateInvite, terms: _Terms) -> Tensors:
