@@ -49,14 +49,22 @@ def write_cases_csv(path: Path, scores: Mapping[str, Sequence[CaseScores]]) -> N
 
 
 def read_cases_csv(path: Path) -> dict[str, tuple[CaseScores, ...]]:
-    """The cases of each site as `write_cases_csv` wrote them, to six digits."""
+    """The cases of each site as `write_cases_csv` wrote them, to six digits but for counts."""
     cases: dict[tuple[str, str], dict[str, TargetScore]] = {}
     try:
         with path.open(encoding="utf-8", newline="") as stream:
             for row in csv.DictReader(stream):
                 site, case, target = (uncell(row[key]) for key in ("site", "case", "target"))
                 cases.setdefault((site, case), {})[target] = _score(row)
-    except (OSError, KeyError, ValueError, TypeError, AttributeError, csv.Error) as error:
+    except (
+        OSError,
+        KeyError,
+        ValueError,
+        TypeError,
+        AttributeError,
+        OverflowError,
+        csv.Error,
+    ) as error:
         raise InputError(
             f"{path.name} is no table of scores: {error}",
             where=str(path),
@@ -137,10 +145,15 @@ def _score(row: Mapping[str, str]) -> TargetScore:
         )
     return TargetScore(
         **numbers,
-        reference_vox=int(row["reference_vox"]),
-        predicted_vox=int(row["predicted_vox"]),
+        reference_vox=_count(row["reference_vox"]),
+        predicted_vox=_count(row["predicted_vox"]),
         lesions=lesions,
     )
+
+
+def _count(text: str) -> int:
+    """A number of voxels; tables of earlier versions have large ones as 1.23457e+06."""
+    return int(text) if text.isdigit() else int(float(text))
 
 
 def _site_summary(site: SiteScores) -> dict[str, Any]:
@@ -169,6 +182,8 @@ def _number(value: float) -> float | None:
 
 
 def _text(value: float) -> str:
+    if isinstance(value, int):
+        return str(value)
     return "" if math.isnan(value) else f"{value:.6g}"
 
 

@@ -19,7 +19,8 @@ from fednnunet import records
 from fednnunet.errors import FedNNUNetError, InputError, raise_all
 from fednnunet.evaluation.postprocess import Postprocessing
 from fednnunet.files import replacing
-from fednnunet.inference.card import make_card, write_card
+from fednnunet.inference.card import JSON as CARD
+from fednnunet.inference.card import make_card, read_card, write_card
 from fednnunet.network.unet import build_network
 from fednnunet.planning.plan import Configuration, Plan, read_plan
 
@@ -135,6 +136,8 @@ def write_postprocessing(folder: Path, rule: Postprocessing) -> Bundle:
     records.write(rule, folder / POSTPROCESSING)
     content = (folder / "weights.safetensors").read_bytes()
     digest = _digest(folder, header.configuration, content)
+    if (folder / CARD).is_file():  # bundles of older versions have none
+        write_card(folder, replace(read_card(folder), checksum=digest))
     records.write(replace(header, digest=digest), folder / "bundle.json")
     return replace(bundle, digest=digest, postprocessing=rule)
 

@@ -78,7 +78,7 @@ class Card:
     licence: str = UNSTATED
     intended_use: str = ""
     checksum: str
-    """SHA-256 of plan, configuration and weights, which reading the bundle checks."""
+    """SHA-256 of plan, configuration, weights and post-processing, checked when it is read."""
     version: str = VERSION
 
 

@@ -36,6 +36,18 @@ def _case(name: str, dice: float) -> CaseScores:
 SCORES = {"north": (_case("n1", 0.5), _case("n2", 0.75)), "south": (_case("s1", 0.25),)}
 
 
+def test_millions_of_voxels_come_back(tmp_path: Path) -> None:
+    path = tmp_path / "scores.csv"
+    large = dataclasses.replace(
+        _case("n1", 0.5).targets["organ"], reference_vox=1_234_567, predicted_vox=10**6
+    )
+    write_cases_csv(path, {"": (CaseScores(case="n1", targets={"organ": large}),)})
+    found = read_cases_csv(path)[""][0].targets["organ"]
+    assert (found.reference_vox, found.predicted_vox) == (1_234_567, 10**6)
+    path.write_text(path.read_text().replace("1234567", "1.23457e+06"))  # an earlier version's
+    assert read_cases_csv(path)[""][0].targets["organ"].reference_vox == 1_234_570
+
+
 def test_csv_comes_back(tmp_path: Path) -> None:
     write_cases_csv(tmp_path / "scores.csv", SCORES)
     assert repr(read_cases_csv(tmp_path / "scores.csv")) == repr(SCORES)

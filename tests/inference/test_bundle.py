@@ -17,6 +17,7 @@ from fednnunet.inference.bundle import (
     write_bundle,
     write_postprocessing,
 )
+from fednnunet.inference.card import read_card
 from fednnunet.planning.plan import Plan
 
 NewPlan = Callable[..., Plan]
@@ -121,6 +122,8 @@ def test_post_processing_is_part_of_a_bundle(
     plain = new_bundle(tmp_path / "b", new_plan())
     rule = Postprocessing(targets={"nodule": TargetRule(min_mm3=10.0)})
     written = write_postprocessing(tmp_path / "b", rule)
+    assert read_card(tmp_path / "b").checksum == written.digest != plain.digest
+    assert written.digest in (tmp_path / "b" / "CARD.md").read_text()
     found = read_bundle(tmp_path / "b")
     assert found.postprocessing == rule and found.digest == written.digest != plain.digest
     again = write_postprocessing(tmp_path / "b", Postprocessing(foreground=True))

@@ -9,11 +9,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fednnunet import records
 from fednnunet.errors import RefusalError
-from fednnunet.evaluation.postprocess import is_tried
+from fednnunet.evaluation.postprocess import (
+    TRIED,
+    Postprocessing,
+    for_every_target,
+    is_tried,
+)
 from fednnunet.federation.methods.catalogue import label
 from fednnunet.federation.methods.method import Method
 from fednnunet.federation.methods.pooled import run_kind
@@ -37,6 +42,9 @@ RunInvite = TrainInvite | ProbeInvite | EvaluateInvite | ModelInvite
 """An invite that belongs to a run of the federation file."""
 
 
+_RULE = "_rule_"  # in the kinds of questions with post-processing
+
+
 def question_of(invite: RunInvite) -> Question:
     """What the invite asks for; it may be asked by one invite only."""
     match invite:
@@ -48,7 +56,7 @@ def question_of(invite: RunInvite) -> Question:
             kind = f"{invite.model}{'_best' * invite.best}{'_brief' * invite.brief}"
             if invite.rule:
                 content = json.dumps(records.encode(invite.rule), sort_keys=True)
-                kind += f"_rule_{hashlib.sha256(content.encode()).hexdigest()[:12]}"
+                kind += f"{_RULE}{hashlib.sha256(content.encode()).hexdigest()[:12]}"
             return Question(kind=f"evaluate_{kind}", round=invite.round)
         case ModelInvite():  # one model of a run, whatever the round
             return Question(kind="model", round=0)
@@ -193,7 +201,7 @@ class Agreement:
         if invite.brief and (not judged or invite.routed or invite.best):
             raise _refusal(f"no model is validated after round {invite.round} (validate_every)")
         if invite.rule:
-            self._check_rule(invite)
+            self._check_rule(invite, answers)
         if not 1 <= invite.round <= last or (own and invite.routed):
             raise _refusal(f"there is no model after round {invite.round} of {last}")
         if own:
@@ -204,13 +212,33 @@ class Agreement:
             raise _refusal(f"the model after round {invite.round} is none of the results (keep)")
         check_tensors(invite.tensors, self._whole(invite, terms))
 
-    def _check_rule(self, invite: EvaluateInvite) -> None:
-        """Post-processing is decided for the main training's global model, by rules all know."""
+    def _check_rule(self, invite: EvaluateInvite, answers: Answers) -> None:
+        """Post-processing is decided for the main training's global model, by rules all know.
+
+        Of one model the same rule for every target is asked for, with the largest component of the
+        foreground or without it, and one choice of different rules: never all combinations.
+        """
         asked = self.federation.training.postprocessing and not invite.run
         if not asked or invite.personal or invite.routed or invite.brief:
             raise _refusal("the federation file asks for no such scores (postprocessing)")
         if not is_tried(invite.rule, self.federation.task):
             raise _refusal("the post-processing is none of those that are tried")
+        tried = {
+            foreground: {
+                _with_rule(
+                    invite, for_every_target(self.federation.task, rule, foreground=foreground)
+                )
+                for rule in TRIED
+            }
+            for foreground in (False, True)
+        }
+        own, only = question_of(invite), _with_rule(invite, Postprocessing(foreground=True))
+        uniform = {only, *tried[False], *tried[True]}
+        given = {answer.question for answer in answers.all if _RULE in answer.question.kind}
+        given = {each for each in given if each.round == invite.round} - {own}
+        others = given & tried[not invite.rule.foreground] if own != only else set()
+        if others or (own not in uniform and given - uniform):
+            raise _refusal("more rules were asked for than a choice of post-processing needs")
 
     def _whole(self, invite: EvaluateInvite, terms: _Terms) -> Tensors:
         """All tensors of the network; of each expert where experts are mixed."""
@@ -239,6 +267,10 @@ class Agreement:
             raise _refusal("the federation file keeps the last model, not the best one (keep)")
         if invite.tensors:
             check_tensors(invite.tensors, terms.method.shared(terms.network))
+
+
+def _with_rule(invite: EvaluateInvite, rule: Postprocessing) -> Question:
+    return question_of(replace(invite, rule=rule))
 
 
 def _refusal(what: str, *, file: bool = False) -> RefusalError:

@@ -18,6 +18,7 @@ from fednnunet.evaluation.pictures import CasePicture, draw_case, pick_cases
 from fednnunet.evaluation.postprocess import Postprocessing
 from fednnunet.evaluation.scores import SiteScores
 from fednnunet.evaluation.tables import write_cases_csv
+from fednnunet.federation.site.ruled_scores import RuleRelease
 from fednnunet.files import replacing
 from fednnunet.inference.bundle import Bundle
 from fednnunet.inference.compute import choose_compute
@@ -62,7 +63,7 @@ def evaluate_at_site(
     *,
     device: str,
     pictures: bool = True,
-    rule: Postprocessing | None = None,
+    rule: RuleRelease | None = None,
     progress: Progress | None = None,
 ) -> SiteScores:
     """Predict the cases into `folder`, score them there, and return sums over them.
@@ -70,22 +71,22 @@ def evaluate_at_site(
     Of a case whose labels annotate only some classes, other targets are not scored, since its map
     says nothing of them. Masks that are there already, made from the
     same bundle and images, are kept. With `pictures` the worst, median and best case are drawn into
-    `folder`. With a `rule` masks are scored after this post-processing, and stay as they are, as do
-    the scores of single cases in the folder. Raises the faults of all cases that cannot be
-    predicted together.
+    `folder`. With a `rule` masks are scored after its post-processing as well, and the sums are of
+    what it releases; masks and the scores of single cases in the folder stay as they are. Raises
+    the faults of all cases that cannot be predicted together.
     """
     task = bundle.plan.task
     compute = choose_compute(device)
     outcome = predict_cases(bundle, cases, folder, compute=compute, progress=progress)
     raise_all("held-out cases could not be predicted", outcome.faults)
-    scores = [
-        _annotated_only(_score(case, folder, task, rule), task, case.labels.supervision)
-        for case in cases
-    ]
-    if not rule or not (folder / CASES).is_file():
+    scores = _scores(cases, folder, task, None)
+    if rule is None or not (folder / CASES).is_file():
         write_cases_csv(folder / CASES, {"": scores})
     if pictures:
         _draw(scores, {case.name: case for case in cases}, folder, task)
+    if rule is not None:
+        ruled = rule.release(scores, _scores(cases, folder, task, rule.rule))
+        return SiteScores.of(task.targets, ruled)
     return SiteScores.of(task.targets, scores)
 
 
@@ -102,6 +103,15 @@ def read_pictures(folder: Path) -> tuple[CasePicture, ...]:
         )
         for found in records.read(_Pictures, folder / _PICTURES).pictures
     )
+
+
+def _scores(
+    cases: Sequence[Case], folder: Path, task: Task, rule: Postprocessing | None
+) -> list[CaseScores]:
+    return [
+        _annotated_only(_score(case, folder, task, rule), task, case.labels.supervision)
+        for case in cases
+    ]
 
 
 def _score(case: Case, folder: Path, task: Task, rule: Postprocessing | None) -> CaseScores:

@@ -6,9 +6,10 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from torch import Tensor, nn
 
-from fednnunet.errors import InputError
+from fednnunet.errors import InputError, RefusalError
 from fednnunet.evaluation.scores import SiteScores
 from fednnunet.federation.methods.method import Method
 from fednnunet.federation.site.places import inside
@@ -30,7 +31,13 @@ class SiteModels:
     site: PreparedSite
 
     def bundle(self, invite: EvaluateInvite) -> Bundle:
-        """Write and return the model to evaluate: as received, or with the site's own tensors."""
+        """Write and return the model to evaluate: as received, or with the site's own tensors.
+
+        For scores after post-processing it is the one that was scored before, which stays as it is.
+        Raises RefusalError where the invite brings another one.
+        """
+        if invite.rule:
+            return self._scored(invite)
         tensors = dict(invite.tensors)
         best = self._best(invite)
         if best:
@@ -55,7 +62,12 @@ class SiteModels:
         )
 
     def keep_scores(self, invite: EvaluateInvite, scores: SiteScores) -> None:
-        """Write the scores of the site's own cases, as far as they may leave, into the card."""
+        """Write the scores of the site's own cases, as far as they may leave, into the card.
+
+        Scores after post-processing are those of a trial, and none of the model.
+        """
+        if invite.rule:
+            return
         folder = inside(self.site.base, invite.run, invite.model)
         trained = (self.site.name,) if self.site.cases else ()
         external = () if trained else (self.site.name,)
@@ -88,6 +100,18 @@ class SiteModels:
             lambda place: shutil.copytree(evaluated, place, dirs_exist_ok=True),
         )
 
+    def _scored(self, invite: EvaluateInvite) -> Bundle:
+        """The received model that was scored last, which must be that of the invite."""
+        folder = inside(self.site.base, invite.run, invite.model)
+        found = read_bundle(folder) if folder.is_dir() else None
+        if found is None or not _same(found.weights, invite.tensors):
+            raise RefusalError(
+                "post-processing is asked for of another model than the one scored last",
+                mend="ask for the scores of the model without post-processing first",
+                advice="as_agreed",
+            )
+        return found
+
     def _state_with(self, invite: EvaluateInvite | ProbeInvite) -> TrainingState:
         """The site's state after the invite's rounds, with the invite's tensors in its network."""
         state = self.site.new_state()
@@ -99,6 +123,13 @@ class SiteModels:
         """The best model if it is asked for and there is one: none was kept without a Dice."""
         wanted = invite.personal and invite.best
         return best_bundle(inside(self.site.base, invite.run, BEST)) if wanted else None
+
+
+def _same(ours: Tensors, theirs: Tensors) -> bool:
+    return ours.keys() == theirs.keys() and all(
+        ours[name].dtype == tensor.dtype and torch.equal(ours[name], tensor.cpu())
+        for name, tensor in theirs.items()
+    )
 
 
 def own_model(method: Method | None, state: TrainingState) -> dict[str, Tensor]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,10 +19,14 @@ from fednnunet.federation.site.evaluation import CASES, read_pictures
 from fednnunet.federation.site.places import inside
 from fednnunet.federation.site.policy import SitePolicy
 from fednnunet.federation.site.report import HELD_OUT
+from fednnunet.federation.site.ruled_scores import RuleRelease
 from fednnunet.federation.site.scored_cases import ScoredSet, ScoreRelease
 from fednnunet.federation.wire.messages import EvaluateInvite, EvaluateReply, Message
 from fednnunet.federation.wire.pictures import SHARED_RANKS, as_tensors, ranks_of
 from fednnunet.text import plural
+
+Dice = Mapping[str, Mapping[str, float]]
+"""The Dice of each case's targets."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +40,17 @@ class ScoreReplies:
     base: Path
     policy: SitePolicy
     log: Callable[[str], None]
+
+    def rule(self, invite: EvaluateInvite) -> RuleRelease | None:
+        """Which scores may be summed for the invite's post-processing, if it has any."""
+        if not invite.rule:
+            return None
+        return RuleRelease(
+            folder=self.base,
+            rule=invite.rule,
+            round=invite.round,
+            min_cases=self.policy.min_scored_cases,
+        )
 
     def reply(
         self, invite: EvaluateInvite, scores: SiteScores, cases: Sequence[Case], *, reached: int
@@ -62,8 +77,9 @@ class ScoreReplies:
         """What the main run's models have over this one, if this one was trained alone.
 
         All of them must have been evaluated on the same cases. Only cases count in which every
-        target has a Dice by both models, and the others must be none, or so many that their scores
-        could leave: else the sums of the single targets would tell them.
+        target has a Dice by both models. The others must be none, or so many that their scores
+        could leave, and so must those of them in which a target has a Dice by one of the models:
+        else the sums of the single targets would tell them.
         """
         if invite.method != ALONE or not (invite.run and invite.personal) or invite.brief:
             return {}
@@ -73,18 +89,21 @@ class ScoreReplies:
             joint = self._dice("", model)
             if joint.keys() != alone.keys():
                 continue
-            differences = [joint[case] - alone[case] for case in sorted(joint)]
-            defined = [difference for difference in differences if not math.isnan(difference)]
-            if len(defined) >= fewest and len(differences) - len(defined) not in range(1, fewest):
-                found[model] = Gain.of(defined, squared=self.policy.min_squared_cases)
+            means = {case: (_mean(joint[case]), _mean(alone[case])) for case in sorted(joint)}
+            compared = {case for case, pair in means.items() if not any(map(math.isnan, pair))}
+            others = [len(joint) - len(compared)]
+            others += [n for dice in (joint, alone) for n in _left_over(dice, compared)]
+            if len(compared) >= fewest and not any(0 < number < fewest for number in others):
+                differences = [means[case][0] - means[case][1] for case in sorted(compared)]
+                found[model] = Gain.of(differences, squared=self.policy.min_squared_cases)
         return found
 
-    def _dice(self, run: str, model: str) -> dict[str, float]:
-        """The mean Dice of each case by a model, NaN where a target has none; empty without it."""
+    def _dice(self, run: str, model: str) -> Dice:
+        """The Dice of each case's targets by a model, NaN where one has none; empty without it."""
         path = inside(self.base, run, HELD_OUT, model) / CASES
         scores = read_cases_csv(path).get("", ()) if path.is_file() else ()
         return {
-            score.case: statistics.fmean(target.dice for target in score.targets.values())
+            score.case: {name: target.dice for name, target in score.targets.items()}
             for score in scores
         }
 
@@ -94,6 +113,17 @@ class ScoreReplies:
             return {}
         found = read_pictures(folder)
         return as_tensors({p.rank: p.png for p in found if p.rank in SHARED_RANKS})
+
+
+def _mean(dice: Mapping[str, float]) -> float:
+    return statistics.fmean(dice.values())
+
+
+def _left_over(dice: Dice, compared: Collection[str]) -> list[int]:
+    """Of each target, the number of cases with a Dice that are not `compared`."""
+    rest = [targets for case, targets in dice.items() if case not in compared]
+    names = {name for targets in rest for name in targets}
+    return [sum(not math.isnan(targets.get(name, math.nan)) for targets in rest) for name in names]
 
 
 def score_words(reply: Message) -> str:

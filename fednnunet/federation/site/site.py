@@ -252,7 +252,7 @@ class Site:
             folder,
             device=self._training.device,
             pictures=not invite.figures_only,
-            rule=invite.rule,
+            rule=self._scores.rule(invite),
             progress=self._tell,
         )
         models.keep_best(invite, scores.mean())

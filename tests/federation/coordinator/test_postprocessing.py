@@ -77,6 +77,17 @@ def test_rules_that_do_not_help_together_are_dropped() -> None:
     assert not choice.rule
 
 
+def test_a_site_that_keeps_a_rules_scores_back_has_no_gain_by_it() -> None:
+    """It sends the sums that it gave before the rule: those of the foreground alone."""
+    base = {"a": scores(0.5, 0.5)}
+
+    def score(rule: Postprocessing) -> dict[str, SiteScores]:
+        return {"a": scores(0.6, 0.6) if rule.foreground else base["a"]}
+
+    choice = choose_postprocessing(TASK, base, score)
+    assert choice.rule == Postprocessing(foreground=True)
+
+
 def test_only_sites_with_both_sums_count() -> None:
     base = {"a": scores(0.5, 0.5), "b": scores(0.9, 0.9)}
     kept_back = SiteScores.empty(TASK.targets)

@@ -202,3 +202,26 @@ def test_post_processing_is_tried_by_known_rules_of_the_global_model_only(tmp_pa
     )
     assert question_of(invite) != question_of(replace(invite, rule=Postprocessing()))
     assert question_of(invite) == question_of(replace(invite, tensors={}))
+
+
+def test_rules_beyond_one_choice_of_post_processing_are_refused(tmp_path):
+    """The foreground, each rule for all targets, and one choice of different rules."""
+    task, (target, *_) = PLAN.task, PLAN.task.targets
+    invite = EvaluateInvite(tensors=NETWORK, run="", method="fedbn", round=5, personal=False)
+    agreed = terms(tmp_path, postprocessing=True)
+    choice, second = (
+        Postprocessing(foreground=True, targets={target: TRIED[number]}) for number in (0, 1)
+    )
+    uniform = [for_every_target(task, rule, foreground=True) for rule in TRIED]
+    for rule in (Postprocessing(foreground=True), *uniform, choice):
+        asked = replace(invite, rule=rule)
+        agreed.check(asked)
+        question = question_of(asked)
+        agreed.answers.keep(
+            Answered(question=question, invite="", reply="", message="EvaluateReply"), b"reply"
+        )
+    agreed.check(replace(invite, rule=choice))  # as a coordinator asks that was restarted
+    agreed.check(replace(invite, rule=uniform[0]))
+    agreed.refuses(replace(invite, rule=second), "more rules were asked for")
+    other = for_every_target(task, TRIED[0], foreground=False)
+    agreed.refuses(replace(invite, rule=other), "more rules were asked for")

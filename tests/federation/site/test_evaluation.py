@@ -11,6 +11,7 @@ from fednnunet.errors import DataError
 from fednnunet.evaluation.postprocess import Postprocessing, TargetRule
 from fednnunet.evaluation.tables import read_cases_csv
 from fednnunet.federation.site.evaluation import CASES, evaluate_at_site, read_pictures
+from fednnunet.federation.site.ruled_scores import RuleRelease
 from fednnunet.io import read_label, write_mask
 from fednnunet.supervision import Supervision
 from tests.inference.conftest import TASK, make_bundle, make_plan
@@ -92,7 +93,9 @@ def test_scores_after_post_processing_leave_the_sites_files_as_they_are(bundle, 
         path = tmp_path / f"{case.name}.nii.gz"
         write_mask(mask, read_label(path).geometry, path)
     organ, scores = TASK.targets[0], []
-    for rule in (None, Postprocessing(targets={organ: TargetRule(largest=True)})):
+    largest = Postprocessing(targets={organ: TargetRule(largest=True)})
+    release = RuleRelease(folder=tmp_path.parent / "site", rule=largest, round=1, min_cases=1)
+    for rule in (None, release):
         scores.append(
             evaluate_at_site(bundle, cases, tmp_path, device="cpu", pictures=False, rule=rule)
         )

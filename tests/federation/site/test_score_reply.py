@@ -98,6 +98,19 @@ def test_one_case_without_a_target_is_not_told_by_the_mean_over_targets(tmp_path
     assert many["personal"].cases == 12
 
 
+def test_one_case_without_one_target_among_others_without_any(tmp_path: Path) -> None:
+    """The organ is in 15 of 20 cases, the lesion in 14 of these: its sum less the gain's."""
+    nothing = [(math.nan, math.nan)] * 5
+    joint, alone = [(0.8, 0.7)] * 14, [(0.7, 0.6)] * 14
+    few = gains(
+        tmp_path / "few",
+        [*joint, (0.3, math.nan), *nothing],
+        [*alone, (0.2, math.nan), *nothing],
+    )
+    assert few == {}
+    assert gains(tmp_path / "none", joint + nothing, alone + nothing)["personal"].cases == 14
+
+
 def test_models_of_other_cases_are_not_compared(tmp_path: Path) -> None:
     assert gains(tmp_path, [(0.8, 0.7)] * 12, [(0.7, 0.6)] * 13) == {}
 
