@@ -135,8 +135,7 @@ def predict_cases(
                 predicted = ensemble.predict(
                     ready.prepared, extra.wanted, reserved=reader.reserved, progress=tiles
                 )
-                changed = not book.is_there(case, ready.digest)
-                done = _Case(case=case, digest=ready.digest, changed=changed, shares=shares)
+                done = book.begun(case, ready.digest, shares)
                 finish = partial(ensemble.finish, predicted)
                 writer.write(done, partial(_write, finish, ready.doubts, job, done))
         writer.wait()
@@ -210,10 +209,11 @@ class _Book:
         except FedNNUNetError as fault:
             self._faults[case.name] = _named(fault, case)
 
-    def is_there(self, case: Case, digest: str) -> bool:
-        """Whether a case has its mask, from these inputs."""
+    def begun(self, case: Case, digest: str, shares: list[dict[str, float]]) -> _Case:
+        """What is to be noted of a case once its mask is written."""
         there = mask_path(self._job.folder, case).is_file()
-        return there and self.found.digests.get(case.name) == digest
+        changed = not there or self.found.digests.get(case.name) != digest
+        return _Case(case=case, digest=digest, changed=changed, shares=shares)
 
     def keep(self, case: Case) -> None:
         """Note that the case has its mask already; raises DataError if that is not good enough."""
