@@ -13,7 +13,7 @@ from fednnunet.errors import InputError
 from fednnunet.inference.bundle import Bundle, read_bundle
 from fednnunet.inference.compute import choose_compute
 from fednnunet.inference.ensemble import VolumePredictor, Vote, check_bundles
-from fednnunet.inference.inputs import list_inputs
+from fednnunet.inference.inputs import is_dicom, list_inputs
 from fednnunet.inference.predict import Outcome, PredictOptions, predict_cases
 from fednnunet.volume import Geometry, Volume
 
@@ -40,10 +40,11 @@ def predict(
 ) -> Outcome:
     """Write a mask to `output` for every case of `images`.
 
-    `images` is a folder (case_0000.nii.gz, ...), one image, or a folder with DICOM series. Several
-    bundles form an ensemble. With `mirror` the logits of all flips are averaged. Masks that are
-    there already are kept unless `overwrite`. All else is in `options`. Cases that cannot be
-    predicted are in the outcome's `faults`; the others are predicted. Example:
+    `images` is a folder (case_0000.nii.gz, ...), one image, or a folder with DICOM series, for
+    several channels by `predict_dicom`. Several bundles form an ensemble. With `mirror` the logits
+    of all flips are averaged. Masks that are there already are kept unless
+    `overwrite`. All else is in `options`. Cases that cannot be predicted are in the outcome's
+    `faults`; the others are predicted. Example:
 
         predict("RUN/global", "IMAGES", "MASKS", options=PredictOptions(memory_gib=8))
     """
@@ -54,17 +55,21 @@ def predict(
     )
     compute = choose_compute(device)
     check_bundles(loaded, options.mirror)
-    found = list_inputs(Path(images), loaded[0].plan.task.channels, Path(output))
-    outcome = predict_cases(
+    if is_dicom(Path(images)):
+        from fednnunet.api.predict_dicom import predict_dicom
+
+        return predict_dicom(
+            loaded, images, output, forms=(), device=device, options=options, progress=progress
+        )
+    return predict_cases(
         loaded,
-        found.cases,
+        list_inputs(Path(images), len(loaded[0].plan.task.channels)),
         Path(output),
         compute=compute,
         options=options,
         progress=progress.cases if progress else None,
         tiles=progress.tiles if progress else None,
     )
-    return replace(outcome, faults=(*found.faults, *outcome.faults))
 
 
 class PredictProgress(Protocol):

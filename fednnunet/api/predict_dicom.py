@@ -45,6 +45,8 @@ def predict_dicom(
 ) -> Outcome:
     """Write the masks of every image series under `folder` to `output`, with DICOM in `forms`.
 
+    Without `forms` there are NIfTI masks only.
+
     A case is named by the identifier of its (first) series. `channels` gives a regular expression
     for the description of each channel's series; a task with one channel needs none. Tilted and
     multi-frame series are predicted on an upright grid (see `preprocess.dicom_planes`), which is
@@ -85,7 +87,8 @@ def predict_dicom(
                 tiles=progress.tiles if progress else None,
             )
     done = {name: cases[name] for name in (*outcome.written, *outcome.kept)}
-    faults += _write_masks(done, out, task, wanted_forms)
+    if wanted_forms:
+        faults += _write_masks(done, out, task, wanted_forms)
     return dataclasses.replace(outcome, faults=(*faults, *outcome.faults))
 
 

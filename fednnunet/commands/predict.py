@@ -32,7 +32,7 @@ class Options:
     dicom: tuple[str, ...] = ()
     """the input is DICOM: also write masks as seg, labelmap (both DICOM-SEG) or rtstruct"""
     channels: tuple[str, ...] = ()
-    """with --dicom and several channels: NAME=PATTERN,... of their series' descriptions"""
+    """for DICOM series and several channels: NAME=PATTERN,... of their series' descriptions"""
     card: bool = False
     """print the model card of the bundle and end"""
     mirror: bool = False
@@ -63,6 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _predict(options: Options) -> None:
     from fednnunet.api.predict import PredictOptions, predict
+    from fednnunet.inference.inputs import is_dicom
 
     if options.card:
         _print_cards(options.bundle)
@@ -87,7 +88,7 @@ def _predict(options: Options) -> None:
     )
     places, device = (options.input, options.output), options.device
     with predict_bar(PlainConsole(stderr=True)) as bar:
-        if options.dicom:
+        if options.dicom or is_dicom(options.input):
             from fednnunet.api.predict_dicom import predict_dicom
 
             channels = _channels(options.channels)

@@ -14,6 +14,7 @@ import numpy as np
 from fednnunet import io
 from fednnunet.dataset import Case
 from fednnunet.errors import InputError
+from fednnunet.files import storing
 from fednnunet.inference.export import Predicted, Wanted
 from fednnunet.preprocess.pipeline import Placement
 from fednnunet.volume import Geometry, Volume
@@ -58,6 +59,14 @@ class ExtraFiles:
             probabilities=kept,
             prepared=self.lowres,
         )
+
+    def clear(self, case: Case) -> None:
+        """Remove all of a case, in any format, also those that are not asked for now."""
+        for folder in (PROBABILITIES, UNCERTAINTY, SPREAD, LOW):
+            for ending in ("nii.gz", "npz"):
+                path = self.folder / folder / f"{case.name}.{ending}"
+                with storing(path):
+                    path.unlink(missing_ok=True)
 
     def write(self, case: Case, predicted: Predicted) -> None:
         """Write them all."""

@@ -2,38 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from fednnunet import io
 from fednnunet.dataset import Case, list_images
-from fednnunet.errors import FedNNUNetError, InputError, raise_all
+from fednnunet.errors import InputError
 
 _FIRST = "_0000"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Inputs:
-    """The cases to predict, and the faults of those that cannot be used."""
+def list_inputs(path: Path, channels: int) -> tuple[Case, ...]:
+    """The cases of a folder of images, or of one image, with this number of channels.
 
-    cases: tuple[Case, ...]
-    faults: tuple[FedNNUNetError, ...] = ()
-
-
-def list_inputs(path: Path, channels: Sequence[str], output: Path) -> Inputs:
-    """The cases that `path` names, for prediction with these channels.
-
-    One image is a case; if its name ends in _0000, the further channels lie beside it. DICOM series
-    are converted into `output`'s `imagesTs`, under names that do not identify the patient; the file
-    beside `output` that does is described in `preprocessing/README.md`. Raises InputError where
-    there is nothing to predict.
+    If the name of one image ends in _0000, the further channels lie beside it. Raises InputError
+    where there is nothing to predict.
     """
     if path.is_file():
-        return Inputs(cases=(_one_image(path, len(channels)),))
-    if path.is_dir() and not _has_images(path) and _has_dicom(path):
-        return _from_dicom(path, channels, output)
-    return Inputs(cases=list_images(path, len(channels)))
+        return (_one_image(path, channels),)
+    return tuple(list_images(path, channels))
+
+
+def is_dicom(path: Path) -> bool:
+    """Whether a path is a folder without images, but with DICOM files somewhere below it."""
+    return path.is_dir() and not _has_images(path) and _has_dicom(path)
 
 
 def _one_image(path: Path, channels: int) -> Case:
@@ -71,22 +62,3 @@ def _has_dicom(folder: Path) -> bool:
                 if stream.read(132)[128:] == b"DICM":
                     return True
     return False
-
-
-def _from_dicom(folder: Path, channels: Sequence[str], output: Path) -> Inputs:
-    from fednnunet.preprocess.dicom import convert_dicom
-    from fednnunet.preprocess.dicom_cases import Channel
-
-    found = convert_dicom(
-        folder,
-        output,
-        mapping_path=output.with_name(f"{output.name}.mapping.json"),
-        channels=[Channel(name=name) for name in channels],
-        images_only=True,
-    )
-    if not found.cases:
-        raise_all("no DICOM series can be used", found.faults)
-    wanted = set(found.cases)
-    listed = list_images(output / "imagesTs", len(channels))
-    cases = tuple(case for case in listed if case.name in wanted)
-    return Inputs(cases=cases, faults=found.faults)

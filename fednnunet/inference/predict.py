@@ -16,6 +16,7 @@ import numpy as np
 from fednnunet import io
 from fednnunet.dataset import Case
 from fednnunet.errors import DataError, FedNNUNetError, InputError, StorageError
+from fednnunet.files import storing
 from fednnunet.inference.ahead import Ahead, Behind
 from fednnunet.inference.bundle import Bundle
 from fednnunet.inference.compute import Compute
@@ -76,6 +77,9 @@ class ExtraOutput(Protocol):
     def wanted(self) -> Wanted:
         """What it needs besides the mask."""
 
+    def clear(self, case: Case) -> None:
+        """Remove what is there of a case."""
+
     def write(self, case: Case, predicted: Predicted) -> None:
         """Write it."""
 
@@ -131,9 +135,9 @@ def predict_cases(
                 predicted = ensemble.predict(
                     ready.prepared, extra.wanted, reserved=reader.reserved, progress=tiles
                 )
-                done = _Case(case=case, digest=ready.digest, shares=shares)
+                done = book.begun(case, ready.digest, shares)
                 finish = partial(ensemble.finish, predicted)
-                writer.write(done, partial(_write, finish, ready.doubts, job, case))
+                writer.write(done, partial(_write, finish, ready.doubts, job, done))
         writer.wait()
     finally:
         writer.close()
@@ -181,6 +185,8 @@ class _Case:
 
     case: Case
     digest: str
+    changed: bool
+    """Whether what is there of the case is from other images, bundles or options, or unknown."""
     shares: list[dict[str, float]]
 
 
@@ -202,6 +208,12 @@ class _Book:
             raise
         except FedNNUNetError as fault:
             self._faults[case.name] = _named(fault, case)
+
+    def begun(self, case: Case, digest: str, shares: list[dict[str, float]]) -> _Case:
+        """What is to be noted of a case once its mask is written."""
+        there = mask_path(self._job.folder, case).is_file()
+        changed = not there or self.found.digests.get(case.name) != digest
+        return _Case(case=case, digest=digest, changed=changed, shares=shares)
 
     def keep(self, case: Case) -> None:
         """Note that the case has its mask already; raises DataError if that is not good enough."""
@@ -244,9 +256,13 @@ def _prepare(case: Case, job: _Job, done: dict[str, str]) -> _Ready:
     return _Ready(digest=digest, prepared=prepared, doubts=doubts)
 
 
-def _write(finish: Callable[[], Predicted], doubts: tuple[str, ...], job: _Job, case: Case) -> str:
-    """Write everything of a case, its mask last; returns why not to trust the mask."""
-    predicted = finish()
+def _write(finish: Callable[[], Predicted], doubts: tuple[str, ...], job: _Job, done: _Case) -> str:
+    """Write everything of a case, its mask last; returns why not to trust the mask.
+
+    What is there from other inputs is removed first, whether or not it is written now: nothing of
+    it may lie beside the new mask, and no mask beside a digest that is not its own.
+    """
+    predicted, case = finish(), done.case
     geometry, path = predicted.placement.geometry, mask_path(job.folder, case)
     voxel_ml = math.prod(geometry.spacing_mm) / 1000
     warning = "; ".join((*doubts, *mask_doubts(predicted.mask, voxel_ml, job.plan)))
@@ -257,6 +273,10 @@ def _write(finish: Callable[[], Predicted], doubts: tuple[str, ...], job: _Job, 
             where=str(path),
             mend="choose another output folder",
         )
+    if done.changed:
+        with storing(path):
+            path.unlink(missing_ok=True)
+        job.extra.clear(case)
     job.extra.write(case, predicted)
     io.write_mask(predicted.mask, geometry, path, like=case.images[0])
     return warning

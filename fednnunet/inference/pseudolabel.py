@@ -15,7 +15,7 @@ from fednnunet.errors import InputError
 from fednnunet.evaluation.metrics import target_values
 from fednnunet.evaluation.pictures import draw_planes
 from fednnunet.evaluation.review import ReviewCase, write_review
-from fednnunet.files import replacing
+from fednnunet.files import replacing, storing
 from fednnunet.inference.bundle import Bundle
 from fednnunet.inference.compute import Compute
 from fednnunet.inference.export import Predicted, Wanted
@@ -115,6 +115,12 @@ class _ReviewFiles:
     def wanted(self) -> Wanted:
         """The uncertainty map."""
         return Wanted(entropy=True)
+
+    def clear(self, case: Case) -> None:
+        """Remove all of them."""
+        for path in (self.map_path(case), self.picture_path(case), self.figures_path(case)):
+            with storing(path):
+                path.unlink(missing_ok=True)
 
     def write(self, case: Case, predicted: Predicted) -> None:
         """Write the uncertainty map, the picture, and at last the figures."""

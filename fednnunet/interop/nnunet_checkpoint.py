@@ -59,12 +59,17 @@ def read_checkpoint(path: Path) -> Checkpoint:
         for name, tensor in weights.items()
     ):
         raise _not_nnunet(path, "its network_weights are not tensors by name")
-    axes = data.get("inference_allowed_mirroring_axes") or ()
+    axes = data.get("inference_allowed_mirroring_axes")
+    axes = () if axes is None else axes
+    if not isinstance(axes, (list, tuple)) or not all(
+        type(axis) is int and axis in range(3) for axis in axes
+    ):
+        raise _not_nnunet(path, "its inference_allowed_mirroring_axes are no axes of a patch")
     return Checkpoint(
         weights=dict(weights),
         configuration=arguments["configuration"],
         trainer=data["trainer_name"],
-        mirror_axes=tuple(int(axis) for axis in axes),
+        mirror_axes=tuple(axes),
     )
 
 

@@ -71,7 +71,7 @@ def export_nnunet(
         trainer=trainer,
         configuration=first.configuration,
         folds=len(bundles),
-        notes=description.notes,
+        notes=(*description.notes, *_postprocessing_notes(bundles)),
     )
     if output.suffix == ".zip":
         _write_zip(bundles, description, exported)
@@ -94,6 +94,18 @@ def _check_bundles(bundles: Sequence[Bundle], output: Path, dataset_id: int) -> 
             where=str(output),
             mend="name a folder or zip that is not there yet",
         )
+
+
+def _postprocessing_notes(bundles: Sequence[Bundle]) -> tuple[str, ...]:
+    """What is lost of the post-processing, which nnU-Net reads from no checkpoint."""
+    rules = [bundle.postprocessing for bundle in bundles]
+    if not any(rules):
+        return ()
+    if any(rule != rules[0] for rule in rules):
+        kept = "each bundle keeps other components"
+    else:
+        kept = "this bundle keeps: " + "; ".join(rules[0].words(bundles[0].plan.task))
+    return (f"masks of nnU-Net are not post-processed; {kept}",)
 
 
 def _dataset_name(task: str, dataset_id: int) -> str:

@@ -110,6 +110,7 @@ def _upright(
     offsets = shift - low
     sides = [int(np.ceil(offsets[:, axis].max())) + shape[axis] for axis in range(2)]
     planes = stored.array[0]
+    io.check_promise(files[0], voxels=len(planes) * sides[0] * sides[1], itemsize=4)
     moved = np.empty((len(planes), *sides), np.float32)
     for layer, plane, offset in zip(moved, planes, offsets, strict=True):
         ndimage.affine_transform(

@@ -164,7 +164,7 @@ def in_order(series: Series, *, tilted: bool = False) -> list[Path]:
 def _check_stack(series: Series, places: np.ndarray, normal: np.ndarray, *, tilted: bool) -> None:
     """Raise unless the steps between slices (n, 3 in mm) are equal and along the normal.
 
-    If they may be `tilted`, they only have to be equal.
+    If they may be `tilted`, they only have to be equal and at most 45 degrees from it.
     """
     steps = np.diff(places, axis=0)
     heights = steps @ normal
@@ -174,6 +174,10 @@ def _check_stack(series: Series, places: np.ndarray, normal: np.ndarray, *, tilt
         raise _refused(series, what, "split it into one series per volume (phase, echo, b-value)")
     sideways = steps - heights[:, None] * normal
     if tilted:
+        shift = float(np.linalg.norm(np.median(sideways, axis=0)))
+        if shift > (1 + TILT) * usual:
+            what = f"is not one volume: slices {usual:.4g} mm apart are {shift:.4g} mm beside"
+            raise _refused(series, f"{what} each other", "export the whole series again")
         sideways = sideways - np.median(sideways, axis=0)
     if np.linalg.norm(sideways, axis=1).max() > TILT * usual and not (
         tilted and len(_gaps(heights))

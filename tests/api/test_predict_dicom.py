@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from fednnunet import io
+from fednnunet.api.predict import predict
 from fednnunet.api.predict_dicom import predict_dicom
 from fednnunet.commands.predict import main
 from fednnunet.errors import InputError
@@ -57,6 +58,21 @@ def test_a_tilted_series_gets_a_mask_on_its_own_slices(tmp_path: Path) -> None:
     for frame in seg.PerFrameFunctionalGroupsSequence:
         assert tuple(frame.PlanePositionSequence[0].ImagePositionPatient) in places
     assert (seg.Rows, seg.Columns) == SHAPE[1:]
+
+
+def test_without_forms_the_same_reader_gives_nifti_masks_alone(tmp_path: Path) -> None:
+    make_bundle(tmp_path / "b", make_plan())
+    voxels = np.random.default_rng(0).normal(100, 50, SHAPE).round()
+    write_series(tmp_path / "in", voxels, shear=1.2)
+    ((series,), _), out = scan(tmp_path / "in"), tmp_path / "out"
+    outcome = predict(tmp_path / "b", tmp_path / "in", out, device="cpu")
+    assert outcome.written == (series.uid,) and not outcome.faults
+    assert {path.name for path in out.iterdir()} == {f"{series.uid}.nii.gz", "predictions.json"}
+    arguments = [str(tmp_path / "b"), "-i", str(tmp_path / "in"), "-o", str(tmp_path / "more")]
+    assert main([*arguments, "--device", "cpu", "--channels", "CT=coronal"]) == 2
+    assert main([*arguments, "--device", "cpu"]) == 0
+    mask = (out / f"{series.uid}.nii.gz").read_bytes()
+    assert (tmp_path / "more" / f"{series.uid}.nii.gz").read_bytes() == mask
 
 
 def test_unknown_forms_and_folders_without_images_are_errors(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from fednnunet.errors import InputError
 from fednnunet.inference.bundle import Bundle
 from fednnunet.inference.compute import Compute
 from fednnunet.inference.extra_files import ExtraFiles, as_stored
-from fednnunet.inference.predict import predict_cases
+from fednnunet.inference.predict import PredictOptions, predict_cases
 from fednnunet.planning.plan import Plan
 from fednnunet.preprocess.pipeline import prepare_volume
 from fednnunet.volume import Geometry, Volume
@@ -70,6 +70,37 @@ def test_everything_that_was_asked_for_is_written_and_kept(
     assert predict() == ((), ("a",))
     next((out / "probabilities").iterdir()).unlink()
     assert predict() == (("a",), ())
+
+
+def test_nothing_of_another_bundle_stays_beside_a_mask(
+    tmp_path: Path,
+    images: Path,
+    new_plan: Callable[..., Plan],
+    new_bundle: Callable[..., Bundle],
+    compute: Compute,
+) -> None:
+    plan = new_plan()
+    bundles = [new_bundle(tmp_path / str(seed), plan, seed=seed) for seed in range(2)]
+    cases, out = list_images(images, 1), tmp_path / "out"
+    probabilities = out / "probabilities" / "a.nii.gz"
+
+    def predict(which: int, where: Path = out, **options: object) -> tuple[str, ...]:
+        how = PredictOptions(**options)  # type: ignore[arg-type]
+        return predict_cases(bundles[which], cases, where, compute=compute, options=how).written
+
+    assert predict(0, probabilities="nifti", uncertainty=True, lowres=True) == ("a",)
+    first = probabilities.read_bytes()
+    assert predict(0, probabilities="npz") == ("a",)
+    assert probabilities.read_bytes() == first  # still that of this bundle
+    assert predict(1) == ("a",)
+    assert not [path for path in out.rglob("a.*") if path.parent != out]
+    assert predict(1, probabilities="nifti") == ("a",)
+    predict(1, tmp_path / "fresh", probabilities="nifti")
+    found, fresh = (
+        io.read_4d(folder / "probabilities" / "a.nii.gz") for folder in (out, tmp_path / "fresh")
+    )
+    for one, other in zip(found, fresh, strict=True):
+        np.testing.assert_array_equal(one.array, other.array)
 
 
 @pytest.mark.parametrize("orientation", ["RAS", "PIR"])

@@ -117,6 +117,11 @@ def test_a_missing_checkpoint_is_named(tmp_path: Path) -> None:
         ({"network_weights": [1]}, "not tensors by name"),
         ({"network_weights": {"a": 3}}, "not tensors by name"),
         ({"init_args": {"fold": 0}}, "does not name its configuration"),
+        ({"inference_allowed_mirroring_axes": 3}, "no axes of a patch"),
+        ({"inference_allowed_mirroring_axes": 0}, "no axes of a patch"),
+        ({"inference_allowed_mirroring_axes": "012"}, "no axes of a patch"),
+        ({"inference_allowed_mirroring_axes": (0, 3)}, "no axes of a patch"),
+        ({"inference_allowed_mirroring_axes": [0.5]}, "no axes of a patch"),
         ({"trainer_name": None}, "does not name its configuration"),
     ],
 )

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from fednnunet.errors import InputError, PlanError
+from fednnunet.evaluation.postprocess import Postprocessing
 from fednnunet.inference.bundle import join_experts, write_bundle
 from fednnunet.interop.nnunet_export import export_nnunet
 from fednnunet.planning.plan import Resampling
@@ -48,6 +49,17 @@ def test_a_zip_has_the_folders_that_nnunet_installs(tmp_path: Path) -> None:
         assert archive.testzip() is None
         assert {f"{root}/fold_{i}/checkpoint_final.pth" for i in (0, 1)} <= set(archive.namelist())
     assert exported.folds == 2
+
+
+def test_a_lost_post_processing_is_noted(tmp_path: Path) -> None:
+    bundle = make_bundle(tmp_path / "one", make_plan())
+    plain = export_nnunet([bundle], tmp_path / "plain").notes
+    assert not [note for note in plain if "post-processed" in note]
+    rule = dataclasses.replace(bundle, postprocessing=Postprocessing(foreground=True))
+    (note,) = set(export_nnunet([rule], tmp_path / "rule").notes) - set(plain)
+    assert "not post-processed" in note and "only the largest component" in note
+    (note,) = set(export_nnunet([rule, bundle], tmp_path / "both").notes) - set(plain)
+    assert "other components" in note
 
 
 def test_a_name_of_nnunet_is_kept(tmp_path: Path) -> None:

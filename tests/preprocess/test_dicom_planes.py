@@ -10,6 +10,8 @@ import pytest
 pytest.importorskip("pydicom", reason="DICOM needs the extra dicom")
 pytest.importorskip("highdicom", reason="DICOM needs the extra dicom")
 
+from fednnunet.errors import DataError
+from fednnunet.io import formats
 from fednnunet.preprocess.dicom_planes import Planes, read_planes
 from fednnunet.preprocess.dicom_scan import scan
 from tests.preprocess.dicom_files import ORIGIN, SHAPE, SPACING, write_series
@@ -64,6 +66,21 @@ def test_a_mask_comes_back_onto_tilted_planes(tmp_path: Path, tilt: float) -> No
     assert back.shape == SHAPE
     wrong = (back != (voxels > 0)).sum()
     assert wrong <= 8 * 4 * 2  # at most a row of voxels at both edges of each slice
+
+
+def test_slices_far_beside_each_other_are_no_volume(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="not one volume"):
+        planes_of(tmp_path, np.zeros((3, 4, 4)), shear=1e6)
+
+
+def test_an_upright_grid_that_no_memory_holds_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored = int(np.prod(SHAPE)) * 8  # bytes that the check asks for the slices themselves
+    monkeypatch.setattr(formats, "memory_bytes", lambda: stored)
+    planes_of(tmp_path / "upright", np.zeros(SHAPE))
+    with pytest.raises(DataError, match="promises"):
+        planes_of(tmp_path / "tilted", np.zeros(SHAPE), shear=TILT)
 
 
 def test_the_axes_of_a_mirrored_series_point_the_other_way(tmp_path: Path) -> None:

@@ -6,18 +6,21 @@ the file. 7-Zip opens such an archive, too.
 
 from __future__ import annotations
 
+import os
 import secrets
 import zipfile
+import zlib
 from pathlib import Path, PurePosixPath
 
 import pyzipper
 
 from fednnunet.errors import InputError
-from fednnunet.files import private_files, replacing
+from fednnunet.files import private_files, replacing, storing
 
 _LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"  # none that is taken for another
 _GROUPS, _GROUP = 5, 5  # 25 letters, 124 bits
 _MAX_FILES, _MAX_BYTES = 1000, 2**24  # of a kit, which has some dozens of small files
+_DAMAGED = (OSError, ValueError, EOFError, zlib.error, zipfile.BadZipFile, pyzipper.BadZipFile)
 
 
 def new_password() -> str:
@@ -48,7 +51,8 @@ def zip_kit(kit: Path, path: Path, password: str) -> None:
 def unzip_kit(path: Path, password: str) -> Path:
     """Unpack an archive beside itself; returns the kit's folder, which must not be there yet.
 
-    Raises InputError for another password, and for what is no kit's archive.
+    Nothing is there under the folder's name until all of it is. Raises InputError for another
+    password, and for what is no kit's archive; StorageError where the disk does not take it.
     """
     folder = path.parent / path.stem
     if folder.exists():
@@ -59,23 +63,25 @@ def unzip_kit(path: Path, password: str) -> Path:
         )
     try:
         files = _files(path, password)
+    except (*_DAMAGED, NotImplementedError) as error:  # the latter is a RuntimeError
+        raise InputError(
+            f"the file is no archive of a kit: {error}",
+            where=str(path),
+            mend="ask for the file again",
+        ) from None
     except RuntimeError:
         raise InputError(
             f"this is not the password of {path.name}",
             where=str(path),
             mend="type the password that fednnunet_provision has shown for this file",
         ) from None
-    except (OSError, ValueError, zipfile.BadZipFile, pyzipper.BadZipFile) as error:
-        raise InputError(
-            f"the file is no archive of a kit: {error}",
-            where=str(path),
-            mend="ask for the file again",
-        ) from None
-    with private_files():
+    temporary = folder.with_name(f".tmp-{os.getpid()}-{folder.name}")
+    with private_files(), storing(folder, temporary):
         for place, data in files.items():
-            target = folder.joinpath(*place.parts)
+            target = temporary.joinpath(*place.parts)
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(data)
+        os.replace(temporary, folder)
     return folder
 
 

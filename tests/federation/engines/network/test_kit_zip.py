@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import zipfile
+import zlib
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,7 @@ pytest.importorskip("pyzipper", reason="pip install 'fednnunet[network]'")
 
 import pyzipper
 
-from fednnunet.errors import InputError
+from fednnunet.errors import InputError, StorageError
 from fednnunet.federation.engines.network import kit_zip
 from fednnunet.federation.engines.network.kit_zip import new_password, unzip_kit, zip_kit
 
@@ -66,6 +68,38 @@ def test_a_file_that_is_none_or_too_large_is_refused(
         unzip_kit(tmp_path / "text.zip", "right")
     monkeypatch.setattr(kit_zip, "_MAX_BYTES", 100)
     with pytest.raises(InputError, match="more or larger"):
+        unzip_kit(archive, "right")
+
+
+def test_a_disk_that_fails_leaves_no_half_of_a_kit(
+    archive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = Path.write_bytes
+
+    def full(path: Path, data: bytes) -> int:
+        if path.name == "client.key":
+            raise OSError(errno.ENOSPC, "no space left")
+        return write(path, data)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_bytes", full)
+        with pytest.raises(StorageError, match="no room"):
+            unzip_kit(archive, "right")
+    assert {path.name for path in archive.parent.iterdir()} == {"made", "north.zip"}
+    assert (unzip_kit(archive, "right") / "startup" / "client.key").read_bytes() == SECRET
+
+
+@pytest.mark.parametrize(
+    "error", [NotImplementedError("compression"), zlib.error("invalid block type"), EOFError()]
+)
+def test_a_damaged_archive_is_not_a_wrong_password(
+    archive: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fail(*_: object) -> bytes:
+        raise error
+
+    monkeypatch.setattr(pyzipper.AESZipFile, "read", fail)
+    with pytest.raises(InputError, match="no archive of a kit"):
         unzip_kit(archive, "right")
 
 
