@@ -31,7 +31,7 @@ from fednnunet import records
 from fednnunet.device import Device
 from fednnunet.evaluation.gains import Gain
 from fednnunet.evaluation.metrics import CaseScores, TargetScore
-from fednnunet.evaluation.postprocess import Postprocessing, TargetRule
+from fednnunet.evaluation.postprocess import Postprocessing
 from fednnunet.evaluation.report import summarise
 from fednnunet.evaluation.scores import SiteScores
 from fednnunet.federation.coordinator.history import load_last, write_history
@@ -128,13 +128,15 @@ def sample_messages() -> tuple[bytes, ...]:
     """One packed message of every kind."""
     figures = {"dice": 0.9, "iou": 0.8, "hd95_mm": 2.0, "assd_mm": 0.5}
     score = TargetScore(**figures, reference_vox=9, predicted_vox=8)
-    scores = SiteScores.of(
-        TASK.targets, [CaseScores(case="a", targets=dict.fromkeys(TASK.targets, score))]
-    )
+    case = CaseScores(case="a", targets=dict.fromkeys(TASK.targets, score))
+    scores = SiteScores.of(TASK.targets, [case])
+    gains = {"global": Gain.of((0.1, -0.2, 0.3), squared=3)}
     known: dict[str, Any] = {
         "task": TASK,
         "plan": small_plan(),
         "scores": scores,
+        "gains": gains,
+        "rule": Postprocessing(foreground=True),
         "phase": "joint",
         "spacing_mm": (1.0, 1.0, 1.0),
         "configuration": "3d_fullres",
@@ -144,16 +146,12 @@ def sample_messages() -> tuple[bytes, ...]:
         "advice": "read_log",
         **dict.fromkeys(("overlap", "held_out"), ((1, 2, 3), (4, 5, 6))),
     }
-    plain: dict[Any, Any] = {str: "fedavg", int: 1, float: 0.5, float | None: 0.5, bool: True}
-    plain[Postprocessing] = Postprocessing(targets={"a": TargetRule(min_mm3=10.0)})
-    plain[dict[str, Gain]] = {"global": Gain.of((0.1, -0.2, 0.3), squared=3)}
+    plain = {str: "fedavg", int: 1, float: 0.5, float | None: 0.5, bool: True}
     packed = []
     for kind in messages.KINDS.values():
         hints = typing.get_type_hints(kind)  # without the ranges
-        fields = {
-            field.name: known[field.name] if field.name in known else plain[hints[field.name]]
-            for field in dataclasses.fields(kind)
-        }
+        names = [field.name for field in dataclasses.fields(kind)]
+        fields = {n: known[n] if n in known else plain[hints[n]] for n in names}
         packed.append(messages.pack(kind(**fields)))
     return tuple(packed)
 
