@@ -129,13 +129,11 @@ def sample_messages() -> tuple[bytes, ...]:
     figures = {"dice": 0.9, "iou": 0.8, "hd95_mm": 2.0, "assd_mm": 0.5}
     score = TargetScore(**figures, reference_vox=9, predicted_vox=8)
     case = CaseScores(case="a", targets=dict.fromkeys(TASK.targets, score))
-    scores = SiteScores.of(TASK.targets, [case])
-    gains = {"global": Gain.of((0.1, -0.2, 0.3), squared=3)}
     known: dict[str, Any] = {
         "task": TASK,
         "plan": small_plan(),
-        "scores": scores,
-        "gains": gains,
+        "scores": SiteScores.of(TASK.targets, [case]),
+        "gains": {"global": Gain.of((0.1, -0.2, 0.3), squared=3)},
         "rule": Postprocessing(foreground=True),
         "phase": "joint",
         "spacing_mm": (1.0, 1.0, 1.0),
