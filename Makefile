@@ -27,7 +27,7 @@ check: $(EXTRAS) ## ruff, mypy, import layers, file sizes, docs, tests
 	$(BIN)/python scripts/check_sizes.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 	$(TESTS)
-	$(BIN)/python -m pytest -m network tests/federation/engines tests/scripts
+	$(BIN)/python -m pytest -m network tests/federation/engines/network
 
 docs: $(EXTRAS) ## build the documentation into site/, without a warning
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
