@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -46,27 +47,54 @@ def is_coded(name: str, context: FilterContext) -> bool:
     return is_change(name, context) and context.received[name].ndim > 1 and not is_norm(name)
 
 
-def sent_change(
+def with_feedback(
     name: str, tensor: Tensor, context: FilterContext, encode: Encode, decode: Decode | None
 ) -> Tensor:
-    """The code of a tensor's change; with `decode` what it loses is kept for the next round.
-
-    Raises FedNNUNetError for values that are not finite, which no code has.
-    """
+    """The code of a tensor's change; with `decode` what it loses is kept for the next round."""
     change = tensor - context.received[name]
-    if decode is not None and name in context.memory:
-        change = change + context.memory[name]
-    if not bool(torch.isfinite(change).all()):
-        raise FedNNUNetError(
-            f"after local training, tensor {name} holds values that are not finite",
-            where=f"site {context.site}, round {context.round + 1}",
-            mend="lower the recipe's learning rate, or check the intensities of this site's images",
-        )
     if decode is None:
         return encode(change)
+    if name in context.memory:
+        change = change + context.memory[name]
     code = encode(change)
     context.memory[name] = change - decode(code, change)
     return code
+
+
+def sent_change(
+    name: str, tensor: Tensor, context: FilterContext, encode: Encode, decode: Decode | None
+) -> Tensor:
+    """As `with_feedback`; raises FedNNUNetError for values that are not finite: no code has them.
+
+    Nothing is kept of them.
+    """
+
+    def encode_finite(change: Tensor) -> Tensor:
+        if not bool(torch.isfinite(change).all()):
+            raise FedNNUNetError(
+                f"after local training, tensor {name} holds values that are not finite",
+                where=f"site {context.site}, round {context.round + 1}",
+                mend="lower the recipe's learning rate, or check the intensities of this site's "
+                "images",
+            )
+        return encode(change)
+
+    return with_feedback(name, tensor, context, encode_finite, decode)
+
+
+def with_codes(
+    payload: Tensors,
+    context: FilterContext,
+    encode: Callable[[str, Tensor], Tensor],
+    decode: Decode | None,
+) -> dict[str, Tensor]:
+    """The payload with codes in the place of tensors that are coded; `encode` sees their names."""
+    return {
+        name: sent_change(name, tensor, context, partial(encode, name), decode)
+        if is_coded(name, context)
+        else tensor
+        for name, tensor in payload.items()
+    }
 
 
 def with_changes(payload: Tensors, context: FilterContext, decode: Decode) -> dict[str, Tensor]:

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from fednnunet.errors import ReplyError
-from fednnunet.federation.filters.change import is_change
+from fednnunet.federation.filters.change import is_change, with_feedback
 from fednnunet.federation.filters.filter import FilterContext
 from fednnunet.network.tensors import Tensors
 
@@ -44,14 +44,8 @@ class DeltaBfloat16:
         }
 
     def _rounded(self, name: str, tensor: Tensor, context: FilterContext) -> Tensor:
-        change = tensor - context.received[name]
-        if not self.error_feedback:
-            return change.to(torch.bfloat16)
-        if name in context.memory:
-            change = change + context.memory[name]
-        rounded = change.to(torch.bfloat16)
-        context.memory[name] = change - rounded.to(change.dtype)
-        return rounded
+        back = _as_change if self.error_feedback else None
+        return with_feedback(name, tensor, context, _as_bfloat16, back)
 
     def coordinator(self, payload: Tensors, context: FilterContext, /) -> dict[str, Tensor]:
         """The received tensors with the changes added."""
@@ -59,6 +53,14 @@ class DeltaBfloat16:
             name: _added(name, tensor, context) if is_change(name, context) else tensor
             for name, tensor in payload.items()
         }
+
+
+def _as_bfloat16(change: Tensor) -> Tensor:
+    return change.to(torch.bfloat16)
+
+
+def _as_change(rounded: Tensor, change: Tensor) -> Tensor:
+    return rounded.to(change.dtype)
 
 
 def _added(name: str, change: Tensor, context: FilterContext) -> Tensor:

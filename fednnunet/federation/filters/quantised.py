@@ -29,10 +29,9 @@ from fednnunet.federation.filters.change import (
     compressed,
     decompressed,
     from_bytes,
-    is_coded,
-    sent_change,
     to_bytes,
     with_changes,
+    with_codes,
 )
 from fednnunet.federation.filters.filter import FilterContext
 from fednnunet.network.tensors import Tensors
@@ -58,18 +57,12 @@ class Quantised:
 
     def site(self, payload: Tensors, context: FilterContext, /) -> dict[str, Tensor]:
         """Codes of changes; the rest as it is."""
-        return {
-            name: sent_change(
-                name,
-                tensor,
-                context,
-                partial(encode, bits=self.bits, seed=self._seed(name, context)),
-                partial(decode, bits=self.bits) if self.error_feedback else None,
-            )
-            if is_coded(name, context)
-            else tensor
-            for name, tensor in payload.items()
-        }
+
+        def code(name: str, change: Tensor) -> Tensor:
+            return encode(change, bits=self.bits, seed=self._seed(name, context))
+
+        back = partial(decode, bits=self.bits) if self.error_feedback else None
+        return with_codes(payload, context, code, back)
 
     def coordinator(self, payload: Tensors, context: FilterContext, /) -> dict[str, Tensor]:
         """The received tensors with the changes added."""

@@ -22,10 +22,9 @@ from fednnunet.federation.filters.change import (
     compressed,
     decompressed,
     from_bytes,
-    is_coded,
-    sent_change,
     to_bytes,
     with_changes,
+    with_codes,
 )
 from fednnunet.federation.filters.filter import FilterContext
 from fednnunet.network.tensors import Tensors
@@ -51,13 +50,12 @@ class TopK:
 
     def site(self, payload: Tensors, context: FilterContext, /) -> dict[str, Tensor]:
         """Codes of changes; the rest as it is."""
+
+        def code(name: str, change: Tensor) -> Tensor:
+            return encode(change, share=self.share)
+
         back = partial(decode, share=self.share) if self.error_feedback else None
-        return {
-            name: sent_change(name, tensor, context, partial(encode, share=self.share), back)
-            if is_coded(name, context)
-            else tensor
-            for name, tensor in payload.items()
-        }
+        return with_codes(payload, context, code, back)
 
     def coordinator(self, payload: Tensors, context: FilterContext, /) -> dict[str, Tensor]:
         """The received tensors with the changes added."""
