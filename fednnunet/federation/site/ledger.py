@@ -8,7 +8,6 @@ that finds, `ledger_checks` says.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from fednnunet.federation.site import signing
+from fednnunet.federation.site.answers import digest
 from fednnunet.files import locked, write_text
 
 FILE, HEAD = "ledger.jsonl", "ledger_head.json"
@@ -90,11 +90,6 @@ def lines(ledger: Path) -> tuple[bytes, ...]:
 def canonical(entry: Mapping[str, object]) -> bytes:
     """The bytes of an entry, the same wherever it is written."""
     return json.dumps(entry, sort_keys=True, separators=(",", ":")).encode("ascii")
-
-
-def digest(data: bytes) -> str:
-    """SHA-256 in hexadecimal."""
-    return hashlib.sha256(data).hexdigest()
 
 
 def _last_line(file: BinaryIO) -> bytes:

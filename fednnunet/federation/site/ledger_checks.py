@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fednnunet.federation.site import signing
-from fednnunet.federation.site.ledger import FIRST, HEAD, canonical, digest, lines
+from fednnunet.federation.site.answers import digest
+from fednnunet.federation.site.ledger import FIRST, HEAD, canonical, lines
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

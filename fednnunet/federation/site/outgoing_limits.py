@@ -12,6 +12,7 @@ from pathlib import Path
 
 from fednnunet.errors import RefusalError
 from fednnunet.federation.site import ledger
+from fednnunet.federation.site.answers import digest
 from fednnunet.federation.site.policy import OutgoingLimits
 from fednnunet.federation.wire.messages import FaultReply
 
@@ -63,5 +64,5 @@ class OutgoingCheck:
             yield Spent(what="GiB", used=sent / _GIB, limit=limits.max_gib)
         if kind in limits.max_messages:
             digests = {str(e.get("sha256")) for e in entries if e.get("message") == kind}
-            count = len(digests | {ledger.digest(data)})
+            count = len(digests | {digest(data)})
             yield Spent(what=kind, used=count, limit=limits.max_messages[kind])

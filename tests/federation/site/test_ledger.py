@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 import pytest
 
 from fednnunet.federation.site import ledger
+from fednnunet.federation.site.answers import digest
 from fednnunet.federation.site.ledger import read
 from fednnunet.federation.site.wall import LEDGER
 from fednnunet.federation.wire.messages import TrainReply, pack, unpack
@@ -89,7 +90,7 @@ def test_lines_are_chained_however_long_they_are(tmp_path):
         ledger.record(path, kind="A", words="a" * size, data=b"")
     found, lines = ledger.read(path), ledger.lines(path)
     assert [entry["number"] for entry in found] == [1, 2, 3, 4]
-    assert [entry["before"] for entry in found[1:]] == [ledger.digest(line) for line in lines[:-1]]
+    assert [entry["before"] for entry in found[1:]] == [digest(line) for line in lines[:-1]]
 
 
 def test_threads_do_not_break_the_chain(tmp_path):

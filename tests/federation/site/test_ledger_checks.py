@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from fednnunet.federation.site import ledger, signing
-from fednnunet.federation.site.ledger import canonical, digest
+from fednnunet.federation.site.answers import digest
+from fednnunet.federation.site.ledger import canonical
 from fednnunet.federation.site.ledger_checks import public_key, verify
 
 
