@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
-from fednnunet.api.predict import Bundles, load_bundle
+from fednnunet.api.predict import Bundles, load_bundles
 from fednnunet.errors import InputError
 from fednnunet.inference.bundle import Bundle
 from fednnunet.interop.nnunet_export import DATASET_ID, Exported, export_nnunet
@@ -30,8 +31,7 @@ def export_model(
     """
     if to not in FORMATS:
         raise InputError(f"there is no format {to!r}", mend=choices(to, FORMATS))
-    given = (bundles,) if isinstance(bundles, (Bundle, Path, str)) else tuple(bundles)
-    loaded = [each if isinstance(each, Bundle) else load_bundle(each) for each in given]
+    loaded = load_bundles(bundles)
     if to == "onnx":
         export_onnx(_single(loaded), Path(output))
         return None
@@ -58,7 +58,7 @@ def import_model(
     return import_nnunet(Path(source), Path(output), options)
 
 
-def _single(bundles: list[Bundle]) -> Bundle:
+def _single(bundles: Sequence[Bundle]) -> Bundle:
     if len(bundles) != 1:
         raise InputError(
             f"{len(bundles)} bundles were given, an ONNX file holds one",

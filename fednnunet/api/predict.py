@@ -27,6 +27,12 @@ def load_bundle(folder: Path | str) -> Bundle:
     return read_bundle(Path(folder))
 
 
+def load_bundles(bundles: Bundles) -> tuple[Bundle, ...]:
+    """One bundle or several; those that are given as folders are read."""
+    given = (bundles,) if isinstance(bundles, (Bundle, Path, str)) else tuple(bundles)
+    return tuple(each if isinstance(each, Bundle) else load_bundle(each) for each in given)
+
+
 def predict(
     bundles: Bundles,
     images: Path | str,
@@ -48,7 +54,7 @@ def predict(
 
         predict("RUN/global", "IMAGES", "MASKS", options=PredictOptions(memory_gib=8))
     """
-    loaded = _load(bundles)
+    loaded = load_bundles(bundles)
     options = options or PredictOptions()
     options = replace(
         options, mirror=mirror or options.mirror, overwrite=overwrite or options.overwrite
@@ -93,7 +99,7 @@ class Predictor:
 
     def __init__(self, bundles: Bundles, *, device: str = "auto", mirror: bool = False) -> None:
         self._predictor = VolumePredictor(
-            _load(bundles), compute=choose_compute(device), vote=Vote(mirror=mirror)
+            load_bundles(bundles), compute=choose_compute(device), vote=Vote(mirror=mirror)
         )
 
     @property
@@ -125,8 +131,3 @@ class Predictor:
             )
         z, y, x = spacing
         return self._predictor(Volume(array=array, geometry=Geometry(spacing_mm=(z, y, x))))
-
-
-def _load(bundles: Bundles) -> tuple[Bundle, ...]:
-    given = (bundles,) if isinstance(bundles, (Bundle, Path, str)) else tuple(bundles)
-    return tuple(each if isinstance(each, Bundle) else load_bundle(each) for each in given)

@@ -10,10 +10,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from fednnunet import io
-from fednnunet.api.predict import Bundles, PredictProgress, load_bundle
+from fednnunet.api.predict import Bundles, PredictProgress, load_bundles
 from fednnunet.dataset import list_images
 from fednnunet.errors import DataError, FedNNUNetError, InputError, StorageError
-from fednnunet.inference.bundle import Bundle
 from fednnunet.inference.compute import choose_compute
 from fednnunet.inference.ensemble import check_bundles
 from fednnunet.inference.predict import Outcome, PredictOptions, predict_cases
@@ -55,8 +54,7 @@ def predict_dicom(
     """
     require_dicom()
     wanted_forms = _forms(forms)
-    given = (bundles,) if isinstance(bundles, (Bundle, Path, str)) else tuple(bundles)
-    loaded = tuple(one if isinstance(one, Bundle) else load_bundle(one) for one in given)
+    loaded = load_bundles(bundles)
     options = options or PredictOptions()
     check_bundles(loaded, options.mirror)
     task = loaded[0].plan.task
