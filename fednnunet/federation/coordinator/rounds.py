@@ -25,16 +25,15 @@ from fednnunet.federation.coordinator.history import (
 from fednnunet.federation.coordinator.invites import invite, sites_of_round
 from fednnunet.federation.coordinator.reply_checks import ReplyChecks
 from fednnunet.federation.coordinator.run import Run
-from fednnunet.federation.coordinator.unlabelled_sites import BesideLabelled, are_added
+from fednnunet.federation.coordinator.unlabelled_sites import BesideLabelled, added_strength
 from fednnunet.federation.coordinator.update_bound import UpdateBound, check_state
 from fednnunet.federation.membership import Member
 from fednnunet.federation.methods.local import NothingAdded
-from fednnunet.federation.methods.merge import Aggregation, Followed, Reply, State, Tensors
+from fednnunet.federation.methods.merge import Aggregation, Followed, Merge, Reply, State, Tensors
 from fednnunet.federation.wire.extras import split
 from fednnunet.federation.wire.messages import ProbeInvite, TrainReply
 from fednnunet.federation.wire.phases import Phase, Phases
 from fednnunet.federation.wire.tensors import update_norm
-from fednnunet.labels.ramp import ramp
 from fednnunet.training.counts import dice_of
 
 Observer = Callable[[RoundRecord], None]
@@ -95,15 +94,15 @@ def _one_round(
     trained = run.method.outgoing(state.shared, phase)
     place, rounds = phases.schedule(state.round)
     done = place / max(rounds, 1)
-    aggregation = _start(run, phase, state, trained, done)
+    pseudo_labels, merge = run.training.pseudo_labels, run.merge(phase)
+    strength = added_strength(pseudo_labels, merge, done)
+    aggregation = _start(phase, merge, state, trained, strength)
     contributing = run.training.contribution and phase == "joint" and bool(state.shared)
     kept: list[Reply] = []
-    pseudo_labels = run.training.pseudo_labels
-    added = are_added(pseudo_labels, run.merge(phase))
 
     def add(site: str, message: TrainReply) -> None:
         """Add a reply that was checked; afterwards its tensors are not needed any more."""
-        cases = counted_cases(message, pseudo_labels, done, added=added)
+        cases = counted_cases(message, pseudo_labels, done, added=strength is not None)
         reply = _as_method_sees(site, message, cases)
         aggregation.add(reply)
         if contributing:
@@ -180,15 +179,15 @@ def _contribution(
     return found, faults
 
 
-def _start(run: Run, phase: Phase, state: State, trained: Tensors, done: float) -> Aggregation:
-    """The aggregation of a round's replies, after the share `done` of the phase's schedule."""
+def _start(
+    phase: Phase, merge: Merge, state: State, trained: Tensors, strength: float | None
+) -> Aggregation:
+    """The aggregation of a round's replies; with a `strength` unlabelled sites are added by it."""
     if phase == "personal":
         return NothingAdded(state)
-    settings, merge = run.training.pseudo_labels, run.merge(phase)
     begin = state if phase == "joint" else replace(state, shared=trained)
     aggregation = merge.start(begin)
-    if settings is not None and are_added(settings, merge):
-        strength = settings.unlabelled_strength * ramp(settings, done)
+    if strength is not None:
         aggregation = BesideLabelled(aggregation, begin, strength)
     if phase == "joint":
         return aggregation

@@ -17,6 +17,7 @@ from dataclasses import replace
 
 from fednnunet.federation.methods.mean import mean_by_cases
 from fednnunet.federation.methods.merge import Aggregation, Merge, Reply, State, Tensors
+from fednnunet.labels.ramp import ramp
 from fednnunet.labels.settings import PseudoLabels
 
 
@@ -53,6 +54,16 @@ def are_added(settings: PseudoLabels | None, merge: Merge) -> bool:
     A merge that looks at single replies may send each site something else: there is no one change.
     """
     return settings is not None and settings.unlabelled_sites == "add" and merge.needs == "sum"
+
+
+def added_strength(settings: PseudoLabels | None, merge: Merge, done: float) -> float | None:
+    """By what strength their change is added after the share `done` of a schedule's rounds.
+
+    None where it is not added (see `are_added`).
+    """
+    if settings is None or not are_added(settings, merge):
+        return None
+    return settings.unlabelled_strength * ramp(settings, done)
 
 
 def _moved(tensors: Tensors, received: Tensors, mean: Tensors, strength: float) -> Tensors:

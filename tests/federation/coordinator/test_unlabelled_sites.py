@@ -8,7 +8,11 @@ from dataclasses import replace
 import pytest
 import torch
 
-from fednnunet.federation.coordinator.unlabelled_sites import BesideLabelled, are_added
+from fednnunet.federation.coordinator.unlabelled_sites import (
+    BesideLabelled,
+    added_strength,
+    are_added,
+)
 from fednnunet.federation.methods.catalogue import METHODS
 from fednnunet.federation.methods.mean import mean_by_cases
 from fednnunet.federation.methods.merge import State
@@ -59,3 +63,11 @@ def test_only_a_method_with_one_mean_adds():
     merge = METHODS["fedavg"].merge
     assert not are_added(None, merge)
     assert not are_added(PseudoLabels(unlabelled_sites="ramp"), merge)
+
+
+def test_the_strength_follows_the_ramp_and_is_none_where_nothing_is_added():
+    settings, merge = PseudoLabels(start=0.5, ramp_up=0.0), METHODS["fedavg"].merge
+    found = [added_strength(settings, merge, done) for done in (0.4, 0.5)]
+    assert found == [0.0, settings.unlabelled_strength]
+    assert added_strength(settings, METHODS["fedease"].merge, 1.0) is None
+    assert added_strength(None, merge, 1.0) is None
