@@ -31,7 +31,7 @@ from fednnunet.federation.methods.catalogue import PRESETS, label
 from fednnunet.federation.methods.pooled import run_kind
 from fednnunet.federation.site.evaluation import CASES
 from fednnunet.federation.spec import Federation
-from fednnunet.federation.training_spec import FOLDS
+from fednnunet.federation.training_checks import FOLDS
 from fednnunet.federation.workflows.simulation import SITES, simulation_engine
 from fednnunet.federation.workflows.train import SCORES, TrainingScores, train_together
 from fednnunet.planning.memory import training_gib

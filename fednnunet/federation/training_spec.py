@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, ClassVar, Literal
 
-from fednnunet.device import check_name
-from fednnunet.errors import InputError
-from fednnunet.federation.filters.catalogue import CODING, filter_from
+from fednnunet.federation.filters.catalogue import filter_from
 from fednnunet.federation.filters.filter import Filter
 from fednnunet.federation.membership import Selection
 from fednnunet.federation.methods.catalogue import CHOICE, MethodChoice, label
@@ -21,17 +18,13 @@ from fednnunet.federation.methods.method import Method
 from fednnunet.federation.methods.pooled import run_kind
 from fednnunet.federation.methods.robust import RobustMean, robust_merge
 from fednnunet.federation.methods.settings import Settings
+from fednnunet.federation.training_checks import check_training
 from fednnunet.federation.wire.phases import Phases
 from fednnunet.labels.settings import PseudoLabels
 from fednnunet.network.tensors import Tensors
 from fednnunet.schema import Names
 from fednnunet.training.device import CudaKernels
-from fednnunet.training.recipe import RECIPES, recipe_named
-
-FOLDS = 5
-_SHA256 = re.compile(r"[0-9a-f]{64}")
-MAX_ROUNDS, MAX_ITERATIONS = 100_000, 10_000_000
-MAX_THREADS = 1024
+from fednnunet.training.recipe import RECIPES
 
 
 def _chosen(method: Settings | str) -> Settings:
@@ -222,105 +215,10 @@ class Training:
         """Whether sites train on mirrored patches as well, so that predictions may be mirrored."""
         return RECIPES[self.recipe].augmentation.mirror
 
-    def _check_start(self) -> None:
-        if self.start and not _SHA256.fullmatch(self.start):
-            raise InputError(
-                f"start is {self.start[:80]!r}",
-                mend="give the 64 digits of a SHA-256, or leave it out and train with --from",
-            )
-
-    def _check_lengths(self) -> None:
-        if self.rounds < 1 or self.iterations_per_round < 1:
-            raise InputError(
-                "rounds and iterations_per_round must be at least 1",
-                mend="set both to 1 or more",
-            )
-        if self.personal_rounds < 0 or self.public_rounds < 0:
-            raise InputError(
-                "personal_rounds or public_rounds is negative",
-                mend="set both to 0 (no such rounds) or more",
-            )
-        if max(self.rounds, self.personal_rounds, self.public_rounds) > MAX_ROUNDS:
-            raise InputError(
-                "a phase has too many rounds", mend=f"give at most {MAX_ROUNDS} rounds a phase"
-            )
-        if self.iterations_per_round > MAX_ITERATIONS:
-            raise InputError(
-                "iterations_per_round is too large", mend=f"give at most {MAX_ITERATIONS}"
-            )
-
-    def _check_filters(self) -> None:
-        coding = [one for one in self.filter_chain if isinstance(one, CODING)]
-        if len(coding) > 1:
-            raise InputError(
-                f"{len(coding)} filters send changes in place of weights, so that the second finds "
-                "no weights",
-                where="training.filters",
-                mend="keep one of them",
-            )
-
-    def _check_waiting(self) -> None:
-        """Raise InputError for numbers of sites, and times, that no round can wait for."""
-        if self.sites_per_round < 0 or self.quorum < 0:
-            raise InputError(
-                "sites_per_round or quorum is negative",
-                mend="set both to 0 (all sites) or to a number of sites",
-            )
-        if min(self.deadline_s, self.grace_s, self.exchange_grace_s) < 0:
-            raise InputError(
-                f"deadline_s is {self.deadline_s}, grace_s {self.grace_s} and exchange_grace_s "
-                f"{self.exchange_grace_s}",
-                mend="give seconds, or 0 to wait for all sites",
-            )
-        if (self.grace_s or self.exchange_grace_s) and not self.quorum:
-            raise InputError(
-                f"grace_s is {self.grace_s} and exchange_grace_s {self.exchange_grace_s} without a "
-                "quorum",
-                mend="set quorum to the number of replies after which the others have that long",
-            )
-
     def __post_init__(self) -> None:
         chosen = [_chosen(each) for each in (self.method, *self.baselines)]
         object.__setattr__(self, "method", chosen[0])
         object.__setattr__(self, "baselines", tuple(chosen[1:]))
-        recipe_named(self.recipe)
-        check_name(self.device)
-        self._check_filters()
+        check_training(self)
         for settings in chosen:
             self.merge(settings)  # one without a mean cannot be robust
-        self._check_lengths()
-        self._check_start()
-        if min(self.seed, self.split_seed or 0) < 0:
-            raise InputError("seed or split_seed is negative", mend="give a seed of 0 or more")
-        self._check_waiting()
-        if self.max_update_ratio and not 1 <= self.max_update_ratio <= 1e6:
-            raise InputError(
-                f"max_update_ratio is {self.max_update_ratio}",
-                mend="give a number from 1 to 1e6, or 0 to accept updates of any size",
-            )
-        if not 0 <= self.threads <= MAX_THREADS:
-            raise InputError(
-                f"threads is {self.threads}",
-                mend=f"give 1 to {MAX_THREADS} threads, or 0 to choose by the free cores",
-            )
-        if self.max_cases < 0:
-            raise InputError(
-                f"max_cases is {self.max_cases}", mend="set it to 0 (all cases) or more"
-            )
-        if not 0 <= self.held_out < 1:
-            raise InputError(f"held_out is {self.held_out}", mend="give a share from 0 to below 1")
-        if self.fold not in (None, *range(FOLDS)):
-            raise InputError(
-                f"there is no fold {self.fold}", mend=f"choose a fold from 0 to {FOLDS - 1}"
-            )
-        if self.validate_every < 0 or (self.keep == "best" and not self.validate_every):
-            raise InputError(
-                f'validate_every is {self.validate_every} with keep = "{self.keep}"',
-                mend='for keep = "best", set validate_every to 1 or more',
-            )
-        labels = [label(each) for each in chosen]
-        if twice := sorted({each for each in labels if labels.count(each) > 1}):
-            raise InputError(
-                f"{twice[0]!r} is named twice in method and baselines",
-                mend="take it out of training.baselines",
-            )

@@ -18,7 +18,8 @@ from fednnunet.errors import DataError, InputError
 from fednnunet.evaluation.scores import SiteScores
 from fednnunet.evaluation.tables import write_cases_csv
 from fednnunet.federation.spec import Federation, SiteSpec
-from fednnunet.federation.training_spec import FOLDS, Training
+from fednnunet.federation.training_checks import FOLDS
+from fednnunet.federation.training_spec import Training
 from fednnunet.federation.workflows.train import SCORES, ModelScores, TrainingScores
 from tests.evaluation.made_up import a_case
 from tests.federation.fakes import a_plan

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 
 import pytest
 
@@ -11,7 +10,7 @@ from fednnunet import records
 from fednnunet.errors import FedNNUNetError, InputError
 from fednnunet.federation.methods.catalogue import METHODS, PRESETS
 from fednnunet.federation.methods.fedprox import FedProx
-from fednnunet.federation.training_spec import FOLDS, MAX_ITERATIONS, MAX_ROUNDS, Training
+from fednnunet.federation.training_spec import Training
 from fednnunet.labels.settings import PseudoLabels
 
 
@@ -66,43 +65,6 @@ def test_an_invites_label_names_a_method_with_its_settings():
     assert training.method_labelled("fedprox") == METHODS["fedprox"]
 
 
-def test_the_best_needs_rounds_to_choose_from():
-    with pytest.raises(InputError, match="validate_every is 0"):
-        Training(keep="best")
-    assert replace(Training(), keep="best", validate_every=1).keep == "best"
-
-
-@pytest.mark.parametrize(
-    ("settings", "words"),
-    [
-        ({"rounds": 0}, "at least 1"),
-        ({"rounds": MAX_ROUNDS + 1}, "too many rounds"),
-        ({"iterations_per_round": MAX_ITERATIONS + 1}, "iterations_per_round is too large"),
-        ({"personal_rounds": -1}, "is negative"),
-        ({"seed": -1}, "seed or split_seed is negative"),
-        ({"split_seed": -1}, "seed or split_seed is negative"),
-        ({"quorum": -1}, "sites_per_round or quorum is negative"),
-        ({"deadline_s": -1.0}, "deadline_s is -1.0"),
-        ({"grace_s": 5.0}, "without a quorum"),
-        ({"max_cases": -1}, "max_cases is -1"),
-        ({"held_out": 1.0}, "held_out is 1.0"),
-        ({"fold": FOLDS}, "there is no fold 5"),
-        ({"validate_every": -1}, "validate_every is -1"),
-        ({"recipe": "magic"}, "no recipe"),
-        ({"filters": ("magic",)}, "magic"),
-    ],
-)
-def test_settings_out_of_range_are_refused(settings, words):
-    with pytest.raises(FedNNUNetError) as caught:
-        Training(**settings)
-    assert words in str(caught.value)
-
-
-def test_bounds_themselves_are_allowed():
-    training = Training(held_out=0.0, fold=FOLDS - 1, grace_s=1.0, quorum=1, rounds=MAX_ROUNDS)
-    assert training.fold == 4
-
-
 def test_a_method_that_nobody_knows_is_refused():
     with pytest.raises(FedNNUNetError, match="choose one of"):
         Training().method_labelled("magic")
@@ -127,12 +89,6 @@ def test_what_is_wrong_with_pseudo_labels_is_said(table, words):
     with pytest.raises(FedNNUNetError) as caught:
         records.decode(Training, {"pseudo_labels": table})
     assert words in str(caught.value)
-
-
-@pytest.mark.parametrize("threads", [-1, 1025])
-def test_threads_that_no_machine_has_are_refused(threads):
-    with pytest.raises(InputError, match=f"threads is {threads}"):
-        Training(threads=threads)
 
 
 def test_a_start_is_named_by_its_sha256():

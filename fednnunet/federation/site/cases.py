@@ -17,7 +17,8 @@ from fednnunet.dataset import (
 )
 from fednnunet.errors import DataError
 from fednnunet.federation.spec import SiteSpec
-from fednnunet.federation.training_spec import FOLDS, Training
+from fednnunet.federation.training_checks import FOLDS
+from fednnunet.federation.training_spec import Training
 from fednnunet.io import ending
 from fednnunet.supervision import SiteSupervision, Supervision
 from fednnunet.task import Task

@@ -7,7 +7,8 @@ import pytest
 from fednnunet.errors import DataError, FedNNUNetError, InputError
 from fednnunet.federation.site.cases import site_cases
 from fednnunet.federation.spec import SiteSpec
-from fednnunet.federation.training_spec import FOLDS, Training
+from fednnunet.federation.training_checks import FOLDS
+from fednnunet.federation.training_spec import Training
 from fednnunet.supervision import SiteSupervision, Supervision
 from fednnunet.task import Task
 
