@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from fednnunet.federation.filters.catalogue import filter_from
 from fednnunet.federation.filters.filter import Filter
+from fednnunet.federation.guard_spec import Guard
 from fednnunet.federation.membership import Selection
 from fednnunet.federation.methods.catalogue import CHOICE, MethodChoice, label
 from fednnunet.federation.methods.fedease import FedEase
@@ -18,6 +19,7 @@ from fednnunet.federation.methods.method import Method
 from fednnunet.federation.methods.pooled import run_kind
 from fednnunet.federation.methods.robust import RobustMean, robust_merge
 from fednnunet.federation.methods.settings import Settings
+from fednnunet.federation.methods.step import StepBetweenRounds, stepped_merge
 from fednnunet.federation.training_checks import check_training
 from fednnunet.federation.wire.phases import Phases
 from fednnunet.labels.settings import PseudoLabels
@@ -110,6 +112,12 @@ class Training:
     robust: RobustMean | None = None
     """A robust mean instead of the mean of replies, against sites that are faulty or hostile: a
     table of settings, which may be empty. Without the table the coordinator takes the mean."""
+    step: StepBetweenRounds = field(default_factory=StepBetweenRounds)
+    """What happens between two rounds: how the coordinator steps along the mean of the updates, and
+    how sites go on from it; a table of settings."""
+    guard: Guard = field(default_factory=Guard)
+    """A trial in the first rounds, after which each site trains on alone where that serves it
+    better; a table of settings, of which `share = 0` turns it off."""
     sites_per_round: int = 0
     """Number of sites in a joint round; 0 for all."""
     selection: Selection = "random"
@@ -182,12 +190,15 @@ class Training:
     def merge(self, settings: Settings) -> Merge:
         """How the replies of one of the `runs` are merged in joint rounds.
 
-        Raises InputError where a robust mean is wanted and the method takes no mean.
+        Raises InputError where a robust mean or another step is wanted and the method takes no
+        mean.
         """
         merge = settings.build().merge
-        if self.robust is None or isinstance(settings, Local) or run_kind(settings) == "pooled":
+        if isinstance(settings, Local) or run_kind(settings) == "pooled":
             return merge
-        return robust_merge(merge, self.robust, method=label(settings))
+        if self.robust is not None:
+            merge = robust_merge(merge, self.robust, method=label(settings))
+        return stepped_merge(merge, self.step, method=label(settings))
 
     @property
     def mean(self) -> Merge:

@@ -115,6 +115,14 @@ def make_optimiser(network: nn.Module, recipe: Recipe, *, fused: bool) -> torch.
     )
 
 
+def forget_first_moments(state: TrainingState) -> None:
+    """Set the first moments of the optimiser (AdamW's mean gradient, SGD's momentum) to zero."""
+    for moments in state.optimiser.state.values():
+        for name in ("exp_avg", "momentum_buffer"):
+            if moments.get(name) is not None:
+                moments[name].zero_()
+
+
 def save(state: TrainingState, folder: Path) -> Path:
     """Write the state into `folder`, keeping the one before; a kill leaves at least one whole."""
     tensors = {f"network.{k}": _plain(v) for k, v in state.network.state_dict().items()}

@@ -8,7 +8,7 @@ import torch
 from fednnunet.errors import InputError
 from fednnunet.network.roles import role
 from fednnunet.training.recipe import RECIPES
-from fednnunet.training.state import CURRENT, PREVIOUS, load, new_state, save
+from fednnunet.training.state import CURRENT, PREVIOUS, forget_first_moments, load, new_state, save
 from fednnunet.training.trainer import train
 from tests.training.fakes import CPU, a_job, blobs, names_of, small_plan
 
@@ -143,3 +143,19 @@ def test_tensors_swapped_between_rounds_keep_the_optimiser(tmp_path):
     go_on(state, 1)
     save(state, tmp_path)
     assert load(fresh(), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "first", "second"),
+    [
+        ("fast", "exp_avg", "exp_avg_sq"),
+        ("nnunet", "momentum_buffer", None),
+    ],
+)
+def test_first_moments_can_be_forgotten_while_second_ones_stay(recipe, first, second):
+    state = fresh(recipe)
+    go_on(state, 2, recipe=recipe)
+    forget_first_moments(state)
+    for moments in state.optimiser.state.values():
+        assert not moments[first].any()
+        assert second is None or moments[second].any()

@@ -99,9 +99,14 @@ def _one_round(
     aggregation = _start(phase, merge, state, trained, strength)
     contributing = run.training.contribution and phase == "joint" and bool(state.shared)
     kept: list[Reply] = []
+    joined = 0
 
     def add(site: str, message: TrainReply) -> None:
         """Add a reply that was checked; afterwards its tensors are not needed any more."""
+        nonlocal joined
+        if message.alone:
+            return
+        joined += 1
         cases = counted_cases(message, pseudo_labels, done, added=strength is not None)
         reply = _as_method_sees(site, message, cases)
         aggregation.add(reply)
@@ -120,7 +125,7 @@ def _one_round(
     )
     accepted, errors, faults = _gather(engine, run, checks, add)
     _check_quorum(len(accepted), errors, min(run.training.quorum or len(sites), len(sites)))
-    new = aggregation.finish()
+    new = (aggregation if joined else NothingAdded(state)).finish()
     check_state(new)
     contribution, unprobed = _contribution(engine, run, phases, state, kept)
     record = RoundRecord(

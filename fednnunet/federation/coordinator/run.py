@@ -8,11 +8,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fednnunet import records
+from fednnunet.federation.guard_spec import Guard
 from fednnunet.federation.methods.catalogue import label
 from fednnunet.federation.methods.merge import Merge, Tensors
 from fednnunet.federation.methods.method import Method
 from fednnunet.federation.methods.pooled import RunKind, run_kind
 from fednnunet.federation.methods.settings import Settings
+from fednnunet.federation.methods.step import StepBetweenRounds
 from fednnunet.federation.training_spec import Training
 from fednnunet.federation.wire.phases import Phase, Phases
 from fednnunet.planning.plan import Plan
@@ -76,8 +78,11 @@ class Run:
             keep="last",
         )
         encoded = records.encode(training)
-        for name in ("start", "robust"):  # fields that came later: without a value as before
+        for name in ("start", "robust"):  # came later: without a value as before
             if not encoded[name]:
+                del encoded[name]
+        for name, usual in (("step", StepBetweenRounds()), ("guard", Guard())):
+            if getattr(training, name) == usual:
                 del encoded[name]
         del encoded["postprocessing"]
         parts = [records.encode(self.plan), encoded]

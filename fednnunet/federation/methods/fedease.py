@@ -156,4 +156,9 @@ class FedEase:
             )
         if self.annealing:
             merge = AnnealedMixing(merge, self.power)
-        return Method(is_shared=AllBut(self.private), merge=merge, mean_needs_training=True)
+        return Method(
+            is_shared=AllBut(self.private),
+            merge=merge,
+            mean_needs_training=True,
+            scales_learning_rate=True,
+        )

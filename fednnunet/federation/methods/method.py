@@ -89,7 +89,8 @@ class Method:
     `local_rule` is what changes in the sites' training, `extras` are the auxiliary tensors that
     they exchange, and `merge` makes the next state. `personal_model` builds the sites' personal
     models where these are not just the network. With `mean_needs_training` the sites' shared
-    tensors differ at the end, so that their mean must be trained before it serves as a model.
+    tensors differ at the end, so that their mean must be trained before it serves as a model. With
+    `scales_learning_rate` the sites' learning rate follows their number (see `step`).
     """
 
     is_shared: Callable[[str], bool]
@@ -98,6 +99,7 @@ class Method:
     personal_model: PersonalModel | None = None
     merge: Merge = mean_by_cases
     mean_needs_training: bool = False
+    scales_learning_rate: bool = False
 
     def shared(self, tensors: Tensors) -> dict[str, Tensor]:
         """The part of `tensors` that leaves a site."""

@@ -30,7 +30,7 @@ from torch import Tensor
 from fednnunet.errors import InputError
 from fednnunet.evaluation.site_graph import GRAPH, SiteGraph
 from fednnunet.federation.methods.mean import mean_by_cases
-from fednnunet.federation.methods.merge import Collected, Needs, Reply, State, Tensors
+from fednnunet.federation.methods.merge import Collected, Merge, Needs, Reply, State, Tensors
 from fednnunet.federation.methods.method import Method
 from fednnunet.federation.methods.settings import AllBut, Private
 from fednnunet.federation.methods.updates import UpdateProducts
@@ -44,7 +44,7 @@ class BySimilarity:
     """A merge whose state holds a mean for all and one for each site.
 
     Where `over(tensor_name)` is given, only those tensors are compared and averaged over
-    neighbours; of all others every site receives the mean over all sites by cases.
+    neighbours; of all others every site receives `for_all`, a mean over all sites.
     """
 
     needs: ClassVar[Needs] = "replies"
@@ -53,6 +53,7 @@ class BySimilarity:
     min_similarity: float
     decay: float
     over: Callable[[str], bool] | None = None
+    for_all: Merge = mean_by_cases
 
     def __post_init__(self) -> None:
         if not (0 <= self.min_similarity < 1 and 0 <= self.decay < 1):
@@ -84,10 +85,11 @@ class BySimilarity:
     def _merge(self, state: State, replies: Sequence[Reply]) -> State:
         """The state after the round; sites that did not reply keep what they would receive."""
         memory = {**state.memory, **self._similarities(state, replies)}
-        mean = mean_by_cases.start(state)
+        mean = self.for_all.start(state)
         for reply in replies:
             mean.add(reply)
-        merged = replace(mean.finish(), memory=memory)
+        merged = mean.finish()
+        merged = replace(merged, memory={**merged.memory, **memory})
         graph = self.graph(merged)
         near = [replace(reply, tensors=self._compared(reply.tensors)) for reply in replies]
         means = {

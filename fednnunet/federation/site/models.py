@@ -23,6 +23,8 @@ from fednnunet.network.tensors import Tensors
 from fednnunet.training.evaluate_patches import count_patches
 from fednnunet.training.state import TrainingState
 
+LEFT = "guard/left"  # in a state's memory: 1 where the site trains alone (see `guard`)
+
 
 @dataclass(frozen=True, slots=True)
 class SiteModels:
@@ -116,13 +118,19 @@ class SiteModels:
         """The site's state after the invite's rounds, with the invite's tensors in its network."""
         state = self.site.new_state()
         self.site.states(invite.run).load(state, "joint", invite.round)
-        load_part(state.network, invite.tensors)
+        if not has_left(state.memory):
+            load_part(state.network, invite.tensors)
         return state
 
     def _best(self, invite: EvaluateInvite) -> tuple[int, Path] | None:
         """The best model if it is asked for and there is one: none was kept without a Dice."""
         wanted = invite.personal and invite.best
         return best_bundle(inside(self.site.base, invite.run, BEST)) if wanted else None
+
+
+def has_left(memory: Tensors) -> bool:
+    """Whether the site of a state trains alone, so that what it receives is not for its model."""
+    return bool(memory.get(LEFT, 0.0))
 
 
 def _same(ours: Tensors, theirs: Tensors) -> bool:

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from fednnunet.federation.given_start import first_weights
+from fednnunet.federation.methods.method import Method
 from fednnunet.federation.site.places import inside
 from fednnunet.federation.site.policy import SitePolicy
 from fednnunet.federation.site.states import StateStore
@@ -49,6 +50,8 @@ class PreparedSite:
     held_out_cases: tuple[str, ...] = ()
     policy: SitePolicy = field(default_factory=SitePolicy)
     log: Callable[[str], None] = lambda text: None
+    sites: int = 1
+    """The number of the federation's sites that train."""
 
     @property
     def configuration(self) -> Configuration:
@@ -59,6 +62,13 @@ class PreparedSite:
     def recipe(self) -> Recipe:
         """The recipe that it is trained by."""
         return recipe_named(self.training.recipe)
+
+    def joint_recipe(self, method: Method) -> Recipe:
+        """The recipe of joint rounds: its learning rate may follow the number of sites."""
+        recipe = self.recipe
+        scaled = method.scales_learning_rate and recipe.optimiser == "adamw"
+        factor = self.training.step.learning_rate_factor(self.sites, scaled=scaled)
+        return replace(recipe, learning_rate=recipe.learning_rate * factor)
 
     @property
     def completion(self) -> PseudoLabelling | None:

@@ -11,6 +11,7 @@ from fednnunet.evaluation.site_report import ModelCases, SiteReport, write_site_
 from fednnunet.evaluation.tables import read_cases_csv
 from fednnunet.evaluation.verdict import site_verdict
 from fednnunet.federation.site.evaluation import CASES, read_pictures
+from fednnunet.federation.site.guard import read_decision
 from fednnunet.federation.site.policy import SitePolicy
 from fednnunet.task import Task
 from fednnunet.text import plural
@@ -26,6 +27,7 @@ def report_site(site: str, base: Path, *, task: Task, policy: SitePolicy) -> Pat
     folders += sorted(base.glob(f"baselines/*/{HELD_OUT}/*/{CASES}"))
     models = sorted((_model(base, path.parent) for path in folders), key=_mean, reverse=True)
     held_out = max((len(model.scores) for model in models), default=0)
+    decision = read_decision(base)
     report = SiteReport(
         title=f"{task.name}: site {site}",
         models=tuple(models),
@@ -36,6 +38,7 @@ def report_site(site: str, base: Path, *, task: Task, policy: SitePolicy) -> Pat
             ("shares sums over at least", plural(policy.required_cases, "case")),
             ("shares scores over at least", plural(policy.min_scored_cases, "held-out case")),
             ("gives its own model away", "if asked to" if policy.share_model else "no"),
+            *((("in joint rounds", decision.words),) if decision else ()),
             ("sends pictures", "of the worst and median case" if policy.share_pictures else "no"),
             ("written", f"{datetime.now(UTC):%Y-%m-%d} by fednnunet {VERSION}"),
         ),

@@ -301,6 +301,7 @@ class Site:
             held_out_cases=tuple(name for name in ready.held_out.names if name in scored),
             policy=self._policy,
             log=self._wall.log,
+            sites=len(self._federation.members),
         )
 
     def _prepared(self) -> _Ready:

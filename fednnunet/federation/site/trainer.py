@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 
 from fednnunet.federation.filters.chain import context_of, filter_at_site
 from fednnunet.federation.methods.method import Method, TrainedSite
-from fednnunet.federation.site.models import load_part, network_tensors, own_model
+from fednnunet.federation.site.guard import SiteGuard, alone_job
+from fednnunet.federation.site.models import has_left, load_part, network_tensors, own_model
 from fednnunet.federation.site.notes import training_notes
 from fednnunet.federation.site.overlap import Rows, shared_overlap
 from fednnunet.federation.site.prepared import PreparedSite
@@ -23,7 +24,7 @@ from fednnunet.training.device import Execution
 from fednnunet.training.evaluate_patches import count_patches
 from fednnunet.training.local_job import LocalJob
 from fednnunet.training.local_rule import RoundContext
-from fednnunet.training.state import TrainingState
+from fednnunet.training.state import TrainingState, forget_first_moments
 from fednnunet.training.summary import TrainSummary
 from fednnunet.training.trainer import train
 
@@ -45,7 +46,9 @@ class SiteTrainer:
         """
         method = self.site.training.method_labelled(invite.method)
         execution = self.site.execution()
+        guard = SiteGuard.of(self.site, invite, method)
         state = self._begin(invite, method)
+        alone = has_left(state.memory)
         received, extras = split(invite.tensors)
         context = RoundContext(
             start=network_tensors(state.network),
@@ -53,13 +56,20 @@ class SiteTrainer:
             extras=extras,
         )
         job = self._job(invite, method, context, progress)
+        job = alone_job(job, self.site, state) if alone else job
         summary = train(state, job, execution)
-        payload = self._payload(invite, method, state, context)
+        payload = received if alone else self._payload(invite, method, state, context)
+        payload = self._filtered(invite, payload, state)
+        if guard is not None:
+            state = guard.after_round(invite, state, job, summary.loss, execution)
+            guard.forget_before(invite)
         states = self.site.states(invite.run)
         states.save(state, invite.phase, invite.round + 1)
         states.forget_before(invite.phase, invite.resume_round)
         notes = self._notes(summary, job, execution, first=not invite.resume_round)
-        return self._reply(invite, payload, summary, self._held_out_counts(state), notes)
+        notes += (Note(code="trains_alone"),) if alone else ()
+        reply = self._reply(invite, payload, summary, self._held_out_counts(state), notes)
+        return replace(reply, alone=alone)
 
     def _begin(self, invite: TrainInvite, method: Method) -> TrainingState:
         """The state to continue from, with the received tensors in it.
@@ -71,7 +81,10 @@ class SiteTrainer:
         state = self.site.new_state(stream=stream)
         if invite.resume_round:
             self.site.states(invite.run).load(state, invite.phase, invite.resume_round)
-        load_part(state.network, split(invite.tensors)[0])
+        if not has_left(state.memory):
+            load_part(state.network, split(invite.tensors)[0])
+            if invite.phase == "joint" and self.site.training.step.moments == "reset":
+                forget_first_moments(state)
         if invite.phase == "personal" and invite.resume_round <= self.site.training.rounds:
             load_part(state.network, own_model(method, state))
         return state
@@ -87,12 +100,13 @@ class SiteTrainer:
         unless the method's mean needs training."""
         site = self.site
         freeze = invite.phase == "public" and not method.mean_needs_training
+        together = invite.phase == "joint" and bool(context.shared)
         job = LocalJob(
             store=site.store,
             names=site.cases,
             plan=site.plan,
             configuration=site.configuration,
-            recipe=site.recipe,
+            recipe=site.joint_recipe(method) if together else site.recipe,
             iterations=invite.iterations,
             schedule_length=invite.schedule_length,
             schedule_start=invite.schedule_start,
@@ -108,16 +122,19 @@ class SiteTrainer:
     def _payload(
         self, invite: TrainInvite, method: Method, state: TrainingState, context: RoundContext
     ) -> Tensors:
-        """The tensors to send; the method and the filters may change the state's memory."""
+        """The tensors to send; the method may change the state's memory."""
         extras: Tensors = {}
         if invite.phase == "joint":
             trained = self._trained(state, context)
             if method.personal_model:
                 method.personal_model.update(trained)
             extras = method.make_extras(trained)
-        tensors = method.outgoing(network_tensors(state.network), invite.phase)
+        return join(method.outgoing(network_tensors(state.network), invite.phase), extras)
+
+    def _filtered(self, invite: TrainInvite, tensors: Tensors, state: TrainingState) -> Tensors:
+        """What leaves of the tensors; the filters may change the state's memory."""
         filters, about = self.site.training.filter_chain, context_of(invite, self.site.name)
-        return filter_at_site(filters, join(tensors, extras), about, state.memory)
+        return filter_at_site(filters, tensors, about, state.memory)
 
     def _trained(self, state: TrainingState, context: RoundContext) -> TrainedSite:
         execution = self.site.execution()

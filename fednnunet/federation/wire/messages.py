@@ -138,7 +138,7 @@ class TrainReply(Message):
     `overlap` counts voxels (tp, fp, fn) of each target over all training patches,
     `held_out` over a few fixed patches of the held-out cases. `iterations` is the number of local
     iterations, `unlabelled` that of training cases without any labelled voxel. `notes` are codes
-    for the log.
+    for the log. A site that trains `alone` returns the weights that it received.
     """
 
     words: ClassVar[str] = (
@@ -157,6 +157,7 @@ class TrainReply(Message):
     overlap: VoxelCounts = ()
     held_out: VoxelCounts = ()
     notes: Annotated[tuple[Note, ...], AtMost(64)] = ()
+    alone: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

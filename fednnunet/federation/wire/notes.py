@@ -22,6 +22,7 @@ NoteCode = Literal[
     "micro_batch",
     "out_of_memory",
     "share_of_batch",
+    "trains_alone",
 ]
 
 SENTENCES: Mapping[NoteCode, str] = {
@@ -39,6 +40,7 @@ SENTENCES: Mapping[NoteCode, str] = {
     "accumulated over the batch",
     "share_of_batch": "each of {} GPUs computes loss or normalisation over its own share of the "
     "batch: close to what one GPU computes, not equal",
+    "trains_alone": "trains alone, as its trial found that better; its weights are not merged",
 }
 
 

@@ -90,6 +90,7 @@ def _pool(sites: Mapping[str, PreparedSite], base: Path) -> PreparedSite:
         held_out=None,
         held_out_cases=(),
         log=lambda text: None,  # else the first site's
+        sites=1,
     )
 
 

@@ -14,7 +14,7 @@ from fednnunet.federation.membership import Member
 from fednnunet.federation.methods.catalogue import METHODS
 from fednnunet.federation.methods.robust import RobustMean
 from fednnunet.labels.settings import PseudoLabels
-from tests.federation.fakes import INITIAL, PretendEngine, a_run, go
+from tests.federation.fakes import INITIAL, MEMBERS, PretendEngine, a_run, go
 
 
 @pytest.mark.parametrize("method", sorted(METHODS))
@@ -58,6 +58,36 @@ def test_a_robust_mean_holds_in_joint_and_public_rounds(tmp_path, method):
     for name in honest.shared:
         moved, kept = ((s.shared[name] - honest.shared[name]).abs().max() for s in (hostile, held))
         assert kept < moved / 4, name
+
+
+class OneAlone(PretendEngine):
+    """One of the sites trains alone, and returns what it received."""
+
+    def __init__(self, *sites: str) -> None:
+        super().__init__()
+        self.left = sites
+
+    def reply(self, site, invite):
+        reply = super().reply(site, invite)
+        if invite.phase != "joint" or site not in self.left:
+            return reply
+        sent = {name: invite.tensors[name] for name in reply.tensors}
+        return replace(reply, tensors=sent, alone=True)
+
+
+@pytest.mark.parametrize("method", ["fedbn_head", "fedease"])
+def test_a_site_that_trains_alone_does_not_count_in_the_mean(tmp_path, method):
+    members = {name: member for name, member in MEMBERS.items() if name != "c"}
+    two = go(a_run(tmp_path / "two", method, public_rounds=0), PretendEngine(), members)
+    run = a_run(tmp_path / "three", method, public_rounds=0)
+    left = go(run, OneAlone("c"))
+    assert all(torch.equal(t, left.shared[n]) for n, t in two.shared.items())
+    assert "c" in load_records(run.folder / "rounds")[-1].sites
+
+
+def test_a_federation_that_everybody_left_stays_as_it_is(tmp_path):
+    state = go(a_run(tmp_path, "fedbn_head", public_rounds=0), OneAlone("a", "b", "c"))
+    assert state.shared and all(torch.equal(t, INITIAL[n]) for n, t in state.shared.items())
 
 
 def test_a_half_written_checkpoint_is_left_out(tmp_path):

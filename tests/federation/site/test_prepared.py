@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import torch
 
+from fednnunet.federation.methods.catalogue import METHODS
 from fednnunet.federation.site.policy import SitePolicy
 from fednnunet.federation.site.prepared import site_seed
 from fednnunet.federation.training_spec import Training
@@ -73,3 +74,12 @@ def test_labels_are_completed_where_the_sites_own_file_says_so_and_some_are_unkn
     assert site.completion is not None and site.completion.settings.weight == 0.5
     assert a_site(tmp_path, "a", training=training).completion is None
     assert a_site(tmp_path, "a", supervision=none).completion is None
+
+
+def test_the_learning_rate_of_joint_rounds_may_follow_the_number_of_sites(tmp_path):
+    site = a_site(tmp_path, "north", sites=4)
+    rate = site.recipe.learning_rate
+    assert site.joint_recipe(METHODS["fedease"]).learning_rate == 2 * rate
+    assert site.joint_recipe(METHODS["fedavg"]).learning_rate == rate
+    sgd = replace(site, training=replace(site.training, recipe="nnunet"))
+    assert sgd.joint_recipe(METHODS["fedease"]) == sgd.recipe
