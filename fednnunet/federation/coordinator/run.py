@@ -76,7 +76,11 @@ class Run:
             keep="last",
         )
         encoded = records.encode(training)
-        for name in ("start", "robust"):  # fields that came later: without a value as before
+        for name in (
+            "start",
+            "robust",
+            "secure",
+        ):  # fields that came later: without a value as before
             if not encoded[name]:
                 del encoded[name]
         del encoded["postprocessing"]

@@ -33,6 +33,7 @@ from fednnunet.federation.wire.planning_messages import (
     ShapesInvite,
     ShapesReply,
 )
+from fednnunet.federation.wire.secure_messages import SECURE_KINDS
 from fednnunet.federation.wire.training_messages import TrainInvite, TrainReply
 from fednnunet.planning.plan import Plan
 from fednnunet.ranges import AtMost, Within
@@ -181,6 +182,7 @@ KINDS: dict[str, type[Message]] = {
         ModelInvite,
         ModelReply,
         FaultReply,
+        *SECURE_KINDS,
     )
 }
 

@@ -1,0 +1,130 @@
+"""Which settings go together with secure aggregation, checked before anything is trained."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from fednnunet.errors import InputError
+from fednnunet.federation.filters.catalogue import CODING, FILTERS
+from fednnunet.federation.membership import present
+from fednnunet.federation.methods.catalogue import label
+from fednnunet.federation.methods.local import Local
+from fednnunet.federation.methods.pooled import run_kind
+from fednnunet.federation.methods.public_weights import public_weight
+
+if TYPE_CHECKING:
+    from fednnunet.federation.spec import Federation
+    from fednnunet.federation.training_spec import Training
+
+_NO_MASKS = "or remove the table [training.secure]"
+
+
+def check_secure_training(training: Training) -> None:
+    """Raise InputError where a setting needs single replies, which nobody sees under masks."""
+    if training.secure is None:
+        return
+    if training.robust is not None:
+        raise _excluded("a robust mean compares single replies", "training.robust", "remove it")
+    if training.max_update_ratio:
+        raise _excluded(
+            f"max_update_ratio = {training.max_update_ratio:g} screens single replies",
+            "training.max_update_ratio",
+            "set it to 0, and training.secure.clip to the largest norm of a change, to which each "
+            "site then cuts its own",
+        )
+    used = {type(one) for one in training.filter_chain} & set(CODING)
+    if coding := [name for name, kind in FILTERS.items() if kind in used]:
+        raise _excluded(
+            f"the filter {coding[0]} sends codes, which cannot be summed",
+            "training.filters",
+            "take it out (bits = 32 in [training.secure] halves the bytes)",
+        )
+    _check_methods(training)
+    named = {
+        "contribution": (training.contribution, "compares single replies"),
+        "routed": (training.routed, "asks for whole models of single sites"),
+        "pseudo_labels": (
+            training.pseudo_labels is not None,
+            "counts sites by how many of their cases have labels",
+        ),
+        "selection": (training.selection == "loss", "needs the loss of single sites"),
+    }
+    for name, (is_on, why) in named.items():
+        if is_on:
+            raise _excluded(f"training.{name} {why}", f"training.{name}", "take it out")
+
+
+def _check_methods(training: Training) -> None:
+    for settings in training.runs.values():
+        method, name = settings.build(), label(settings)
+        if isinstance(settings, Local) or run_kind(settings) == "pooled":
+            continue  # nothing is sent to be summed
+        if public_weight(method.merge) is None:
+            raise _excluded(
+                f"method {name} needs more of the replies than their mean",
+                "training.method",
+                "choose one such as fedavg, fedbn_head, fedprox, fedavgm or scaffold",
+            )
+        if method.extras and training.secure and training.secure.bits == 32:
+            raise _excluded(
+                f"method {name} sends tensors of its own, for which 32 bits are too few",
+                "training.secure.bits",
+                "set bits = 64",
+            )
+
+
+def check_secure_sites(federation: Federation) -> None:
+    """Raise InputError where too few sites take part for their sum to hide each of them."""
+    if federation.planning.secure and len(federation.sites) < 2:
+        raise _too_few("planning.secure", 1, 2)
+    training, settings = federation.training, federation.training.secure
+    if settings is None:
+        return
+    members = federation.members
+    invited, threshold = federation.invited, settings.threshold_of(federation.invited)
+    if invited < 2:
+        raise _too_few("training.secure", invited, 2)
+    if not invited / 2 < threshold <= invited:
+        raise InputError(
+            f"threshold is {threshold} with {invited} sites in a round",
+            where="training.secure.threshold",
+            mend=f"give {invited // 2 + 1} to {invited}, or 0 for more than two thirds",
+        )
+    if training.quorum and training.quorum < threshold:
+        raise InputError(
+            f"quorum is {training.quorum}, and the masks of a sum need {threshold} sites",
+            where="training.quorum",
+            mend=f"set quorum to {threshold} or more, or lower training.secure.threshold",
+        )
+    own = training.rounds + training.personal_rounds
+    for number in (*range(training.rounds), *range(own, own + training.public_rounds)):
+        found = len(present(members, number))
+        if found < threshold:
+            raise _too_few(f"round {number + 1}", found, threshold)
+
+
+def with_threshold(federation: Federation) -> Training:
+    """The training with the threshold of secure aggregation as a number."""
+    training, settings = federation.training, federation.training.secure
+    if settings is None:
+        return training
+    threshold = settings.threshold_of(federation.invited)
+    return replace(training, secure=replace(settings, threshold=threshold))
+
+
+def _too_few(where: str, sites: int, threshold: int) -> InputError:
+    return InputError(
+        f"{sites} sites would be summed under masks, and {threshold} are needed",
+        where=where,
+        mend="let more sites take part, lower training.secure.threshold, or do without masks",
+    )
+
+
+def _excluded(what: str, where: str, mend: str) -> InputError:
+    return InputError(
+        f"{what}; it does not go together with secure aggregation, where the coordinator sees "
+        "the sum of the replies only",
+        where=where,
+        mend=f"{mend}, {_NO_MASKS}",
+    )
