@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Literal
 
 import numpy as np
@@ -44,8 +45,12 @@ class FixedPoint:
     @property
     def scale(self) -> float:
         """How many units are 1: a power of two."""
-        rounding = self.terms * (1 + 2.0 ** (self.bits - _MANTISSA))  # of a term, in units
-        return 2.0 ** math.floor(math.log2((2.0 ** (self.bits - 1) - rounding) / self.limit))
+        rounding = math.ceil(self.terms * (1 + 2.0 ** (self.bits - _MANTISSA)))  # in units
+        largest = 2 ** (self.bits - 1) - 1 - rounding  # float64 would round it up
+        exponent = self.bits - 1 - math.floor(math.log2(self.limit))
+        while Fraction(self.limit) * Fraction(2) ** exponent > largest:
+            exponent -= 1
+        return 2.0**exponent
 
     def encode(self, values: np.ndarray, share: float) -> np.ndarray:
         """`share * values` (n,) as unsigned words.
@@ -80,9 +85,10 @@ def encode_sums(vector: np.ndarray, terms: int) -> np.ndarray:
 
     At most `terms` vectors may be added. Raises FedNNUNetError for a value that does not fit.
     """
-    whole = np.floor(vector)
-    fraction = (vector - whole) * 2.0**FRACTION_BITS
-    fits = np.abs(whole) < 2.0**62 / terms
+    finite = np.isfinite(vector)
+    whole = np.floor(np.where(finite, vector, 0.0))
+    fraction = np.where(finite, vector - whole, 0.0) * 2.0**FRACTION_BITS
+    fits = finite & (np.abs(whole) < 2.0**62 / terms)
     if terms >= 2 ** (63 - FRACTION_BITS) or not np.all(fits & (fraction == np.rint(fraction))):
         raise FedNNUNetError(
             "a sum over cases cannot be written as a whole number of 2^40ths, so it cannot be "
