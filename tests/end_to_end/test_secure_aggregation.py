@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 import torch
@@ -10,10 +12,14 @@ from safetensors.torch import load_file
 
 from fednnunet.commands import ledger as ledger_command
 from fednnunet.commands import plan, train
+from fednnunet.errors import DataError
 from fednnunet.federation.coordinator import history
 from fednnunet.federation.coordinator.history import load_records
 from fednnunet.federation.coordinator.stated import read_stated
 from fednnunet.federation.site import ledger
+from fednnunet.federation.site.site import Site
+from fednnunet.federation.wire.messages import unpack
+from fednnunet.federation.wire.secure_messages import MaskedTrainInvite
 from tests.end_to_end.tiny import TOML, make_federation, no_pictures, plain_pages, shrink
 
 pytest.importorskip("cryptography", reason="secure aggregation needs the extra `privacy`")
@@ -23,6 +29,22 @@ PLAIN = TOML.replace("trains = false\n", "").replace(
 )
 """By plain SGD, which does not enlarge differences in the last bits as AdamW does."""
 SECURE = PLAIN + "\n[training.secure]\n\n[planning]\nsecure = true\n"
+
+
+@contextmanager
+def without_west(patch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The site west gives no vector in the second round."""
+    whole = Site.answer
+
+    def answer(site: Site, data: bytes) -> bytes:
+        invite = unpack(data, sender="the test")
+        if site.name == "west" and isinstance(invite, MaskedTrainInvite) and invite.round == 1:
+            return site.fail(data, DataError("the disk is full", mend="make room"))
+        return whole(site, data)
+
+    with patch.context() as away:
+        away.setattr(Site, "answer", answer)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +62,10 @@ def runs(tmp_path_factory):
             assert plan.main([str(root / file), "-o", str(run)]) == 0
         shrink(run / "plan.json")
         with no_pictures():
+            if name == "secure":  # a site is away once, after others have sent their vectors
+                with without_west(patch):
+                    assert train.main([str(run)]) == 2
+                assert len(load_records(run / "rounds")) == 1
             assert train.main([str(run)]) == 0
         found[name] = run
     patch.undo()
@@ -76,8 +102,9 @@ def test_the_ledger_says_that_all_of_it_was_masked(runs, capsys):
     kinds = {str(entry["message"]) for entry in entries}
     assert {"MaskedFingerprintReply", "MaskedShapesReply", "MaskedTrainReply"} <= kinds
     assert not kinds & {"FingerprintReply", "ShapesReply", "TrainReply"}
+    # one round was asked for twice, with other masks
     masked = [entry for entry in entries if entry["message"] == "MaskedTrainReply"]
-    assert len(masked) == 3 and all("under masks" in str(entry["what"]) for entry in masked)
+    assert len(masked) == 4 and all("under masks" in str(entry["what"]) for entry in masked)
     assert ledger_command.main([str(folder), "--verify"]) == 0
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from fednnunet import records
-from fednnunet.errors import RefusalError
+from fednnunet.errors import DataError, RefusalError
 from fednnunet.federation.secure.protocol import PublicKeys
 from fednnunet.federation.site import signing
 from fednnunet.federation.spec import Federation
@@ -78,7 +78,10 @@ class Partners:
 
 def _is_signed(about: str, site: str, keys: PublicKeys) -> bool:
     pem = _PEM.format(keys.signer).encode()
-    return signing.is_signed(pem, _statement(about, site, keys), keys.signature)
+    try:
+        return signing.is_signed(pem, _statement(about, site, keys), keys.signature)
+    except DataError:  # it is no key
+        return False
 
 
 def _statement(about: str, site: str, keys: PublicKeys) -> bytes:
