@@ -44,40 +44,17 @@ def gather_masked(
     row: Row,
 ) -> Gathered:
     """As `rounds` gathers plain replies: who was accepted, who was not, and further faults."""
-    settings, invites = run.training.secure, checks.invites
+    settings, weights = run.training.secure, _weights(run, checks)
     assert settings is not None
-    first, weights = next(iter(invites.values())), _weights(run, checks)
+    first = next(iter(checks.invites.values()))
     like = join(checks.trained, checks.extras)
-
-    def masked(session: str, partners: tuple[str, ...]) -> Mapping[str, Message]:
-        total = sum(weights[site] for site in partners)
-        return {
-            site: MaskedTrainInvite.of(
-                invites[site], session=session, partners=partners, total=total
-            )
-            for site in partners
-        }
-
-    threshold = settings.threshold
-    question = MaskedQuestion(
-        topic="training",
-        run=run.name,
-        round=first.round,
-        expect=MaskedTrainReply,
-        invites=masked,
-        check=checks.check_figures,
-        threshold=threshold,
-        needed=max(run.training.quorum or len(invites), threshold),
-        size=sum(tensor.numel() for tensor in like.values()),
-        bits=settings.bits,
-        what="too few sites answered",
-    )
+    question = _question(run, checks, weights, sum(tensor.numel() for tensor in like.values()))
     waiting = Waiting(
         deadline_s=run.training.deadline_s,
         quorum=run.training.quorum,
         grace_s=run.training.grace_s,
     )
-    found = masked_sum(engine, tuple(invites), question, waiting=waiting)
+    found = masked_sum(engine, tuple(checks.invites), question, waiting=waiting)
     payload = MaskedPayload(
         settings=settings,
         received=split(first.tensors)[0],
@@ -99,6 +76,37 @@ def gather_masked(
         )
         accepted[site] = row(plain, (0.0, 0.0))
     return accepted, dict(found.errors), dict(found.faults)
+
+
+def _question(
+    run: Run, checks: ReplyChecks, weights: Mapping[str, float], size: int
+) -> MaskedQuestion[MaskedTrainReply]:
+    """What the sites are asked in the round."""
+    settings, invites = run.training.secure, checks.invites
+    assert settings is not None
+
+    def masked(session: str, partners: tuple[str, ...]) -> Mapping[str, Message]:
+        total = sum(weights[site] for site in partners)
+        return {
+            site: MaskedTrainInvite.of(
+                invites[site], session=session, partners=partners, total=total
+            )
+            for site in partners
+        }
+
+    return MaskedQuestion(
+        topic="training",
+        run=run.name,
+        round=next(iter(invites.values())).round,
+        expect=MaskedTrainReply,
+        invites=masked,
+        check=checks.check_figures,
+        threshold=settings.threshold,
+        needed=max(run.training.quorum or len(invites), settings.threshold),
+        size=size,
+        bits=settings.bits,
+        what="too few sites answered",
+    )
 
 
 def _weights(run: Run, checks: ReplyChecks) -> dict[str, float]:
