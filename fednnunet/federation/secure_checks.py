@@ -17,15 +17,15 @@ if TYPE_CHECKING:
     from fednnunet.federation.spec import Federation
     from fednnunet.federation.training_spec import Training
 
-_NO_MASKS = "or remove the table [training.secure]"
-
 
 def check_secure_training(training: Training) -> None:
     """Raise InputError where a setting needs single replies, which nobody sees under masks."""
     if training.secure is None:
         return
     if training.robust is not None:
-        raise _excluded("a robust mean compares single replies", "training.robust", "remove it")
+        raise _excluded(
+            "a robust mean compares single replies", "training.robust", "remove that table"
+        )
     if training.max_update_ratio:
         raise _excluded(
             f"max_update_ratio = {training.max_update_ratio:g} screens single replies",
@@ -52,7 +52,7 @@ def check_secure_training(training: Training) -> None:
     }
     for name, (is_on, why) in named.items():
         if is_on:
-            raise _excluded(f"training.{name} {why}", f"training.{name}", "take it out")
+            raise _excluded(f"training.{name} {why}", f"training.{name}", f"take {name} out")
 
 
 def _check_methods(training: Training) -> None:
@@ -126,5 +126,5 @@ def _excluded(what: str, where: str, mend: str) -> InputError:
         f"{what}; it does not go together with secure aggregation, where the coordinator sees "
         "the sum of the replies only",
         where=where,
-        mend=f"{mend}, {_NO_MASKS}",
+        mend=f"{mend}, or remove the table [training.secure]",
     )
