@@ -105,7 +105,7 @@ def measure(sites: int, network: str, bits: int, rounds: int) -> dict[str, float
             base = Path(folder)
             masking = {n: SiteMasking(n, base / n, federation, SitePolicy()) for n in names}
             engine = TimedSites(SimulatedSites(members, initial), masking)
-            used = with_threshold(federation)
+            used = with_threshold(training, sites)
             used = used if kind == "masked" else replace(used, secure=None)
             run = Run(name="", folder=base / "run", plan=plan, training=used)
             begin = time.process_time()
@@ -122,12 +122,12 @@ def measure(sites: int, network: str, bits: int, rounds: int) -> dict[str, float
 
 
 def _training(network: str) -> dict[str, float]:
-    """Seconds of a round's iterations, of two steps of the network."""
+    """Seconds of a round's iterations, of one step of the network."""
     plan = make_plan(network)
     configuration = plan.configurations[0]
     model = plan_network(plan, configuration)
     images = torch.randn(configuration.batch, 1, *configuration.patch_vox)
-    begin, steps = time.process_time(), 2
+    begin, steps = time.process_time(), 1
     for _ in range(steps):
         out = model(images)
         (out[0] if isinstance(out, (list, tuple)) else out).square().mean().backward()

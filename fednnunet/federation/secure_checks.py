@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from fednnunet.errors import InputError
 from fednnunet.federation.filters.catalogue import CODING, FILTERS
-from fednnunet.federation.membership import present
+from fednnunet.federation.membership import Member, present
 from fednnunet.federation.methods.catalogue import label
 from fednnunet.federation.methods.local import Local
 from fednnunet.federation.methods.pooled import run_kind
 from fednnunet.federation.methods.public_weights import public_weight
 
 if TYPE_CHECKING:
-    from fednnunet.federation.spec import Federation
     from fednnunet.federation.training_spec import Training
 
 
@@ -74,15 +74,20 @@ def _check_methods(training: Training) -> None:
             )
 
 
-def check_secure_sites(federation: Federation) -> None:
-    """Raise InputError where too few sites take part for their sum to hide each of them."""
-    if federation.planning.secure and len(federation.sites) < 2:
-        raise _too_few("planning.secure", 1, 2)
-    training, settings = federation.training, federation.training.secure
+def check_secure_sites(
+    training: Training, members: Mapping[str, Member], *, invited: int, planning: int | None
+) -> None:
+    """Raise InputError where too few sites take part for their sum to hide each of them.
+
+    `invited` is the number of sites in a round, `planning` that of the sites whose statistics are
+    summed under masks, None without masks.
+    """
+    if planning is not None and planning < 2:
+        raise _too_few("planning.secure", planning, 2)
+    settings = training.secure
     if settings is None:
         return
-    members = federation.members
-    invited, threshold = federation.invited, settings.threshold_of(federation.invited)
+    threshold = settings.threshold_of(invited)
     if invited < 2:
         raise _too_few("training.secure", invited, 2)
     if not invited / 2 < threshold <= invited:
@@ -104,13 +109,12 @@ def check_secure_sites(federation: Federation) -> None:
             raise _too_few(f"round {number + 1}", found, threshold)
 
 
-def with_threshold(federation: Federation) -> Training:
-    """The training with the threshold of secure aggregation as a number."""
-    training, settings = federation.training, federation.training.secure
+def with_threshold(training: Training, invited: int) -> Training:
+    """The training with the threshold of secure aggregation as a number, for so many sites."""
+    settings = training.secure
     if settings is None:
         return training
-    threshold = settings.threshold_of(federation.invited)
-    return replace(training, secure=replace(settings, threshold=threshold))
+    return replace(training, secure=replace(settings, threshold=settings.threshold_of(invited)))
 
 
 def _too_few(where: str, sites: int, threshold: int) -> InputError:

@@ -142,7 +142,12 @@ class Federation:
             raise InputError("no site trains", mend="add a [sites.NAME] table with a folder")
         object.__setattr__(self, "sites", checked_sites(self.sites))
         self._check_members()
-        check_secure_sites(self)
+        check_secure_sites(
+            self.training,
+            self.members,
+            invited=self.invited,
+            planning=len(self.sites) if self.planning.secure else None,
+        )
         for name, site in self.sites.items():
             check_targets(site.label_names, self.task, site=name)
             unknown = set(site.annotated) - set(self.task.labels[1:])

@@ -71,7 +71,7 @@ class MaskedEngine(PretendEngine):
 
 
 def a_masked_run(folder: Path, federation: Federation, **settings) -> Run:
-    training = replace(with_threshold(federation), **settings)
+    training = replace(with_threshold(federation.training, federation.invited), **settings)
     return Run(name="", folder=folder, plan=a_plan(), training=training)
 
 

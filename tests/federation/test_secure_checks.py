@@ -95,10 +95,9 @@ def test_a_threshold_that_protects_nobody_or_cannot_be_reached(threshold):
 
 
 def test_the_threshold_of_a_run_is_a_number():
-    secure = with_threshold(federation(8)).secure
+    secure = with_threshold(training(), 8).secure
     assert secure is not None and secure.threshold == 6
-    plain = federation(8, secure=None)
-    assert with_threshold(plain) == plain.training
+    assert with_threshold(training(secure=None), 8) == training(secure=None)
 
 
 def test_too_few_sites_are_refused():

@@ -178,7 +178,7 @@ def check_runs(federation: Federation, plan: Plan, folder: Path) -> tuple[Run, .
 
 
 def _runs(federation: Federation, plan: Plan, folder: Path) -> tuple[Run, ...]:
-    training = with_threshold(federation)
+    training = with_threshold(federation.training, federation.invited)
     iterations = [
         member.iterations or training.iterations_per_round for member in federation.members.values()
     ]
