@@ -18,6 +18,7 @@ from fednnunet.federation.filters.catalogue import FILTERS
 from fednnunet.federation.methods.catalogue import SETTINGS
 from fednnunet.federation.methods.robust import RobustMean
 from fednnunet.federation.network_spec import Network
+from fednnunet.federation.secure_spec import Planning, SecureAggregation
 from fednnunet.federation.site.policy import Allowed, OutgoingLimits, SitePolicy
 from fednnunet.federation.spec import Budget, SiteSpec
 from fednnunet.federation.training_spec import Training
@@ -91,9 +92,11 @@ def federation_page() -> str:
         ("[task]", Task),
         ("[sites.NAME]", SiteSpec),
         ("[budget]", Budget),
+        ("[planning]", Planning),
         ("[training]", Training),
         ("[training.pseudo_labels]", PseudoLabels),
         ("[training.robust]", RobustMean),
+        ("[training.secure]", SecureAggregation),
         ("[card]", CardSpec),
         ("[network]", Network),
     )

@@ -62,9 +62,10 @@ def note_what_left(federation: Federation, out: Path, console: Console) -> None:
     """Print the number of bytes that each site sent, and the notes on the sites' policies."""
     for note in policy_notes(federation):
         console.print(f"note: {note}", markup=False, highlight=False)
+    messages = 8 if federation.planning.secure else 2  # of the two exchanges
     for name in federation.sites:
         entries = ledger.read(out / SITES / name / LEDGER)
-        size = sum(int(str(entry["bytes"])) for entry in entries[-2:])
+        size = sum(int(str(entry["bytes"])) for entry in entries[-messages:])
         line = f"site {name} sent {size:,} bytes of sums, whatever its number of cases"
         console.print(line, markup=False, highlight=False)
 

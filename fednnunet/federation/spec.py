@@ -15,10 +15,13 @@ from fednnunet.federation.card_spec import CardSpec
 from fednnunet.federation.membership import Member, present
 from fednnunet.federation.network_spec import Network
 from fednnunet.federation.patient_pattern import check_pattern
+from fednnunet.federation.secure_checks import check_secure_sites
+from fednnunet.federation.secure_spec import Planning
 from fednnunet.federation.site_names import checked_sites
 from fednnunet.federation.training_spec import Training
 from fednnunet.label_names import check_targets
 from fednnunet.planning.presets import PLANNERS
+from fednnunet.ranges import AtMost
 from fednnunet.schema import Names
 from fednnunet.supervision import Supervision, partial_supervision
 from fednnunet.task import Task
@@ -61,6 +64,10 @@ class SiteSpec:
     during the training."""
     iterations_per_round: int | None = None
     """Optimiser steps of this site in a round; by default those of the federation."""
+    ledger_key: Annotated[str, AtMost(200)] = ""
+    """The inner line of the site's `ledger_key.pub.pem`. Under secure aggregation other sites take
+    keys of this site only if they are signed by it; by default each site trusts the key that it
+    sees first."""
 
     def __post_init__(self) -> None:
         if self.iterations_per_round is not None and self.iterations_per_round < 1:
@@ -121,6 +128,8 @@ class Federation:
     """The sites by name."""
     budget: Budget = Budget()
     """What the sites' machines can do."""
+    planning: Planning = field(default_factory=Planning)
+    """How the sites' statistics are merged."""
     training: Training = field(default_factory=Training)
     """How the sites train."""
     card: CardSpec = field(default_factory=CardSpec)
@@ -133,6 +142,12 @@ class Federation:
             raise InputError("no site trains", mend="add a [sites.NAME] table with a folder")
         object.__setattr__(self, "sites", checked_sites(self.sites))
         self._check_members()
+        check_secure_sites(
+            self.training,
+            self.members,
+            invited=self.invited,
+            planning=len(self.sites) if self.planning.secure else None,
+        )
         for name, site in self.sites.items():
             check_targets(site.label_names, self.task, site=name)
             unknown = set(site.annotated) - set(self.task.labels[1:])
@@ -162,7 +177,7 @@ class Federation:
                 where="training.sites_per_round",
                 mend=f"set it to at most {len(members)}, or to 0 for all sites",
             )
-        invited = min(training.sites_per_round or len(members), len(members))
+        invited = self.invited
         if training.quorum > invited:
             raise InputError(
                 f"quorum is {training.quorum}, but a round invites only {invited} sites",
@@ -178,6 +193,11 @@ class Federation:
                 where="training.robust",
                 mend="lower faulty, choose another rule, raise the quorum, or remove the table",
             )
+
+    @property
+    def invited(self) -> int:
+        """The number of sites in a joint round, where all of them are members."""
+        return min(self.training.sites_per_round or len(self.members), len(self.members))
 
     def check_rounds(self, rounds: int) -> None:
         """Raise InputError if a round has no site, since the training could not finish."""

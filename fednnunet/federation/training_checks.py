@@ -9,6 +9,7 @@ from fednnunet.device import check_name
 from fednnunet.errors import InputError
 from fednnunet.federation.filters.catalogue import CODING
 from fednnunet.federation.methods.catalogue import label
+from fednnunet.federation.secure_checks import check_secure_training
 from fednnunet.training.recipe import recipe_named
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ def check_training(training: Training) -> None:
             f"{twice[0]!r} is named twice in method and baselines",
             mend="take it out of training.baselines",
         )
+    check_secure_training(training)
 
 
 def _check_split(training: Training) -> None:

@@ -20,6 +20,7 @@ from fednnunet.federation.methods.pooled import run_kind
 from fednnunet.federation.methods.robust import RobustMean, robust_merge
 from fednnunet.federation.methods.settings import Settings
 from fednnunet.federation.methods.step import StepBetweenRounds, stepped_merge
+from fednnunet.federation.secure_spec import SecureAggregation
 from fednnunet.federation.training_checks import check_training
 from fednnunet.federation.wire.phases import Phases
 from fednnunet.labels.settings import PseudoLabels
@@ -118,6 +119,10 @@ class Training:
     guard: Guard = field(default_factory=Guard)
     """A trial in the first rounds, after which each site trains on alone where that serves it
     better; a table of settings, of which `share = 0` turns it off."""
+    secure: SecureAggregation | None = None
+    """Sum the replies of rounds under masks, so that the coordinator sees their sum only: a table
+    of settings, which may be empty. It needs a method whose state follows from the mean of replies,
+    such as fedavg or fedbn_head, and max_update_ratio = 0; see docs/secure_aggregation.md."""
     sites_per_round: int = 0
     """Number of sites in a joint round; 0 for all."""
     selection: Selection = "random"

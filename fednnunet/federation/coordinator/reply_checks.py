@@ -40,8 +40,7 @@ class ReplyChecks:
     def accept(self, site: str, reply: TrainReply) -> TrainReply:
         """The reply with its tensors as training gave them; raises ReplyError to refuse it."""
         invite = self.invites[site]
-        _check_question(site, reply, invite)
-        self._check_figures(site, reply, invite)
+        self.check_figures(site, reply)
         context = context_of(invite, site)
         tensors = filter_at_coordinator(self.filters, reply.tensors, context)
         check_like(tensors, join(self.trained, self.extras), site=site)
@@ -55,8 +54,13 @@ class ReplyChecks:
         )
         return replace(reply, tensors=tensors)
 
-    def _check_figures(self, site: str, reply: TrainReply, invite: TrainInvite) -> None:
-        """Compare the figures of a reply with what is known of the site and its task."""
+    def check_figures(self, site: str, reply: TrainReply) -> None:
+        """Compare the figures of a reply with what is known of the site, its task and its invite.
+
+        Raises ReplyError to refuse the reply.
+        """
+        invite = self.invites[site]
+        _check_question(site, reply, invite)
         prepared = self.members[site].cases
         if reply.cases != prepared:
             raise ReplyError(

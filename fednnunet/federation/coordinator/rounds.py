@@ -23,6 +23,7 @@ from fednnunet.federation.coordinator.history import (
     write_history,
 )
 from fednnunet.federation.coordinator.invites import invite, sites_of_round
+from fednnunet.federation.coordinator.masked_round import gather_masked, is_masked
 from fednnunet.federation.coordinator.reply_checks import ReplyChecks
 from fednnunet.federation.coordinator.run import Run
 from fednnunet.federation.coordinator.unlabelled_sites import BesideLabelled, added_strength
@@ -123,7 +124,10 @@ def _one_round(
         filters=run.training.filter_chain,
         bound=UpdateBound.of(history, phase, run.training),
     )
-    accepted, errors, faults = _gather(engine, run, checks, add)
+    if is_masked(run, checks):
+        accepted, errors, faults = gather_masked(engine, run, checks, add, _site_round)
+    else:
+        accepted, errors, faults = _gather(engine, run, checks, add)
     _check_quorum(len(accepted), errors, min(run.training.quorum or len(sites), len(sites)))
     new = (aggregation if joined else NothingAdded(state)).finish()
     check_state(new)

@@ -99,6 +99,14 @@ def in_words(federation: Federation, plan: Plan, policy: SitePolicy) -> tuple[st
             lines.append(f"  and: {method.extras_words}")
     if training.filter_chain:
         lines.append(f"filters: {'; '.join(one.words for one in training.filter_chain)}")
+    if federation.planning.secure:
+        lines.append("the sums for the plan left under masks: nobody saw them but over all sites")
+    if training.secure is not None:
+        threshold = training.secure.threshold_of(federation.invited)
+        lines.append(
+            f"the changes of weights leave under masks: nobody sees them but in the sum over at "
+            f"least {threshold} sites; no loss and no overlap leaves with them"
+        )
     return (*lines, *_after_training(training, policy))
 
 

@@ -61,11 +61,13 @@ class SiteGuard:
     def of(cls, site: PreparedSite, invite: TrainInvite, method: Method) -> SiteGuard | None:
         """The guard in the round of an invite, or None where there is none.
 
-        Only the main training has one, and only where sites hold models of their own.
+        Only the main training has one, only where sites hold models of their own, and none has where
+        replies are summed under masks.
         """
         settings = site.training.guard
+        in_sight = site.training.secure is None  # under masks nobody can be left out of the mean
         on = invite.phase == "joint" and not invite.run and settings.rounds(site.training.rounds)
-        return cls(site, settings) if on and is_guarded(method, site.network) else None
+        return cls(site, settings) if on and in_sight and is_guarded(method, site.network) else None
 
     def after_round(
         self,

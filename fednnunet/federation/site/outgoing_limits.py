@@ -1,7 +1,7 @@
 """How much may leave a site in all: numbers of messages and bytes, counted in its ledger.
 
 The same bytes sent again tell nothing new, so as messages they count once. Faults always leave:
-they hold codes only.
+they hold codes only. A reply under masks counts as one without (`TrainReply`).
 """
 
 from __future__ import annotations
@@ -62,7 +62,12 @@ class OutgoingCheck:
         if limits.max_gib:
             sent = sum(int(str(entry.get("bytes", 0))) for entry in entries) + len(data)
             yield Spent(what="GiB", used=sent / _GIB, limit=limits.max_gib)
-        if kind in limits.max_messages:
-            digests = {str(e.get("sha256")) for e in entries if e.get("message") == kind}
-            count = len(digests | {digest(data)})
-            yield Spent(what=kind, used=count, limit=limits.max_messages[kind])
+        for name in {kind, _plain(kind)} & limits.max_messages.keys():
+            of_kind = (e for e in entries if name in (e.get("message"), _plain(e.get("message"))))
+            count = len({str(entry.get("sha256")) for entry in of_kind} | {digest(data)})
+            yield Spent(what=name, used=count, limit=limits.max_messages[name])
+
+
+def _plain(kind: object) -> str:
+    """The kind of a message, or of the one without masks in its place."""
+    return str(kind).removeprefix("Masked")

@@ -91,6 +91,9 @@ class SitePolicy:
     share_pictures: bool = False
     """Whether pictures of the worst and the median held-out case may leave the site, for the
     coordinator's report; they show patients, without a name."""
+    require_secure_aggregation: bool = False
+    """Whether statistics for the plan and changes of weights leave the site only under masks, so
+    that nobody sees them but in the sum over several sites (docs/secure_aggregation.md)."""
     outgoing: OutgoingLimits | None = None
     """How much may leave in all; without this table there is no such limit."""
     allow: Allowed | None = None

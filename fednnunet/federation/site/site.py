@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from fednnunet.dataset import scan_dataset
-from fednnunet.errors import FedNNUNetError, InputError, RefusalError, ReplyError, raise_all
+from fednnunet.errors import FedNNUNetError, InputError, RefusalError, ReplyError
 from fednnunet.federation.given_start import receive_start
 from fednnunet.federation.site import approval
 from fednnunet.federation.site.agreement import Agreement, RunInvite, question_of
@@ -20,7 +19,9 @@ from fednnunet.federation.site.answers import FOLDER as ANSWERS
 from fednnunet.federation.site.answers import Answered, Answers, digest
 from fednnunet.federation.site.cases import SiteCases, site_cases, training_folder
 from fednnunet.federation.site.evaluation import evaluate_at_site
+from fednnunet.federation.site.layout import check_layout
 from fednnunet.federation.site.ledger import About
+from fednnunet.federation.site.masking import SiteMasking
 from fednnunet.federation.site.measurements import FOLDER_NAME as MEASUREMENTS
 from fednnunet.federation.site.measurements import MeasurementStore
 from fednnunet.federation.site.models import SiteModels
@@ -49,9 +50,11 @@ from fednnunet.federation.wire.messages import (
     ShapesReply,
     TrainInvite,
     TrainReply,
+    pack,
     sums,
     unpack,
 )
+from fednnunet.federation.wire.secure_messages import MaskedTrainInvite, SecureInvite
 from fednnunet.planning.minimum_counts import check_cases
 from fednnunet.planning.plan import Plan
 from fednnunet.preprocess.measure_site import measure_cases
@@ -97,6 +100,7 @@ class Site:
             min_cases=self._policy.required_cases,
             min_bin_count=self._policy.min_bin_count,
         )
+        self._masking = SiteMasking(name, base, federation, self._policy)
         self._scores = ScoreReplies(base=base, policy=self._policy, log=self._wall.log)
         self._ready: _Ready | None = None
 
@@ -128,18 +132,26 @@ class Site:
 
         An evaluation is done again all the same, for the site's own masks, pictures and report.
         """
+        if isinstance(invite, SecureInvite):
+            return Outgoing.of(self._masking.respond(invite))
         if not isinstance(invite, RunInvite):
-            return Outgoing.of(self._plan(invite))
+            self._masking.check(invite)
+            return Outgoing.of(self._masking.reply(invite, self._plan(invite)))
         self._agreement.check_run(invite.run, invite.method)
+        self._masking.check(invite)
         if isinstance(invite, ModelInvite):
             self._check_model_may_leave()
         network = self.prepared.network
         answers = Answers(inside(self.base, invite.run, ANSWERS))
         self._agreement.check(invite, network, answers)
         question = question_of(invite)
+        if isinstance(invite, MaskedTrainInvite):  # what the site does depends on no session
+            invite_digest = digest(pack(invite.plain))
         found = answers.find(question, invite_digest)
+        if not self._masking.is_done(invite):
+            found = None
         if found is None or isinstance(invite, EvaluateInvite):
-            reply = Outgoing.of(self._work(invite))
+            reply = Outgoing.of(self._masking.reply(invite, self._work(invite)))
         if found is None:
             answered = Answered(
                 question=question,
@@ -183,32 +195,15 @@ class Site:
                 return self._give_model(invite)
 
     def _measure(self, task: Task) -> FingerprintReply:
-        self._check_layout(task)
+        workers = self._federation.budget.workers
+        check_layout(self.spec, task, site=self.name, workers=workers, progress=self._tell)
         cases = training_folder(self.spec, task, site=self.name)
         check_cases(len(cases), self._policy.required_cases, site=self.name)
-        measured = measure_cases(
-            cases, task, workers=self._federation.budget.workers, progress=self._tell
-        )
+        measured = measure_cases(cases, task, workers=workers, progress=self._tell)
         answer = self._measurements.fingerprint(task, measured)
         if answer.warning:
             self._wall.log(answer.warning)
         return FingerprintReply(tensors=sums(answer.vector))
-
-    def _check_layout(self, task: Task) -> None:
-        """Raise what is wrong with the folder, together with what is wrong with its whole cases."""
-        agreed, names = self.spec.agreed_labels(task), self.spec.label_names
-        dataset, faults = scan_dataset(
-            self.spec.folder, task, site=self.name, agreed=agreed, label_names=names
-        )
-        if not faults:
-            return
-        found: list[FedNNUNetError] = list(faults)
-        try:
-            workers = self._federation.budget.workers
-            measure_cases(dataset.cases, task, workers=workers, progress=self._tell)
-        except FedNNUNetError as error:
-            found.append(error)
-        raise_all(f"the folder of site {self.name} cannot be used", found)
 
     def _count_shapes(self, spacing_mm: tuple[float, float, float]) -> ShapesReply:
         """The histogram of resampled shapes of the cases in the last fingerprint."""

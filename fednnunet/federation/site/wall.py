@@ -32,6 +32,7 @@ from fednnunet.federation.wire.messages import (
     pack,
     unpack,
 )
+from fednnunet.federation.wire.secure_messages import SecureInvite
 
 LEDGER = ledger.FILE
 LOG = "site.log"
@@ -155,7 +156,7 @@ class Wall:
 def about_invite(invite: Message, about: About) -> About:
     """What the ledger says of the invite that a message answers."""
     about = replace(about, asked=type(invite).__name__)
-    if isinstance(invite, (TrainInvite, ProbeInvite, EvaluateInvite, ModelInvite)):
+    if isinstance(invite, (TrainInvite, ProbeInvite, EvaluateInvite, ModelInvite, SecureInvite)):
         about = replace(about, run=invite.run, round=invite.round)
     if isinstance(invite, TrainInvite):
         about = replace(about, phase=invite.phase, iterations=invite.iterations)

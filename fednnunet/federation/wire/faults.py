@@ -58,6 +58,8 @@ Advice = Literal[
     "respect_policy",
     "too_few_cases",
     "model_stays",
+    "too_few_partners",
+    "wrong_key",
     "use_less_memory",
     "make_room",
     "report_fault",
@@ -119,6 +121,11 @@ ADVICE: Mapping[Advice, str] = {
     "or ask its staff to add cases or to lower min_cases or min_bin_count",
     "model_stays": "the site's own model stays there: go on without it, or ask its staff to set "
     "share_model = true in its policy",
+    "too_few_partners": "a site sums its reply with as many others as the threshold says: bring "
+    "more sites back, or agree with all sites on a lower threshold in the federation file",
+    "wrong_key": "the keys of another site are not signed by the key that this site knows it by: "
+    "ask both sites' staff to compare sites.NAME.ledger_key in the federation file with the "
+    "ledger_key.pub.pem of the other site, and to look for who exchanges keys",
     "use_less_memory": "ask the site's staff to use fewer workers or a smaller memory_gib",
     "make_room": "ask the site's staff to make room on its disk, or to correct the rights to its "
     "folder; the same command goes on afterwards",

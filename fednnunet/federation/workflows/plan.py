@@ -19,6 +19,7 @@ from fednnunet.federation.wire.messages import (
     ShapesInvite,
     ShapesReply,
 )
+from fednnunet.federation.workflows.masked_plan import masked_fingerprint, masked_shapes
 from fednnunet.planning.fingerprint import Fingerprint
 from fednnunet.planning.plan import Plan
 from fednnunet.planning.planner import make_plan
@@ -45,13 +46,21 @@ def plan_together(
     """Merge the sites' fingerprints, then their resampled shapes, and make the plan.
 
     Faults of all sites are raised together. Each entry of what a site releases stands for at least
-    its own `min_bin_count` cases; with 1 (exact mode) it can be the value of a single case.
+    its own `min_bin_count` cases; with 1 (exact mode) it can be the value of a single case. With
+    `planning.secure` no site's part is seen, and nothing is `stated` of any.
     """
     task = federation.task
-    fingerprints = _fingerprints(engine, task, progress)
+    secure = federation.planning.secure
+    fingerprints = {} if secure else _fingerprints(engine, task, progress)
     fingerprint = sum(fingerprints.values(), start=Fingerprint.empty(task))
+    if secure:
+        fingerprint = masked_fingerprint(engine, task, progress)
     _check_annotated(fingerprint, federation)
-    shapes = _merge_shapes(engine, fingerprints, target_spacing(fingerprint), progress)
+    spacing_mm = target_spacing(fingerprint)
+    if secure:
+        shapes = masked_shapes(engine, spacing_mm, fingerprint.cases, progress)
+    else:
+        shapes = _merge_shapes(engine, fingerprints, spacing_mm, progress)
     plan = make_plan(
         fingerprint,
         shapes,

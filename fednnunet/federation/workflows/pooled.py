@@ -120,4 +120,5 @@ def pooled_training(training: Training, iterations: Sequence[int]) -> Training:
         grace_s=0.0,
         exchange_grace_s=0.0,
         filters=(),
+        secure=None,
     )

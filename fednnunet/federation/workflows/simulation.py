@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from dataclasses import replace
 from pathlib import Path
 
 from fednnunet.errors import FedNNUNetError, InputError, name_site, raise_all
@@ -43,13 +44,13 @@ def simulation_engine(
             f"there is no site {', '.join(sorted(unknown))}",
             mend=choices(min(unknown), federation.sites),
         )
+    kept = {name: site for name, site in federation.sites.items() if name not in without}
+    federation = replace(federation, sites=kept) if without else federation
     if plan:
         check_limits(plan)  # once, before any site does
     faults: list[FedNNUNetError] = []
     sites = {}
     for name in federation.sites:
-        if name in without:
-            continue
         try:
             sites[name] = Site(
                 name,

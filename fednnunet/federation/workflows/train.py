@@ -29,6 +29,7 @@ from fednnunet.federation.given_start import first_weights
 from fednnunet.federation.membership import Member
 from fednnunet.federation.methods.merge import State, Tensors
 from fednnunet.federation.methods.pooled import run_kind
+from fednnunet.federation.secure_checks import with_threshold
 from fednnunet.federation.spec import Federation
 from fednnunet.federation.training_spec import Training
 from fednnunet.federation.wire.messages import (
@@ -177,7 +178,7 @@ def check_runs(federation: Federation, plan: Plan, folder: Path) -> tuple[Run, .
 
 
 def _runs(federation: Federation, plan: Plan, folder: Path) -> tuple[Run, ...]:
-    training = federation.training
+    training = with_threshold(federation.training, federation.invited)
     iterations = [
         member.iterations or training.iterations_per_round for member in federation.members.values()
     ]
