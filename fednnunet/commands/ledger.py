@@ -13,9 +13,9 @@ from rich.table import Table
 
 from fednnunet.commands.cli import Opt, PlainConsole, parse, run_command
 from fednnunet.errors import DataError, InputError, raise_all
-from fednnunet.federation.site import ledger
-from fednnunet.federation.site.ledger_checks import Verified, public_key, verify
-from fednnunet.federation.site.signing import PUBLIC, can_sign
+from fednnunet.federation.wire import chain
+from fednnunet.federation.wire.chain_checks import Verified, public_key, verify
+from fednnunet.federation.wire.signing import PUBLIC, can_sign
 from fednnunet.text import plural
 
 
@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(options: Options) -> None:
-    path = options.site / ledger.FILE if options.site.is_dir() else options.site
+    path = options.site / chain.FILE if options.site.is_dir() else options.site
     if not path.is_file():
         raise InputError(
             "there is no ledger",
@@ -50,7 +50,7 @@ def _run(options: Options) -> None:
     console = PlainConsole()
     checked = _verified(path, options.key) if options.verify else None
     try:
-        entries = ledger.read(path)
+        entries = chain.read(path)
     except ValueError:
         if checked is None:
             raise DataError(

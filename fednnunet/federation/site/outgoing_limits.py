@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fednnunet.errors import RefusalError
-from fednnunet.federation.site import ledger
-from fednnunet.federation.site.answers import digest
 from fednnunet.federation.site.policy import OutgoingLimits
+from fednnunet.federation.wire import chain
+from fednnunet.federation.wire.chain import digest
 from fednnunet.federation.wire.messages import FaultReply
 
 _GIB = 2**30
@@ -58,7 +58,7 @@ class OutgoingCheck:
             self.log(f"outgoing: {', '.join(nearly)} have left")
 
     def _spent(self, limits: OutgoingLimits, kind: str, data: bytes) -> Iterator[Spent]:
-        entries = ledger.read(self.ledger)
+        entries = chain.read(self.ledger)
         if limits.max_gib:
             sent = sum(int(str(entry.get("bytes", 0))) for entry in entries) + len(data)
             yield Spent(what="GiB", used=sent / _GIB, limit=limits.max_gib)

@@ -17,7 +17,7 @@ from fednnunet.federation.given_start import receive_start
 from fednnunet.federation.site import approval
 from fednnunet.federation.site.agreement import Agreement, RunInvite, question_of
 from fednnunet.federation.site.answers import FOLDER as ANSWERS
-from fednnunet.federation.site.answers import Answered, Answers, digest
+from fednnunet.federation.site.answers import Answered, Answers
 from fednnunet.federation.site.cases import SiteCases, site_cases, training_folder
 from fednnunet.federation.site.evaluation import evaluate_at_site
 from fednnunet.federation.site.ledger import About
@@ -33,6 +33,7 @@ from fednnunet.federation.site.score_reply import ScoreReplies, score_words
 from fednnunet.federation.site.trainer import SiteTrainer
 from fednnunet.federation.site.wall import OnFault, Outgoing, Wall
 from fednnunet.federation.spec import Federation
+from fednnunet.federation.wire.chain import digest
 from fednnunet.federation.wire.messages import (
     EvaluateInvite,
     EvaluateReply,

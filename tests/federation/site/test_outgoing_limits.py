@@ -8,6 +8,7 @@ from fednnunet.errors import RefusalError
 from fednnunet.federation.site import ledger
 from fednnunet.federation.site.outgoing_limits import OutgoingCheck
 from fednnunet.federation.site.policy import OutgoingLimits
+from fednnunet.federation.wire import chain
 
 KIB = 2**-20  # GiB
 
@@ -23,7 +24,7 @@ def send(path, limits, sizes, kind="TrainReply", log=lambda text: None):
 def test_without_limits_everything_may_leave(tmp_path):
     send(tmp_path / "l", None, [10, 20])
     send(tmp_path / "l", OutgoingLimits(), [10, 20])
-    assert len(ledger.read(tmp_path / "l")) == 4
+    assert len(chain.read(tmp_path / "l")) == 4
 
 
 def test_a_message_beyond_the_number_or_the_bytes_stays(tmp_path):
@@ -40,7 +41,7 @@ def test_a_message_beyond_the_number_or_the_bytes_stays(tmp_path):
 
 def test_faults_always_leave(tmp_path):
     send(tmp_path / "l", OutgoingLimits(max_gib=KIB), [5000], kind="FaultReply")
-    assert len(ledger.read(tmp_path / "l")) == 1
+    assert len(chain.read(tmp_path / "l")) == 1
 
 
 def test_the_log_tells_before_it_runs_out(tmp_path):
