@@ -24,6 +24,7 @@ from fednnunet.federation.coordinator.history import (
 )
 from fednnunet.federation.coordinator.invites import invite, sites_of_round
 from fednnunet.federation.coordinator.reply_checks import ReplyChecks
+from fednnunet.federation.coordinator.round_log import OpenRound, RoundLog
 from fednnunet.federation.coordinator.run import Run
 from fednnunet.federation.coordinator.unlabelled_sites import BesideLabelled, added_strength
 from fednnunet.federation.coordinator.update_bound import UpdateBound, check_state
@@ -49,8 +50,11 @@ def run_rounds(
     members: Mapping[str, Member],
     observer: Observer,
     validate: Validate | None = None,
+    log: RoundLog | None = None,
 ) -> State:
     """Train the `members` from the last checkpoint to the end and return the final state.
+
+    Every round is entered in the `log`, where there is one.
 
     `initial` holds all tensors of the network as every site would begin. Where the method keeps
     tensors private, the public phase trains a copy of them, so that the final state holds every
@@ -69,7 +73,7 @@ def run_rounds(
         if phases.of(state.round) == "public":
             state = replace(state, shared={**run.method.private(initial), **state.shared})
         extras = run.method.extras_like(initial) if phases.of(state.round) == "joint" else {}
-        state, record = _one_round(engine, run, phases, state, history, members, extras)
+        state, record = _one_round(engine, run, phases, state, history, members, extras, log)
         scores, faults = validate(state, (*history, record)) if validate else ({}, {})
         seconds = time.perf_counter() - begin
         faults = _joined(record.faults, faults)
@@ -89,6 +93,7 @@ def _one_round(
     history: Sequence[RoundRecord],
     members: Mapping[str, Member],
     extras: Tensors,
+    log: RoundLog | None,
 ) -> tuple[State, RoundRecord]:
     phase = phases.of(state.round)
     trained = run.method.outgoing(state.shared, phase)
@@ -109,8 +114,10 @@ def _one_round(
             kept.append(reply)
 
     sites = sites_of_round(run, phases, state.round, history, members)
+    invites = {s: invite(run, phases, state, history, s, members[s]) for s in sites}
+    opened = log.begin(invites) if log else None
     checks = ReplyChecks(
-        invites={s: invite(run, phases, state, history, s, members[s]) for s in sites},
+        invites=invites,
         members=members,
         targets=len(run.plan.task.targets),
         trained=trained,
@@ -118,10 +125,12 @@ def _one_round(
         filters=run.training.filter_chain,
         bound=UpdateBound.of(history, phase, run.training),
     )
-    accepted, errors, faults = _gather(engine, run, checks, add)
+    accepted, errors, faults = _gather(engine, run, checks, add, opened)
     _check_quorum(len(accepted), errors, min(run.training.quorum or len(sites), len(sites)))
     new = aggregation.finish()
     check_state(new)
+    if opened:
+        opened.end(new, tuple(sorted(errors)))
     contribution, unprobed = _contribution(engine, run, phases, state, kept)
     record = RoundRecord(
         key=run.key,
@@ -137,9 +146,23 @@ def _one_round(
 
 
 def _gather(
-    engine: Engine, run: Run, checks: ReplyChecks, add: Callable[[str, TrainReply], None]
+    engine: Engine,
+    run: Run,
+    checks: ReplyChecks,
+    add: Callable[[str, TrainReply], None],
+    opened: OpenRound | None,
 ) -> tuple[dict[str, SiteRound], dict[str, FedNNUNetError], Faults]:
     """Ask the sites and add each reply that passes: who was accepted, who not, further faults."""
+
+    def accept(site: str, reply: TrainReply) -> TrainReply:
+        if opened:
+            opened.check(site, reply)
+        accepted = checks.accept(site, reply)
+        if opened:
+            opened.keep(site, reply)
+        return accepted
+
+    sent = opened.shown(checks.invites) if opened else checks.invites
     waiting = Waiting(
         deadline_s=run.training.deadline_s,
         quorum=run.training.quorum,
@@ -148,15 +171,15 @@ def _gather(
     accepted: dict[str, SiteRound] = {}
     errors: dict[str, FedNNUNetError] = {}
     faults: Faults = {}
-    for outcome in receive(
-        engine, checks.invites, TrainReply, decode=checks.accept, check=add, waiting=waiting
-    ):
+    for outcome in receive(engine, sent, TrainReply, decode=accept, check=add, waiting=waiting):
         if isinstance(outcome, Failed):
             errors[outcome.site] = outcome.error
         elif isinstance(outcome, Surplus):
             faults[outcome.site] = outcome.error.what
         else:
             accepted[outcome.site] = _site_round(outcome, checks.norms[outcome.site])
+            if opened:
+                opened.replies[outcome.site] = outcome.sha256
         del outcome  # it holds a reply's tensors
     return accepted, errors, faults
 

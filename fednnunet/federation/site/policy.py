@@ -91,6 +91,10 @@ class SitePolicy:
     share_pictures: bool = False
     """Whether pictures of the worst and the median held-out case may leave the site, for the
     coordinator's report; they show patients, without a name."""
+    require_log: bool = False
+    """Whether the site refuses rounds that the coordinator has not entered in its log of rounds, or
+    does not show the site. Without it a coordinator without a log is let pass, as long as it has
+    never shown one."""
     outgoing: OutgoingLimits | None = None
     """How much may leave in all; without this table there is no such limit."""
     allow: Allowed | None = None

@@ -7,12 +7,11 @@ sends it, or a fault in its place.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from fednnunet.dataset import scan_dataset
-from fednnunet.errors import FedNNUNetError, InputError, RefusalError, ReplyError, raise_all
+from fednnunet.errors import FedNNUNetError, InputError, RefusalError, ReplyError
 from fednnunet.federation.given_start import receive_start
 from fednnunet.federation.site import approval
 from fednnunet.federation.site.agreement import Agreement, RunInvite, question_of
@@ -20,6 +19,8 @@ from fednnunet.federation.site.answers import FOLDER as ANSWERS
 from fednnunet.federation.site.answers import Answered, Answers
 from fednnunet.federation.site.cases import SiteCases, site_cases, training_folder
 from fednnunet.federation.site.evaluation import evaluate_at_site
+from fednnunet.federation.site.incoming import Incoming
+from fednnunet.federation.site.layout import check_layout
 from fednnunet.federation.site.ledger import About
 from fednnunet.federation.site.measurements import FOLDER_NAME as MEASUREMENTS
 from fednnunet.federation.site.measurements import MeasurementStore
@@ -98,6 +99,7 @@ class Site:
             min_cases=self._policy.required_cases,
             min_bin_count=self._policy.min_bin_count,
         )
+        self._incoming = Incoming.at(name, base, federation, self._policy, self._wall.log)
         self._scores = ScoreReplies(base=base, policy=self._policy, log=self._wall.log)
         self._ready: _Ready | None = None
 
@@ -137,7 +139,8 @@ class Site:
         network = self.prepared.network
         answers = Answers(inside(self.base, invite.run, ANSWERS))
         self._agreement.check(invite, network, answers)
-        question = question_of(invite)
+        self._incoming.check(invite, answers)
+        question, invite_digest = question_of(invite), self._incoming.digest(invite, invite_digest)
         found = answers.find(question, invite_digest)
         if found is None or isinstance(invite, EvaluateInvite):
             reply = Outgoing.of(self._work(invite))
@@ -184,7 +187,8 @@ class Site:
                 return self._give_model(invite)
 
     def _measure(self, task: Task) -> FingerprintReply:
-        self._check_layout(task)
+        workers = self._federation.budget.workers
+        check_layout(self.spec, task, site=self.name, workers=workers, progress=self._tell)
         cases = training_folder(self.spec, task, site=self.name)
         check_cases(len(cases), self._policy.required_cases, site=self.name)
         measured = measure_cases(
@@ -194,22 +198,6 @@ class Site:
         if answer.warning:
             self._wall.log(answer.warning)
         return FingerprintReply(tensors=sums(answer.vector))
-
-    def _check_layout(self, task: Task) -> None:
-        """Raise what is wrong with the folder, together with what is wrong with its whole cases."""
-        agreed, names = self.spec.agreed_labels(task), self.spec.label_names
-        dataset, faults = scan_dataset(
-            self.spec.folder, task, site=self.name, agreed=agreed, label_names=names
-        )
-        if not faults:
-            return
-        found: list[FedNNUNetError] = list(faults)
-        try:
-            workers = self._federation.budget.workers
-            measure_cases(dataset.cases, task, workers=workers, progress=self._tell)
-        except FedNNUNetError as error:
-            found.append(error)
-        raise_all(f"the folder of site {self.name} cannot be used", found)
 
     def _count_shapes(self, spacing_mm: tuple[float, float, float]) -> ShapesReply:
         """The histogram of resampled shapes of the cases in the last fingerprint."""
@@ -242,7 +230,8 @@ class Site:
         return PrepareReply(training_cases=len(cases.training), held_out_cases=len(cases.held_out))
 
     def _train(self, invite: TrainInvite) -> TrainReply:
-        return SiteTrainer(self.prepared).train(invite, progress=self._tell_iteration)
+        reply = SiteTrainer(self.prepared).train(invite, progress=self._tell_iteration)
+        return replace(reply, head=self._incoming.head)
 
     def _evaluate(self, invite: EvaluateInvite) -> EvaluateReply:
         ready, models = self._prepared(), SiteModels(self.prepared)

@@ -28,6 +28,7 @@ from fednnunet.federation.wire.faults import Advice, FaultKind, as_error
 from fednnunet.federation.wire.header import read_header, start_of
 from fednnunet.federation.wire.notes import Note
 from fednnunet.federation.wire.phases import Phase
+from fednnunet.federation.wire.round_log import LogExtract, SeenHead
 from fednnunet.planning.fingerprint import DESCRIPTION
 from fednnunet.planning.plan import Plan
 from fednnunet.ranges import AtMost, Within, check_ranges
@@ -116,6 +117,7 @@ class TrainInvite(Message):
     the number of rounds after which the site's own state is to be taken up: its last round that was
     accepted, 0 where it begins. The learning rate follows from `schedule_start`, the number of
     iterations of the schedule before this round, and `schedule_length`, the number of all of them.
+    `log` has what the site lacks of the coordinator's log.
     """
 
     words: ClassVar[str] = "the federation's shared weights"
@@ -127,6 +129,7 @@ class TrainInvite(Message):
     iterations: Iterations
     schedule_start: Iterations
     schedule_length: Iterations
+    log: LogExtract | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,12 +141,12 @@ class TrainReply(Message):
     `overlap` counts voxels (tp, fp, fn) of each target over all training patches,
     `held_out` over a few fixed patches of the held-out cases. `iterations` is the number of local
     iterations, `unlabelled` that of training cases without any labelled voxel. `notes` are codes
-    for the log.
+    for the log. `head` is the last line of the coordinator's log that the site has seen.
     """
 
     words: ClassVar[str] = (
         "updated shared weights, numbers of training cases and of those without labels, mean loss, "
-        "overlap on patches, timings"
+        "overlap on patches, timings, which line of the coordinator's log was seen last"
     )
     run: Name
     round: Round
@@ -157,6 +160,7 @@ class TrainReply(Message):
     overlap: VoxelCounts = ()
     held_out: VoxelCounts = ()
     notes: Annotated[tuple[Note, ...], AtMost(64)] = ()
+    head: SeenHead | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
