@@ -23,7 +23,7 @@ from fednnunet.errors import InputError
 from fednnunet.evaluation.contribution import RoundContribution
 from fednnunet.evaluation.scores import MAX_CASES, SiteScores
 from fednnunet.federation.methods.merge import State
-from fednnunet.federation.wire.messages import MAX_ROUNDS
+from fednnunet.federation.wire.message import MAX_ROUNDS
 from fednnunet.federation.wire.phases import Phase
 from fednnunet.files import replacing, write_text
 from fednnunet.ranges import AtMost, Within, check_ranges

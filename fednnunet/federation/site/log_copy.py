@@ -138,12 +138,11 @@ class LogCopy:
     def _check_weights(self, invite: TrainInvite, merged: Merged) -> None:
         """What is sent must be what was merged; the public phase begins with more tensors."""
         weights = split(invite.tensors)[0]
-        begins = invite.phase == "public" != merged.phase
-        if (
-            weights
-            and not begins
-            and ContentDigests().tensors(weights) != merged.received(self.site)
-        ):
+        public = invite.phase == "public"
+        if not weights or (public and merged.phase != "public"):
+            return
+        logged = merged.shared if public else merged.received(self.site)
+        if ContentDigests().tensors(weights) != logged:
             raise _refusal("the weights are not those that the coordinator logged as merged")
 
     def _check_own_reply(self, merged: Merged, answers: Answers) -> None:

@@ -8,7 +8,7 @@ type and is checked when a message is made, so it holds for what was read as wel
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
@@ -23,69 +23,21 @@ from fednnunet import records
 from fednnunet.errors import FedNNUNetError, ReplyError
 from fednnunet.evaluation.gains import Gain
 from fednnunet.evaluation.postprocess import Postprocessing
-from fednnunet.evaluation.scores import MAX_CASES, SiteScores
+from fednnunet.evaluation.scores import SiteScores
 from fednnunet.federation.wire.faults import Advice, FaultKind, as_error
 from fednnunet.federation.wire.header import read_header, start_of
-from fednnunet.federation.wire.notes import Note
-from fednnunet.federation.wire.phases import Phase
-from fednnunet.federation.wire.round_log import LogExtract, SeenHead
-from fednnunet.planning.fingerprint import DESCRIPTION
+from fednnunet.federation.wire.message import SAME_VERSION, Cases, Message, Name, Round
+from fednnunet.federation.wire.planning_messages import (
+    FingerprintReply,
+    MeasureInvite,
+    ShapesInvite,
+    ShapesReply,
+)
+from fednnunet.federation.wire.training_messages import TrainInvite, TrainReply
 from fednnunet.planning.plan import Plan
-from fednnunet.ranges import AtMost, Within, check_ranges
-from fednnunet.task import Task
+from fednnunet.ranges import AtMost, Within
 
 SCHEMA = 1
-MAX_ROUNDS = 10**6
-MAX_ITERATIONS = 10**9  # of all rounds together
-
-_SAME_VERSION = "give coordinator and sites the same version of the program"
-
-Name = Annotated[str, AtMost(1000)]
-Round = Annotated[int, Within(0, MAX_ROUNDS)]
-Iterations = Annotated[int, Within(0, MAX_ITERATIONS)]
-Cases = Annotated[int, Within(0, MAX_CASES)]
-VoxelCounts = Annotated[tuple[tuple[int, int, int], ...], AtMost(4096), Within(0, 2**53)]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Message:
-    """Base of all messages. `tensors` maps names to values; most messages have none."""
-
-    words: ClassVar[str] = ""
-    tensors: Mapping[str, Tensor] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        check_ranges(self, ReplyError, mend=_SAME_VERSION)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MeasureInvite(Message):
-    """Asks a site to measure its cases."""
-
-    words: ClassVar[str] = "request: additive statistics of your cases"
-    task: Task
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FingerprintReply(Message):
-    """First exchange: the site's fingerprint as one vector of sums, `tensors["sums"]`."""
-
-    words: ClassVar[str] = DESCRIPTION
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ShapesInvite(Message):
-    """Asks for the histogram of shapes at the federation's target spacing (z, y, x)."""
-
-    words: ClassVar[str] = "request: histogram of resampled shapes"
-    spacing_mm: Annotated[tuple[float, float, float], Within(1e-6, 1e6)]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ShapesReply(Message):
-    """Second exchange: the histogram of resampled shapes, `tensors["sums"]`."""
-
-    words: ClassVar[str] = "histogram over cases of the shapes after resampling"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,60 +59,6 @@ class PrepareReply(Message):
     words: ClassVar[str] = "the numbers of cases for training and for evaluation"
     training_cases: Cases
     held_out_cases: Cases
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrainInvite(Message):
-    """One round: the tensors to train from, and for how long.
-
-    `run` is "" for the main training or names a baseline, `round` counts from 0. `resume_round` is
-    the number of rounds after which the site's own state is to be taken up: its last round that was
-    accepted, 0 where it begins. The learning rate follows from `schedule_start`, the number of
-    iterations of the schedule before this round, and `schedule_length`, the number of all of them.
-    `log` has what the site lacks of the coordinator's log.
-    """
-
-    words: ClassVar[str] = "the federation's shared weights"
-    run: Name
-    method: Name
-    round: Round
-    phase: Phase
-    resume_round: Round
-    iterations: Iterations
-    schedule_start: Iterations
-    schedule_length: Iterations
-    log: LogExtract | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrainReply(Message):
-    """What leaves after local training: tensors, and figures of the site as a whole.
-
-    `run`, `round` and `phase` are those of the invite, so that no reply can count for another one.
-    `loss` is the mean over the round, None where patches of too few cases entered it.
-    `overlap` counts voxels (tp, fp, fn) of each target over all training patches,
-    `held_out` over a few fixed patches of the held-out cases. `iterations` is the number of local
-    iterations, `unlabelled` that of training cases without any labelled voxel. `notes` are codes
-    for the log. `head` is the last line of the coordinator's log that the site has seen.
-    """
-
-    words: ClassVar[str] = (
-        "updated shared weights, numbers of training cases and of those without labels, mean loss, "
-        "overlap on patches, timings, which line of the coordinator's log was seen last"
-    )
-    run: Name
-    round: Round
-    phase: Phase
-    cases: Annotated[int, Within(1, MAX_CASES)]
-    loss: Annotated[float | None, Within(-1e6, 1e6)]
-    seconds: Annotated[float, Within(0, 1e9)]
-    wait_share: Annotated[float, Within(0, 1)]
-    iterations: Iterations = 1
-    unlabelled: Cases = 0
-    overlap: VoxelCounts = ()
-    held_out: VoxelCounts = ()
-    notes: Annotated[tuple[Note, ...], AtMost(64)] = ()
-    head: SeenHead | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -327,7 +225,7 @@ def _unpack(start: bytes, size: int, sender: str, limit: int | None, rest: _Rest
         raise ReplyError(
             f"a message has schema {str(header.schema)[:20]}, this program speaks {SCHEMA}",
             where=f"message of {sender}",
-            mend=_SAME_VERSION,
+            mend=SAME_VERSION,
         )
     try:
         bare = records.decode(kind, header.fields, source=f"message of {sender}")
@@ -340,7 +238,7 @@ def _unpack(start: bytes, size: int, sender: str, limit: int | None, rest: _Rest
 
 def _unreadable(why: str, sender: str) -> ReplyError:
     return ReplyError(
-        f"a message cannot be read: {why}", where=f"message of {sender}", mend=_SAME_VERSION
+        f"a message cannot be read: {why}", where=f"message of {sender}", mend=SAME_VERSION
     )
 
 
