@@ -26,13 +26,14 @@ from fednnunet.federation.coordinator.invites import invite, sites_of_round
 from fednnunet.federation.coordinator.reply_checks import ReplyChecks
 from fednnunet.federation.coordinator.round_log import OpenRound, RoundLog
 from fednnunet.federation.coordinator.run import Run
+from fednnunet.federation.coordinator.sent_weights import SentWeights, as_sent
 from fednnunet.federation.coordinator.unlabelled_sites import BesideLabelled, added_strength
 from fednnunet.federation.coordinator.update_bound import UpdateBound, check_state
 from fednnunet.federation.membership import Member
 from fednnunet.federation.methods.local import NothingAdded
 from fednnunet.federation.methods.merge import Aggregation, Followed, Merge, Reply, State, Tensors
 from fednnunet.federation.wire.extras import split
-from fednnunet.federation.wire.messages import ProbeInvite, TrainReply
+from fednnunet.federation.wire.messages import ProbeInvite, TrainInvite, TrainReply
 from fednnunet.federation.wire.phases import Phase, Phases
 from fednnunet.federation.wire.tensors import update_norm
 from fednnunet.training.counts import dice_of
@@ -125,10 +126,16 @@ def _one_round(
         filters=run.training.filter_chain,
         bound=UpdateBound.of(history, phase, run.training),
     )
-    accepted, errors, faults = _gather(engine, run, checks, add, opened)
+    sent = as_sent(run.training.down_chain, state, invites)
+    sent = opened.shown(sent) if opened else sent
+    accepted, errors, faults = _gather(engine, run, checks, sent, add, opened)
     _check_quorum(len(accepted), errors, min(run.training.quorum or len(sites), len(sites)))
     new = aggregation.finish()
     check_state(new)
+    more = new.round < phases.total and phases.of(new.round) == phase
+    new = SentWeights(
+        filters=run.training.down_chain, invites=invites, accepted=accepted, more=more
+    ).coded(new)
     if opened:
         opened.end(new, tuple(sorted(errors)))
     contribution, unprobed = _contribution(engine, run, phases, state, kept)
@@ -149,6 +156,7 @@ def _gather(
     engine: Engine,
     run: Run,
     checks: ReplyChecks,
+    sent: Mapping[str, TrainInvite],
     add: Callable[[str, TrainReply], None],
     opened: OpenRound | None,
 ) -> tuple[dict[str, SiteRound], dict[str, FedNNUNetError], Faults]:
@@ -162,7 +170,6 @@ def _gather(
             opened.keep(site, reply)
         return accepted
 
-    sent = opened.shown(checks.invites) if opened else checks.invites
     waiting = Waiting(
         deadline_s=run.training.deadline_s,
         quorum=run.training.quorum,

@@ -76,7 +76,7 @@ class Run:
             keep="last",
         )
         encoded = records.encode(training)
-        for name in ("start", "robust"):  # fields that came later: without a value as before
+        for name in ("start", "robust", "filters_down"):  # came later: without a value as before
             if not encoded[name]:
                 del encoded[name]
         del encoded["postprocessing"]

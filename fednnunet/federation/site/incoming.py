@@ -10,6 +10,7 @@ from fednnunet.federation.site.agreement import RunInvite
 from fednnunet.federation.site.answers import Answers
 from fednnunet.federation.site.log_copy import LogCopy
 from fednnunet.federation.site.policy import SitePolicy
+from fednnunet.federation.site.received_weights import ReceivedWeights
 from fednnunet.federation.spec import Federation
 from fednnunet.federation.wire.content_digests import ContentDigests
 from fednnunet.federation.wire.messages import TrainInvite
@@ -21,6 +22,7 @@ class Incoming:
     """The checks of what comes in at a site, beside its agreement."""
 
     copy: LogCopy
+    received: ReceivedWeights
 
     @classmethod
     def at(
@@ -34,17 +36,23 @@ class Incoming:
         """What a site with the working folder `base` has seen."""
         required = policy.require_log
         return cls(
-            copy=LogCopy(site=site, base=base, spec=federation.log, required=required, log=log)
+            copy=LogCopy(site=site, base=base, spec=federation.log, required=required, log=log),
+            received=ReceivedWeights(base=base, filters=federation.training.down_chain),
         )
+
+    def whole(self, invite: RunInvite) -> RunInvite:
+        """The invite with weights in the place of codes; raises RefusalError."""
+        return self.received.whole(invite) if isinstance(invite, TrainInvite) else invite
 
     def digest(self, invite: RunInvite, of_bytes: str) -> str:
         """What an invite is known by: to train, the digest of what it says, whole."""
         return ContentDigests().invite(invite) if isinstance(invite, TrainInvite) else of_bytes
 
     def check(self, invite: RunInvite, answers: Answers) -> None:
-        """Raise RefusalError for a round that is not in the log as it is sent."""
+        """Raise RefusalError for a round that is not in the log as it is sent; else keep it."""
         if isinstance(invite, TrainInvite):
             self.copy.check(invite, answers)
+            self.received.keep(invite)
 
     @property
     def head(self) -> SeenHead | None:

@@ -136,7 +136,7 @@ class Site:
         self._agreement.check_run(invite.run, invite.method)
         if isinstance(invite, ModelInvite):
             self._check_model_may_leave()
-        network = self.prepared.network
+        invite, network = self._incoming.whole(invite), self.prepared.network
         answers = Answers(inside(self.base, invite.run, ANSWERS))
         self._agreement.check(invite, network, answers)
         self._incoming.check(invite, answers)

@@ -43,7 +43,7 @@ class ContentDigests:
     def _values(self, tensor: Tensor) -> str:
         if id(tensor) not in self._known:
             flat = tensor.detach().cpu().contiguous().reshape(-1)
-            values = memoryview(flat.view(torch.uint8).numpy()) if flat.numel() else b""
+            values = flat.view(torch.uint8).numpy().tobytes() if flat.numel() else b""
             found = hashlib.sha256(values).hexdigest()
             self._known[id(tensor)] = (tensor, found)
         return self._known[id(tensor)][1]

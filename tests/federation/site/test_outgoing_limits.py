@@ -50,3 +50,13 @@ def test_the_log_tells_before_it_runs_out(tmp_path):
     assert not seen
     send(tmp_path / "l", OutgoingLimits(max_messages={"TrainReply": 10}), [8], log=seen.append)
     assert seen == ["outgoing: 9 of 10 TrainReply have left"]
+
+
+def test_the_log_tells_while_one_more_message_may_leave(tmp_path):
+    seen: list[str] = []
+    send(tmp_path / "a", OutgoingLimits(max_messages={"TrainReply": 3}), range(2), log=seen.append)
+    assert seen == ["outgoing: 2 of 3 TrainReply have left"]
+    send(tmp_path / "b", OutgoingLimits(max_gib=3.5 * KIB), [1024], log=seen.append)
+    assert len(seen) == 1
+    send(tmp_path / "b", OutgoingLimits(max_gib=3.5 * KIB), [1025], log=seen.append)
+    assert len(seen) == 2 and "GiB have left" in seen[1]
