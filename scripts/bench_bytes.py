@@ -2,8 +2,8 @@
 
     python scripts/bench_bytes.py -o OUT --seeds 0,1,2
 
-Trains FedAvg on the federation of `make_shifted.py` with each filter and writes `OUT/bytes.md`: Dice
-of the global model, and the bytes of a round and site both ways, after the first round.
+Trains FedAvg on the federation of `make_shifted.py` with each filter and writes `OUT/bytes.md`:
+Dice of the global model, and the bytes of a round and site both ways, after the first round.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 
 from torch import Tensor
@@ -40,6 +40,7 @@ from fednnunet.training.counts import dice_of
 
 Observer = Callable[[RoundRecord], None]
 Faults = dict[str, str]  # what went wrong at a site, in words
+Row = Callable[[Received[TrainReply], tuple[float, float]], SiteRound]
 Validate = Callable[[State, Sequence[RoundRecord]], tuple[dict[str, SiteScores], Faults]]
 """Asks sites for scores of the model after the last round of a history; see `validation`."""
 
@@ -125,17 +126,13 @@ def _one_round(
         extras=extras,
         filters=run.training.filter_chain,
         bound=UpdateBound.of(history, phase, run.training),
+        log=opened,
     )
     sent = as_sent(run.training.down_chain, state, invites)
     sent = opened.shown(sent) if opened else sent
-    accepted, errors, faults = _gather(engine, run, checks, sent, add, opened)
+    accepted, errors, faults = _gather(engine, run, checks, sent, add, _row(opened))
     _check_quorum(len(accepted), errors, min(run.training.quorum or len(sites), len(sites)))
-    new = aggregation.finish()
-    check_state(new)
-    more = new.round < phases.total and phases.of(new.round) == phase
-    new = SentWeights(
-        filters=run.training.down_chain, invites=invites, accepted=accepted, more=more
-    ).coded(new)
+    new = _as_sites_will_have_it(run, phases, checks, accepted, aggregation.finish())
     if opened:
         opened.end(new, tuple(sorted(errors)))
     contribution, unprobed = _contribution(engine, run, phases, state, kept)
@@ -158,16 +155,14 @@ def _gather(
     checks: ReplyChecks,
     sent: Mapping[str, TrainInvite],
     add: Callable[[str, TrainReply], None],
-    opened: OpenRound | None,
+    row: Row,
 ) -> tuple[dict[str, SiteRound], dict[str, FedNNUNetError], Faults]:
     """Ask the sites and add each reply that passes: who was accepted, who not, further faults."""
 
     def accept(site: str, reply: TrainReply) -> TrainReply:
-        if opened:
-            opened.check(site, reply)
         accepted = checks.accept(site, reply)
-        if opened:
-            opened.keep(site, reply)
+        if checks.log:
+            checks.log.keep(site, reply)
         return accepted
 
     waiting = Waiting(
@@ -184,11 +179,21 @@ def _gather(
         elif isinstance(outcome, Surplus):
             faults[outcome.site] = outcome.error.what
         else:
-            accepted[outcome.site] = _site_round(outcome, checks.norms[outcome.site])
-            if opened:
-                opened.replies[outcome.site] = outcome.sha256
+            accepted[outcome.site] = row(outcome, checks.norms[outcome.site])
         del outcome  # it holds a reply's tensors
     return accepted, errors, faults
+
+
+def _as_sites_will_have_it(
+    run: Run, phases: Phases, checks: ReplyChecks, accepted: Collection[str], merged: State
+) -> State:
+    """The merged state, checked, with what the sites will decode where they are sent codes."""
+    check_state(merged)
+    number = merged.round
+    more = number < phases.total and phases.of(number) == phases.of(number - 1)
+    filters, invites = run.training.down_chain, checks.invites
+    sent = SentWeights(filters=filters, invites=invites, accepted=accepted, more=more)
+    return sent.coded(merged)
 
 
 def _contribution(
@@ -250,6 +255,17 @@ def _as_method_sees(site: str, reply: TrainReply, cases: int) -> Reply:
         iterations=reply.iterations,
         labelled=reply.unlabelled < reply.cases,
     )
+
+
+def _row(opened: OpenRound | None) -> Row:
+    """What the history says of a reply; the log keeps its digest."""
+
+    def row(received: Received[TrainReply], norms: tuple[float, float]) -> SiteRound:
+        if opened:
+            opened.replies[received.site] = received.sha256
+        return _site_round(received, norms)
+
+    return row
 
 
 def _site_round(received: Received[TrainReply], norms: tuple[float, float]) -> SiteRound:

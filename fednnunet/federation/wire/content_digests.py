@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields
 
 import torch
 from torch import Tensor
@@ -36,9 +36,10 @@ class ContentDigests:
         return digest(canonical({"tensors": parts}))
 
     def invite(self, invite: TrainInvite) -> str:
-        """Of an invite without what it says of the coordinator's log."""
-        fields = records.encode(replace(invite, tensors={}, log=None))
-        return digest(canonical({**fields, "tensors": self.tensors(invite.tensors)}))
+        """Of an invite to train, without what it says of the log, and what kinds of it add."""
+        names = {field.name for field in fields(TrainInvite)} - {"tensors", "log"}
+        said = {name: records.encode(getattr(invite, name)) for name in sorted(names)}
+        return digest(canonical({**said, "tensors": self.tensors(invite.tensors)}))
 
     def _values(self, tensor: Tensor) -> str:
         if id(tensor) not in self._known:

@@ -69,7 +69,12 @@ class Recorded:
     def ask(self, invites: Mapping[str, Message], deadline: Deadline) -> Iterator[Answer]:
         """Answer for the sites whose replies were merged in the round."""
         for site, invite in sorted(invites.items()):
-            assert isinstance(invite, TrainInvite)  # run_rounds without validation asks no other
+            if type(invite) is not TrainInvite:
+                raise InputError(
+                    "replies under masks say nothing one by one, so no merge can be done again",
+                    where="training.secure",
+                    mend="compare the sites' copies of the log with that in the run folder",
+                )
             merged = self._log.merged.get((invite.run, invite.round))
             if merged is None:
                 raise _EndedError
