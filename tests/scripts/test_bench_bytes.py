@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -13,8 +14,13 @@ from tests.end_to_end.tiny import make_site, no_pictures, small_plan
 
 
 def make_sites(folder: Path) -> Path:
+    """Four sites with the labels of the hippocampus."""
+    labels = {"background": 0, "anterior": 1, "posterior": 2}
     for name in "abcd":
-        make_site(folder / f"site_{name}", "north")
+        site = folder / f"site_{name}"
+        make_site(site, "north")
+        header = json.loads((site / "dataset.json").read_text())
+        (site / "dataset.json").write_text(json.dumps({**header, "labels": labels}))
     return folder
 
 
