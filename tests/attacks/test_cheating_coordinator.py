@@ -83,7 +83,7 @@ class TwoLogs(LoggedEngine):
     def ask(self, invites, deadline):
         mine = {s: at_b(invites["b"].round)(s, replace(i, log=None)) for s, i in invites.items()}
         opened = self.other.begin(mine)
-        self.opened = opened
+        self.second = opened
         return super().ask({**invites, "b": opened.shown(mine)["b"]}, deadline)
 
 
@@ -103,7 +103,7 @@ def test_two_logs_are_found_by_the_signed_heads(tmp_path, monkeypatch):
 
     def both(opened: OpenRound, state: State, refused: tuple[str, ...]) -> None:
         whole(opened, state, refused)
-        other = engine.opened
+        other = engine.second
         other.replies, other.seen = dict(opened.replies), dict(opened.seen)
         told = altered(state.shared)
         whole(other, replace(state, for_site={"b": told}), refused)
