@@ -28,7 +28,7 @@ from fednnunet.federation.workflows.simulation import simulation_engine
 from fednnunet.federation.workflows.train import SCORES, TrainingScores, train_together
 from fednnunet.files import write_text
 from fednnunet.planning.plan import Plan, read_plan
-from fednnunet.training.threads import using
+from fednnunet.training.threads import threads_of_run, using
 
 ROOT = Path(__file__).resolve().parents[1]
 SITES = ("site_a", "site_b", "site_c", "site_d")
@@ -157,7 +157,7 @@ class Bench:
         def observe(run: Run, record: RoundRecord) -> None:
             self._check_time()
 
-        with using(1):
+        with using(threads_of_run(folder, 1)):
             if not (folder / SCORES).is_file():
                 train_together(engine, cell.federation, plan, folder, observer=observe)
             scores = records.read(TrainingScores, folder / SCORES)
