@@ -45,6 +45,7 @@ def cells(bench: Bench, seed: int) -> Iterator[Cell]:
             seed=seed,
             split_seed=0,
             device="cpu",
+            max_update_ratio=0.0,
             filters=entry,
             filters_down=entry if way == "both" else (),
         )

@@ -7,7 +7,8 @@ The fifth site has half of the cases of site_b (every second by name), and attac
 sites; the row `none` is the price of a robust mean where all are honest, and `OUT/honest_sites.md`
 has it by site, since an honest scanner that differs is what a rule may hold back. A backdoor counts
 by the share of triggered cases in which fewer than half of the voxels are found that are found
-without the trigger.
+without the trigger. The bound on the size of updates (`max_update_ratio`) is off, so that each rule
+is judged alone.
 """
 
 from __future__ import annotations
@@ -111,6 +112,7 @@ def federation_of(bench: Bench, rule: str, attack: str, seed: int) -> Federation
         seed=seed,
         split_seed=0,
         device="cpu",
+        max_update_ratio=0.0,
         robust=RULES[rule],
     )
     return replace(
