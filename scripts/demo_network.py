@@ -17,7 +17,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.rule import Rule
 
-from fednnunet.federation.site import ledger
+from fednnunet.federation.wire import chain
 
 sys.path.insert(0, str(Path(__file__).parent))
 import make_phantoms
@@ -69,7 +69,7 @@ def main() -> int:
         network.close()
     console.print(network.tail("coordinator"), markup=False)
     for site in network.data:
-        entries = ledger.read(network.work(site) / ledger.FILE)
+        entries = chain.read(network.work(site) / chain.FILE)
         size = sum(int(str(entry["bytes"])) for entry in entries)
         console.print(f"site {site}: {len(entries)} messages left, {size / 2**20:.1f} MiB in all")
     console.print(

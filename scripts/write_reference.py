@@ -15,6 +15,7 @@ from typing import Any, get_args, get_origin
 
 from fednnunet.federation.card_spec import CardSpec
 from fednnunet.federation.filters.catalogue import FILTERS
+from fednnunet.federation.log_spec import LogSpec
 from fednnunet.federation.methods.catalogue import SETTINGS
 from fednnunet.federation.methods.robust import RobustMean
 from fednnunet.federation.network_spec import Network
@@ -98,6 +99,7 @@ def federation_page() -> str:
         ("[training.robust]", RobustMean),
         ("[training.secure]", SecureAggregation),
         ("[card]", CardSpec),
+        ("[log]", LogSpec),
         ("[network]", Network),
     )
     lines += _sections(sections)

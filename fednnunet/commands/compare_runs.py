@@ -39,6 +39,8 @@ from fednnunet.planning.plan import Plan, read_plan
 from fednnunet.system import memory_bytes
 from fednnunet.training.threads import threads_of_run, using
 
+_TRAFFIC = ("bytes_from_site", "bytes_to_site")
+
 Observer = Callable[[Run, RoundRecord], None]
 Progress = Callable[[str, int, int, str], None]
 Outcome = tuple["RunJob", tuple[FedNNUNetError, ...]]
@@ -229,7 +231,8 @@ def _trials(job: RunJob) -> tuple[Trial, ...]:
         site for record in load_records(job.folder / "rounds") for site in record.sites.values()
     ]
     training = job.federation.training
-    sent = sum(site.bytes_from_site for site in rounds)
+    sent, received = (sum(getattr(site, name) for site in rounds) for name in _TRAFFIC)
+    pooled = run_kind(training.method) == "pooled"
     trials = []
     for model in scores.models:
         kind = "personal" if model.personal else "global"
@@ -244,7 +247,8 @@ def _trials(job: RunJob) -> tuple[Trial, ...]:
                 seed=training.seed,
                 targets=job.plan.task.targets,
                 cases=cases,
-                bytes_sent=None if run_kind(training.method) == "pooled" else sent,
+                bytes_sent=None if pooled else sent,
+                bytes_received=None if pooled else received,
                 seconds=sum(site.seconds for site in rounds),
                 external=scores.external,
             )

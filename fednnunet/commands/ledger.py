@@ -1,4 +1,4 @@
-"""fednnunet_ledger: show in words what has left a site, and check that no line was changed."""
+"""fednnunet_ledger: show in words what has left a site, or what was merged, and check it."""
 
 from __future__ import annotations
 
@@ -12,10 +12,17 @@ from rich.markup import escape
 from rich.table import Table
 
 from fednnunet.commands.cli import Opt, PlainConsole, parse, run_command
+from fednnunet.commands.ledger_rounds import (
+    check_copy,
+    is_log,
+    show_key,
+    show_recomputed,
+    show_rounds,
+)
 from fednnunet.errors import DataError, InputError, raise_all
-from fednnunet.federation.site import ledger
-from fednnunet.federation.site.ledger_checks import Verified, public_key, verify
-from fednnunet.federation.site.signing import PUBLIC, can_sign
+from fednnunet.federation.wire import chain
+from fednnunet.federation.wire.chain_checks import Verified, public_key, verify
+from fednnunet.federation.wire.signing import PUBLIC, can_sign
 from fednnunet.text import plural
 
 
@@ -24,13 +31,18 @@ class Options:
     """Options of fednnunet_ledger."""
 
     site: Annotated[Path, Opt(positional=True)]
-    """the site's working folder (RUN/sites/NAME, over a network KIT/work), or its ledger.jsonl"""
+    """the site's working folder (RUN/sites/NAME, over a network KIT/work), or its ledger.jsonl; of
+    the coordinator the run folder"""
     show: bool = False
-    """list every message, not only how many of each kind"""
+    """list every message, not only how many of each kind; of the coordinator every round"""
     verify: bool = False
     """check that no line was changed, moved, added, or removed between others"""
     key: Path | None = None
     """the site's public key, as it was handed out; by default the one beside the ledger"""
+    recompute: bool = False
+    """do every merge of a run folder again from the replies, and compare it with the log"""
+    replies: Path | None = None
+    """folder of the replies, as sites hand them in; by default RUN/replies (log.keep_replies)"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -40,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(options: Options) -> None:
-    path = options.site / ledger.FILE if options.site.is_dir() else options.site
+    path = options.site / chain.FILE if options.site.is_dir() else options.site
     if not path.is_file():
         raise InputError(
             "there is no ledger",
@@ -48,9 +60,18 @@ def _run(options: Options) -> None:
             mend="give a site's working folder: RUN/sites/NAME, or the work folder of its kit",
         )
     console = PlainConsole()
-    checked = _verified(path, options.key) if options.verify else None
+    if options.recompute and not is_log(path):
+        raise InputError(
+            "the ledger of a site has no merges to do again",
+            where=str(path),
+            mend="give the run folder of the coordinator",
+        )
+    checked = _verified(path, options.key) if options.verify or options.recompute else None
+    if is_log(path):
+        _log(console, path, options, checked)
+        return
     try:
-        entries = ledger.read(path)
+        entries = chain.read(path)
     except ValueError:
         if checked is None:
             raise DataError(
@@ -64,6 +85,17 @@ def _run(options: Options) -> None:
         _list(console, entries)
     if checked is not None:
         _report(console, path, checked)
+        check_copy(console, path.parent)
+    show_key(console, path.parent)
+
+
+def _log(console: PlainConsole, path: Path, options: Options, checked: Verified | None) -> None:
+    """Show the coordinator's log of rounds, checked first."""
+    if checked is not None:
+        _report(console, path, checked)
+    show_rounds(console, path, every=options.show)
+    if options.recompute:
+        show_recomputed(console, path.parent, options.replies)
 
 
 def _summary(console: PlainConsole, entries: Sequence[dict[str, object]]) -> None:
@@ -124,4 +156,4 @@ def _report(console: PlainConsole, path: Path, checked: Verified) -> None:
     elif checked.unsigned:
         console.print(f"{plural(checked.unsigned, 'line')} without a signature")
     else:
-        console.print("all are signed by the site's key")
+        console.print("all are signed by the same key")

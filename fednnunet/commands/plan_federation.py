@@ -12,10 +12,10 @@ from fednnunet.commands.progress import bars
 from fednnunet.commands.site_faults import show_fault
 from fednnunet.errors import InputError
 from fednnunet.federation.coordinator.stated import StatedCases
-from fednnunet.federation.site import ledger
 from fednnunet.federation.site.policy import SitePolicy, read_policy
 from fednnunet.federation.site.wall import LEDGER
 from fednnunet.federation.spec import Federation
+from fednnunet.federation.wire import chain
 from fednnunet.federation.workflows.simulation import SITES
 from fednnunet.planning.plan import Plan
 from fednnunet.text import plural
@@ -64,7 +64,7 @@ def note_what_left(federation: Federation, out: Path, console: Console) -> None:
         console.print(f"note: {note}", markup=False, highlight=False)
     messages = 8 if federation.planning.secure else 2  # of the two exchanges
     for name in federation.sites:
-        entries = ledger.read(out / SITES / name / LEDGER)
+        entries = chain.read(out / SITES / name / LEDGER)
         size = sum(int(str(entry["bytes"])) for entry in entries[-messages:])
         line = f"site {name} sent {size:,} bytes of sums, whatever its number of cases"
         console.print(line, markup=False, highlight=False)

@@ -86,16 +86,24 @@ def _facts(
     training = federation.training
     rounds = plural(training.rounds, "round")
     cases = ", ".join(f"{site} {count}" for site, count in scores.training_cases.items())
-    sent = sum(site.bytes_from_site for record in history for site in record.sites.values())
+    rows = [site for record in history for site in record.sites.values()]
+    sent, received = sum(r.bytes_from_site for r in rows), sum(r.bytes_to_site for r in rows)
+    each = max(len(rows), 1)
     return (
         ("method", f"{label(training.method)}: {summary(training.method)}"),
         ("training", f"{rounds} of {training.iterations_per_round} iterations each"),
         ("recipe and seed", f"{training.recipe}, {training.seed}"),
         ("training cases", cases),
         ("model", _kept(scores)),
-        ("sent by the sites", f"{sent / 2**20:,.1f} MiB in all rounds"),
+        ("sent by the sites", _traffic(sent, each)),
+        ("received by the sites", _traffic(received, each)),
         ("written", f"{datetime.now(UTC):%Y-%m-%d} by fednnunet {VERSION}"),
     )
+
+
+def _traffic(size: int, each: int) -> str:
+    """Bytes of all rounds in words, and the mean of a round and site."""
+    return f"{size / 2**20:,.1f} MiB in all rounds, {size / each / 2**20:,.2f} a round and site"
 
 
 def _kept(scores: TrainingScores) -> str:

@@ -18,7 +18,7 @@ from fednnunet.cores import look
 from fednnunet.federation.engines.network.federation_file import read_network_federation
 from fednnunet.federation.engines.network.kit import FEDERATION
 from fednnunet.federation.engines.network.state import SiteState, read_state
-from fednnunet.federation.site import ledger
+from fednnunet.federation.wire import chain
 
 _EVERY_S = 10.0  # at least this often a line tells of the load
 _LOOK_S = 0.5  # between two looks, besides half a second that measuring the CPU takes
@@ -34,7 +34,7 @@ def watch(kit: Path, work: Path, console: Console) -> None:
     rounds = read_network_federation(kit / FEDERATION)[0].training.all_rounds
     seen, shown, printed = 0, ("", 0, ""), 0.0
     while True:
-        state, entries = read_state(work), ledger.read(work / ledger.FILE)
+        state, entries = read_state(work), chain.read(work / chain.FILE)
         for entry in entries[seen:]:
             asked = f" (asked: {entry['asked']})" if entry.get("asked") else ""
             console.print(f"{entry['time']} left: {entry['what']}, {entry['bytes']} bytes{asked}")

@@ -31,7 +31,7 @@ def markdown(found: Sequence[Entry], *, reference: str) -> str:
         "over seeds ±",
         "spread of sites",
     ]
-    head += ["worst site", "worst case", "MiB sent", f"time / {reference}'s"]
+    head += ["worst site", "worst case", "MiB sent", "MiB received", f"time / {reference}'s"]
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     lines += [
         "| " + " | ".join(_cells(e, sites, seconds_of(found, reference))) + " |" for e in found
@@ -63,7 +63,6 @@ def write_rows(trials: Sequence[Trial], folder: Path) -> None:
 
 def _cells(entry: Entry, sites: Sequence[str], reference_s: float) -> list[str]:
     summary, worst = entry.summary, entry.worst_case
-    sent = "-" if entry.bytes_sent is None else f"{entry.bytes_sent / 2**20:.1f}"
     return [
         entry.method,
         entry.model,
@@ -73,9 +72,14 @@ def _cells(entry: Entry, sites: Sequence[str], reference_s: float) -> list[str]:
         _number(summary.spread),
         f"{_number(summary.worst)} {escaped(summary.worst_site)}",
         f"{_number(worst.dice)} {escaped(worst.site)}/{escaped(worst.case)}" if worst else "-",
-        sent,
+        _mib(entry.bytes_sent),
+        _mib(entry.bytes_received),
         _number(entry.seconds / reference_s if reference_s else math.nan, 2),
     ]
+
+
+def _mib(size: float | None) -> str:
+    return "-" if size is None else f"{size / 2**20:.1f}"
 
 
 def _row(trial: Trial) -> dict[str, object]:
@@ -88,6 +92,7 @@ def _row(trial: Trial) -> dict[str, object]:
         "hd95_mm": {site: _defined(scores.mean("hd95_mm")) for site, scores in sites.items()},
         "cases": {site: scores.cases for site, scores in sites.items()},
         "bytes_sent": trial.bytes_sent,
+        "bytes_received": trial.bytes_received,
         "train_seconds": trial.seconds,
     }
 

@@ -35,6 +35,8 @@ class Trial:
     """Training time, summed over the sites."""
     external: frozenset[str] = frozenset()
     """The sites that did not train."""
+    bytes_received: int | None = None
+    """Bytes that all sites received in all rounds; None if the cases were pooled."""
 
     @property
     def sites(self) -> dict[str, SiteScores]:
@@ -76,6 +78,8 @@ class Entry:
     """Training time summed over sites, the median over seeds."""
     external: frozenset[str] = frozenset()
     """The sites that did not train."""
+    bytes_received: float | None = None
+    """Bytes that all sites received in one training, as `bytes_sent`."""
 
     @property
     def name(self) -> str:
@@ -132,11 +136,12 @@ def _together(trials: Sequence[Trial]) -> Trial:
     for trial in trials:
         for site, scores in trial.cases.items():
             cases.setdefault(site, []).extend(scores)
-    sent = [trial.bytes_sent for trial in trials if trial.bytes_sent is not None]
+    sent, received = _bytes(trials)
     return replace(
         trials[0],
         cases=cases,
         bytes_sent=sum(sent) if sent else None,
+        bytes_received=sum(received) if received else None,
         seconds=sum(trial.seconds for trial in trials),
     )
 
@@ -161,7 +166,7 @@ def own_models(found: Iterable[Entry]) -> dict[str, Entry]:
 def _entry(trials: Sequence[Trial]) -> Entry:
     runs = {t.seed: {site: s.mean("dice") for site, s in t.sites.items()} for t in trials}
     case_runs = {t.seed: _case_dice(t) for t in trials}
-    sent = [trial.bytes_sent for trial in trials if trial.bytes_sent is not None]
+    sent, received = _bytes(trials)
     return Entry(
         method=trials[0].method,
         model=trials[0].model,
@@ -171,9 +176,17 @@ def _entry(trials: Sequence[Trial]) -> Entry:
         cases=mean_by_key(case_runs.values()),
         case_runs=case_runs,
         bytes_sent=statistics.fmean(sent) if sent else None,
+        bytes_received=statistics.fmean(received) if received else None,
         seconds=statistics.median(trial.seconds for trial in trials),
         external=trials[0].external,
     )
+
+
+def _bytes(trials: Sequence[Trial]) -> tuple[list[int], list[int]]:
+    """What was sent and received in the trials of which it is known."""
+    sent = [trial.bytes_sent for trial in trials if trial.bytes_sent is not None]
+    received = [trial.bytes_received for trial in trials if trial.bytes_received is not None]
+    return sent, received
 
 
 def mean_by_key(values: Iterable[Mapping[CaseKey, float] | Mapping[str, float]]) -> dict:

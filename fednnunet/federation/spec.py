@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 from fednnunet import records
 from fednnunet.errors import FedNNUNetError, InputError, raise_all
 from fednnunet.federation.card_spec import CardSpec
+from fednnunet.federation.log_spec import LogSpec
 from fednnunet.federation.membership import Member, present
 from fednnunet.federation.network_spec import Network
 from fednnunet.federation.patient_pattern import check_pattern
@@ -134,6 +135,8 @@ class Federation:
     """How the sites train."""
     card: CardSpec = field(default_factory=CardSpec)
     """What the models' cards say beyond what was measured."""
+    log: LogSpec = field(default_factory=LogSpec)
+    """Keys of the coordinator's signed log of rounds, and what is kept for an auditor."""
     network: Network | None = None
     """Where the coordinator is, if the sites are on machines of their own."""
 
@@ -148,6 +151,12 @@ class Federation:
             invited=self.invited,
             planning=len(self.sites) if self.planning.secure else None,
         )
+        for name in self.log.site_keys.keys() - self.sites.keys():
+            raise InputError(
+                f"there is no site {name}",
+                where="log.site_keys",
+                mend=choices(name, self.sites),
+            )
         for name, site in self.sites.items():
             check_targets(site.label_names, self.task, site=name)
             unknown = set(site.annotated) - set(self.task.labels[1:])

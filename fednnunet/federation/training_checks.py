@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from fednnunet.device import check_name
 from fednnunet.errors import InputError
-from fednnunet.federation.filters.catalogue import CODING
+from fednnunet.federation.filters.catalogue import CODING, FILTERS
 from fednnunet.federation.methods.catalogue import label
 from fednnunet.federation.secure_checks import check_secure_training
 from fednnunet.training.recipe import recipe_named
@@ -105,6 +105,14 @@ def _check_filters(training: Training) -> None:
             "no weights",
             where="training.filters",
             mend="keep one of them",
+        )
+    down = training.down_chain
+    if len(down) > 1 or not all(isinstance(one, CODING) for one in down):
+        raise InputError(
+            "what sites receive cannot be filtered so",
+            where="training.filters_down",
+            mend="give one filter that sends changes: "
+            + ", ".join(name for name, kind in FILTERS.items() if kind in CODING),
         )
 
 

@@ -153,6 +153,10 @@ class Training:
     filters: tuple[Any, ...] = ()
     """Filters of what sites send after local training, in their order: names, or tables of `name`
     and settings (see `federation.filters`)."""
+    filters_down: tuple[Any, ...] = ()
+    """A filter of the weights that sites receive in rounds: "quantised", "top_k", "delta_bfloat16",
+    or a table of its name and settings. Changes travel in place of weights; a site that was not in
+    the round before receives all weights. Scores are asked for with all weights."""
 
     @property
     def all_rounds(self) -> int:
@@ -178,6 +182,11 @@ class Training:
     def filter_chain(self) -> tuple[Filter, ...]:
         """The filters of what sites send; the first is nearest to a site's work."""
         return tuple(filter_from(entry) for entry in self.filters)
+
+    @property
+    def down_chain(self) -> tuple[Filter, ...]:
+        """The filters of what sites receive; the first is nearest to the merge."""
+        return tuple(filter_from(e, where="training.filters_down") for e in self.filters_down)
 
     @property
     def runs(self) -> dict[str, Settings]:

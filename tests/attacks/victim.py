@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from fednnunet.federation.methods.catalogue import label
-from fednnunet.federation.site.ledger import read
 from fednnunet.federation.site.site import Site
 from fednnunet.federation.site.wall import LEDGER
 from fednnunet.federation.spec import Federation, SiteSpec
 from fednnunet.federation.training_spec import Training
+from fednnunet.federation.wire.chain import read
 from fednnunet.federation.wire.messages import (
     FaultReply,
     Message,

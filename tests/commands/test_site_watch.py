@@ -16,6 +16,7 @@ from fednnunet.federation.engines.network.kit import FEDERATION
 from fednnunet.federation.engines.network.state import SiteState, write_state
 from fednnunet.federation.site import ledger
 from fednnunet.federation.site.ledger import About
+from fednnunet.federation.wire import chain
 from tests.commands.test_provision import BARE
 
 
@@ -73,7 +74,7 @@ def test_what_left_and_what_is_done_is_shown(
     work, shown = tmp_path / "work", io.StringIO()
     write_state(work, SiteState(contact=0.0, waiting=1, doing="prepare 2/4", trouble="no answer"))
     about = About(asked="PrepareInvite")
-    ledger.record(work / ledger.FILE, kind="X", words="two numbers", data=b"123", about=about)
+    ledger.record(work / chain.FILE, kind="X", words="two numbers", data=b"123", about=about)
     looks = [None, None]
 
     def sleep(seconds: float) -> None:

@@ -8,7 +8,7 @@ from safetensors.torch import load_file
 
 from fednnunet.commands import train
 from fednnunet.federation.coordinator.history import load_records
-from fednnunet.federation.site import ledger
+from fednnunet.federation.wire import chain
 from tests.end_to_end.tiny import TOML, make_federation, make_planned, no_pictures
 
 FILTERS = {
@@ -47,6 +47,6 @@ def test_it_trains_in_every_phase_for_fewer_bytes(run, entry):
 
 
 def test_the_ledger_names_the_filters(run, entry):
-    entries = ledger.read(run / "sites" / "north" / "ledger.jsonl")
+    entries = chain.read(run / "sites" / "north" / "ledger.jsonl")
     details = [entry["detail"] for entry in entries if entry["message"] == "TrainReply"]
     assert len(details) == 3 and all(FILTERS[entry][1] in d for d in details)

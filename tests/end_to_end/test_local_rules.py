@@ -9,7 +9,7 @@ import pytest
 from fednnunet.commands import train
 from fednnunet.federation.coordinator.history import load_records
 from fednnunet.federation.methods.catalogue import METHODS
-from fednnunet.federation.site import ledger
+from fednnunet.federation.wire import chain
 from fednnunet.federation.workflows.train import SCORES
 from tests.end_to_end.tiny import TOML, make_federation, make_planned, no_pictures
 
@@ -45,7 +45,7 @@ def test_every_method_trains_and_is_scored(run, method):
 
 
 def test_the_ledger_says_which_auxiliary_tensors_were_sent(run):
-    entries = ledger.read(run / "sites" / "north" / "ledger.jsonl")
+    entries = chain.read(run / "sites" / "north" / "ledger.jsonl")
     told = [entry["detail"] for entry in entries if entry["message"] == "TrainReply"]
     for method in (MAIN, "scaffold"):
         assert told.count(METHODS[method].extras_words) == 2

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from fednnunet.commands import predict, train
-from fednnunet.federation.site import ledger
+from fednnunet.federation.wire import chain
 from fednnunet.federation.workflows.train import SCORES
 from fednnunet.inference.bundle import read_bundle
 from fednnunet.inference.predicted import ROUTES
@@ -53,7 +53,7 @@ def test_amplitudes_are_exchanged_and_the_ledger_says_so(tmp_path):
     run = a_run(tmp_path, "feddg")
     assert train.main([str(run)]) == 0
     for site in SITES:
-        entries = ledger.read(run / "sites" / site / "ledger.jsonl")
+        entries = chain.read(run / "sites" / site / "ledger.jsonl")
         replies = [entry for entry in entries if entry["message"] == "TrainReply"]
         assert len(replies) == 2
         for entry in replies:
@@ -120,7 +120,7 @@ def test_hospitals_outside_get_a_mixture_of_the_models_that_sites_give(tmp_path,
     assert all(torch.equal(t, shared[n]) for n, t in bundle.experts["global"].items())
     assert all(torch.equal(t, north[n]) for n, t in bundle.experts["site-north"].items())
     for site, count in (("north", 1), ("south", 0)):
-        entries = ledger.read(run / "sites" / site / "ledger.jsonl")
+        entries = chain.read(run / "sites" / site / "ledger.jsonl")
         context = [entry["what"] for entry in entries if entry["message"] == "ModelReply"]
         assert len(context) == count
         assert all("own model, whole" in what for what in context)

@@ -11,7 +11,7 @@ import torch
 from fednnunet import io
 from fednnunet.commands import evaluate, predict
 from fednnunet.federation.methods.catalogue import METHODS
-from fednnunet.federation.site import ledger
+from fednnunet.federation.wire import chain
 from fednnunet.federation.wire.messages import TrainReply
 from fednnunet.federation.workflows.train import SCORES
 from fednnunet.inference.bundle import read_bundle
@@ -59,7 +59,7 @@ def test_a_personal_model_can_be_used_like_the_global_one(trained, tmp_path):
 
 def test_the_ledger_lists_every_message_that_left_with_its_checksum(trained):
     for site in ("north", "south", "west"):
-        listed = ledger.read(trained.run / "sites" / site / "ledger.jsonl")
+        listed = chain.read(trained.run / "sites" / site / "ledger.jsonl")
         assert [entry["message"] for entry in listed[:2]] == ["FingerprintReply", "ShapesReply"]
         sent = [(data, message) for name, data, message in trained.sent if name == site]
         assert [(entry["message"], entry["bytes"], entry["sha256"]) for entry in listed[2:]] == [

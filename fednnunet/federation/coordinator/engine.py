@@ -10,33 +10,41 @@ from pathlib import Path
 from typing import Protocol
 
 from fednnunet.errors import FedNNUNetError
+from fednnunet.federation.wire.chain import digest
 from fednnunet.federation.wire.messages import Message, unpack, unpack_file
+from fednnunet.files import sha256_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What came of one invite: a message of the site, or why none could be read."""
+    """What came of one invite: a message of the site, or why none could be read.
+
+    `sha256` is the digest of the answer's bytes.
+    """
 
     site: str
     reply: Message | None = None
     error: FedNNUNetError | None = None
     bytes_to_site: int = 0
     bytes_from_site: int = 0
+    sha256: str = ""
 
     @classmethod
     def of(cls, site: str, data: bytes, *, sent: int, limit: int) -> Answer:
         """What the bytes of a site say, at most `limit` of them; `sent` bytes went to it."""
         read = partial(unpack, data, sender=f"site {site}", limit=limit)
-        return cls._of(site, read, sent, len(data))
+        return cls._of(site, read, sent, len(data), digest(data))
 
     @classmethod
     def of_file(cls, site: str, path: Path, *, sent: int, limit: int) -> Answer:
         """As `of`, for bytes in a file; it may be removed afterwards, see `unpack_file`."""
         read = partial(unpack_file, path, sender=f"site {site}", limit=limit)
-        return cls._of(site, read, sent, path.stat().st_size)
+        return cls._of(site, read, sent, path.stat().st_size, sha256_of(path).hex())
 
     @classmethod
-    def _of(cls, site: str, read: Callable[[], Message], sent: int, received: int) -> Answer:
+    def _of(
+        cls, site: str, read: Callable[[], Message], sent: int, received: int, sha256: str
+    ) -> Answer:
         reply: Message | None = None
         error: FedNNUNetError | None = None
         try:
@@ -44,7 +52,12 @@ class Answer:
         except FedNNUNetError as unreadable:
             error = unreadable
         return cls(
-            site=site, reply=reply, error=error, bytes_to_site=sent, bytes_from_site=received
+            site=site,
+            reply=reply,
+            error=error,
+            bytes_to_site=sent,
+            bytes_from_site=received,
+            sha256=sha256,
         )
 
 

@@ -18,12 +18,13 @@ R = TypeVar("R", bound=Message)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Received(Generic[R]):
-    """One site's reply, and the size of both messages."""
+    """One site's reply, the size of both messages, and the SHA-256 of the reply's bytes."""
 
     site: str
     reply: R
     bytes_to_site: int = 0
     bytes_from_site: int = 0
+    sha256: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -207,6 +208,7 @@ def _accept(
         reply=reply,
         bytes_to_site=answer.bytes_to_site,
         bytes_from_site=answer.bytes_from_site,
+        sha256=answer.sha256,
     )
 
 

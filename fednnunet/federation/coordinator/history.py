@@ -33,6 +33,7 @@ _MEMORY = "memory/"
 _SHARED = "shared/"
 _EXTRAS = "extras/"
 _FOR_SITE = "for_site/"
+_DOWN = "down/"
 _KEPT_STATES = 2
 _MEND = "restore the file from a copy, or train in another run folder"
 _FIGURES = ("seconds", "wait_share", "bytes_to_site", "bytes_from_site")
@@ -109,8 +110,9 @@ def save_round(folder: Path, state: State, record: RoundRecord) -> None:
         for name, tensor in tensors.items()
     }
     memory = {_MEMORY + name: tensor.contiguous() for name, tensor in state.memory.items()}
+    down = {_DOWN + name: tensor.contiguous().clone() for name, tensor in state.down.items()}
     with replacing(_tensors(folder, state.round)) as temporary:
-        save_file(shared | extras | memory | for_site, temporary)
+        save_file(shared | extras | memory | for_site | down, temporary)
     records.write(record, _record(folder, state.round))
     _tensors(folder, state.round - _KEPT_STATES).unlink(missing_ok=True)
 
@@ -205,6 +207,7 @@ def _split(number: int, tensors: Mapping[str, Tensor]) -> State:
         extras=part(_EXTRAS),
         memory=part(_MEMORY),
         for_site=for_site,
+        down=part(_DOWN),
     )
 
 

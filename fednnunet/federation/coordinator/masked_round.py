@@ -73,6 +73,7 @@ def gather_masked(
             reply=reply,
             bytes_to_site=received.bytes_to_site,
             bytes_from_site=received.bytes_from_site,
+            sha256=received.sha256,
         )
         accepted[site] = row(plain, (0.0, 0.0))
     return accepted, dict(found.errors), dict(found.faults)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from fednnunet.errors import ReplyError
+from fednnunet.federation.coordinator.round_log import OpenRound
 from fednnunet.federation.coordinator.update_bound import UpdateBound
 from fednnunet.federation.filters.chain import context_of, filter_at_coordinator
 from fednnunet.federation.filters.filter import Filter
@@ -25,7 +26,8 @@ class ReplyChecks:
 
     `invites` are what the sites were asked, `members` what is known of them, `targets` the number
     of the task's targets. A reply must have the tensors `trained`, of the network, and `extras`, of
-    the method. `norms` fills with the norms of each accepted reply: of its update, of its extras.
+    the method. The `log` has what the reply's site was shown. `norms` fills with the norms of each
+    accepted reply: of its update, of its extras.
     """
 
     invites: Mapping[str, TrainInvite]
@@ -35,6 +37,7 @@ class ReplyChecks:
     extras: Tensors
     filters: tuple[Filter, ...]
     bound: UpdateBound
+    log: OpenRound | None = None
     norms: dict[str, tuple[float, float]] = field(default_factory=dict)
 
     def accept(self, site: str, reply: TrainReply) -> TrainReply:
@@ -61,6 +64,8 @@ class ReplyChecks:
         """
         invite = self.invites[site]
         _check_question(site, reply, invite)
+        if self.log:
+            self.log.check(site, reply)
         prepared = self.members[site].cases
         if reply.cases != prepared:
             raise ReplyError(

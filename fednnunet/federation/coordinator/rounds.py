@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 
 from torch import Tensor
@@ -25,20 +25,23 @@ from fednnunet.federation.coordinator.history import (
 from fednnunet.federation.coordinator.invites import invite, sites_of_round
 from fednnunet.federation.coordinator.masked_round import gather_masked, is_masked
 from fednnunet.federation.coordinator.reply_checks import ReplyChecks
+from fednnunet.federation.coordinator.round_log import OpenRound, RoundLog
 from fednnunet.federation.coordinator.run import Run
+from fednnunet.federation.coordinator.sent_weights import SentWeights, as_sent
 from fednnunet.federation.coordinator.unlabelled_sites import BesideLabelled, added_strength
 from fednnunet.federation.coordinator.update_bound import UpdateBound, check_state
 from fednnunet.federation.membership import Member
 from fednnunet.federation.methods.local import NothingAdded
 from fednnunet.federation.methods.merge import Aggregation, Followed, Merge, Reply, State, Tensors
 from fednnunet.federation.wire.extras import split
-from fednnunet.federation.wire.messages import ProbeInvite, TrainReply
+from fednnunet.federation.wire.messages import ProbeInvite, TrainInvite, TrainReply
 from fednnunet.federation.wire.phases import Phase, Phases
 from fednnunet.federation.wire.tensors import update_norm
 from fednnunet.training.counts import dice_of
 
 Observer = Callable[[RoundRecord], None]
 Faults = dict[str, str]  # what went wrong at a site, in words
+Row = Callable[[Received[TrainReply], tuple[float, float]], SiteRound]
 Validate = Callable[[State, Sequence[RoundRecord]], tuple[dict[str, SiteScores], Faults]]
 """Asks sites for scores of the model after the last round of a history; see `validation`."""
 
@@ -50,8 +53,11 @@ def run_rounds(
     members: Mapping[str, Member],
     observer: Observer,
     validate: Validate | None = None,
+    log: RoundLog | None = None,
 ) -> State:
     """Train the `members` from the last checkpoint to the end and return the final state.
+
+    Every round is entered in the `log`, where there is one.
 
     `initial` holds all tensors of the network as every site would begin. Where the method keeps
     tensors private, the public phase trains a copy of them, so that the final state holds every
@@ -70,7 +76,7 @@ def run_rounds(
         if phases.of(state.round) == "public":
             state = replace(state, shared={**run.method.private(initial), **state.shared})
         extras = run.method.extras_like(initial) if phases.of(state.round) == "joint" else {}
-        state, record = _one_round(engine, run, phases, state, history, members, extras)
+        state, record = _one_round(engine, run, phases, state, history, members, extras, log)
         scores, faults = validate(state, (*history, record)) if validate else ({}, {})
         seconds = time.perf_counter() - begin
         faults = _joined(record.faults, faults)
@@ -90,6 +96,7 @@ def _one_round(
     history: Sequence[RoundRecord],
     members: Mapping[str, Member],
     extras: Tensors,
+    log: RoundLog | None,
 ) -> tuple[State, RoundRecord]:
     phase = phases.of(state.round)
     trained = run.method.outgoing(state.shared, phase)
@@ -115,22 +122,30 @@ def _one_round(
             kept.append(reply)
 
     sites = sites_of_round(run, phases, state.round, history, members)
+    invites = {s: invite(run, phases, state, history, s, members[s]) for s in sites}
+    opened = log.begin(invites) if log else None
     checks = ReplyChecks(
-        invites={s: invite(run, phases, state, history, s, members[s]) for s in sites},
+        invites=invites,
         members=members,
         targets=len(run.plan.task.targets),
         trained=trained,
         extras=extras,
         filters=run.training.filter_chain,
         bound=UpdateBound.of(history, phase, run.training),
+        log=opened,
     )
+    sent = as_sent(run.training.down_chain, state, invites)
+    sent = opened.shown(sent) if opened else sent
     if is_masked(run, checks):
-        accepted, errors, faults = gather_masked(engine, run, checks, add, _site_round)
+        whole = replace(checks, invites=opened.shown(invites) if opened else invites)
+        accepted, errors, faults = gather_masked(engine, run, whole, add, _row(opened))
     else:
-        accepted, errors, faults = _gather(engine, run, checks, add)
+        accepted, errors, faults = _gather(engine, run, checks, sent, add, _row(opened))
     _check_quorum(len(accepted), errors, min(run.training.quorum or len(sites), len(sites)))
-    new = (aggregation if joined else NothingAdded(state)).finish()
-    check_state(new)
+    merged = (aggregation if joined else NothingAdded(state)).finish()
+    new = _as_sites_will_have_it(run, phases, checks, accepted, merged)
+    if opened:
+        opened.end(new, tuple(sorted(errors)))
     contribution, unprobed = _contribution(engine, run, phases, state, kept)
     record = RoundRecord(
         key=run.key,
@@ -146,9 +161,21 @@ def _one_round(
 
 
 def _gather(
-    engine: Engine, run: Run, checks: ReplyChecks, add: Callable[[str, TrainReply], None]
+    engine: Engine,
+    run: Run,
+    checks: ReplyChecks,
+    sent: Mapping[str, TrainInvite],
+    add: Callable[[str, TrainReply], None],
+    row: Row,
 ) -> tuple[dict[str, SiteRound], dict[str, FedNNUNetError], Faults]:
     """Ask the sites and add each reply that passes: who was accepted, who not, further faults."""
+
+    def accept(site: str, reply: TrainReply) -> TrainReply:
+        accepted = checks.accept(site, reply)
+        if checks.log:
+            checks.log.keep(site, reply)
+        return accepted
+
     waiting = Waiting(
         deadline_s=run.training.deadline_s,
         quorum=run.training.quorum,
@@ -157,17 +184,27 @@ def _gather(
     accepted: dict[str, SiteRound] = {}
     errors: dict[str, FedNNUNetError] = {}
     faults: Faults = {}
-    for outcome in receive(
-        engine, checks.invites, TrainReply, decode=checks.accept, check=add, waiting=waiting
-    ):
+    for outcome in receive(engine, sent, TrainReply, decode=accept, check=add, waiting=waiting):
         if isinstance(outcome, Failed):
             errors[outcome.site] = outcome.error
         elif isinstance(outcome, Surplus):
             faults[outcome.site] = outcome.error.what
         else:
-            accepted[outcome.site] = _site_round(outcome, checks.norms[outcome.site])
+            accepted[outcome.site] = row(outcome, checks.norms[outcome.site])
         del outcome  # it holds a reply's tensors
     return accepted, errors, faults
+
+
+def _as_sites_will_have_it(
+    run: Run, phases: Phases, checks: ReplyChecks, accepted: Collection[str], merged: State
+) -> State:
+    """The merged state, checked, with what the sites will decode where they are sent codes."""
+    check_state(merged)
+    number = merged.round
+    more = number < phases.total and phases.of(number) == phases.of(number - 1)
+    filters, invites = run.training.down_chain, checks.invites
+    sent = SentWeights(filters=filters, invites=invites, accepted=accepted, more=more)
+    return sent.coded(merged)
 
 
 def _contribution(
@@ -229,6 +266,17 @@ def _as_method_sees(site: str, reply: TrainReply, cases: int) -> Reply:
         iterations=reply.iterations,
         labelled=reply.unlabelled < reply.cases,
     )
+
+
+def _row(opened: OpenRound | None) -> Row:
+    """What the history says of a reply; the log keeps its digest."""
+
+    def row(received: Received[TrainReply], norms: tuple[float, float]) -> SiteRound:
+        if opened:
+            opened.replies[received.site] = received.sha256
+        return _site_round(received, norms)
+
+    return row
 
 
 def _site_round(received: Received[TrainReply], norms: tuple[float, float]) -> SiteRound:

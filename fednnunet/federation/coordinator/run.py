@@ -78,7 +78,7 @@ class Run:
             keep="last",
         )
         encoded = records.encode(training)
-        for name in ("start", "robust", "secure"):  # came later: without a value as before
+        for name in ("start", "robust", "secure", "filters_down"):  # came later: as before if empty
             if not encoded[name]:
                 del encoded[name]
         for name, usual in (("step", StepBetweenRounds()), ("guard", Guard())):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import MutableMapping, Sequence
 from dataclasses import replace
 
+import torch
 from torch import Tensor
 
 from fednnunet.errors import FedNNUNetError, ReplyError
@@ -24,6 +25,20 @@ def context_of(invite: TrainInvite, site: str) -> FilterContext:
         phase=invite.phase,
         received=invite.tensors,
     )
+
+
+def may_be_coded(invite: TrainInvite) -> bool:
+    """Whether a site has the weights that changes are from: it was accepted in the round before.
+
+    That round was of the same phase, since the public phase counts its rounds by itself.
+    """
+    return invite.phase != "personal" and invite.resume_round == invite.round > 0
+
+
+def is_coded(invite: TrainInvite) -> bool:
+    """Whether an invite brings codes of changes in the place of weights."""
+    kinds = {tensor.dtype for tensor in invite.tensors.values()}
+    return may_be_coded(invite) and bool(kinds & {torch.uint8, torch.bfloat16})
 
 
 def filter_at_site(

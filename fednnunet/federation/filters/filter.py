@@ -1,7 +1,10 @@
-"""What a filter is: a change of what a site sends, with the coordinator's half that undoes it.
+"""What a filter is: a change of what one side sends, with the other side's half that undoes it.
 
 site work -> filters' site halves, in order -> packed, sent, unpacked
           -> filters' coordinator halves, in reverse order -> names and shapes are checked -> merge
+
+On the way down (`training.filters_down`) the sides are exchanged: the coordinator uses the site
+halves, and the site the coordinator halves; see `coordinator.sent_weights`.
 """
 
 from __future__ import annotations

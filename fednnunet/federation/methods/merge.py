@@ -39,7 +39,8 @@ class State:
     `shared` is what the sites receive, and `extras` the auxiliary tensors that they receive with it
     (none in round 0). `memory` is the method's own (a server optimiser's moments). A site in
     `for_site` receives that instead of what is shared. `rounds` is the number of joint rounds in
-    all, 0 where it is not known.
+    all, 0 where it is not known. `down` are the codes that sites are sent in the place of these
+    weights, and what codes have lost so far (`coordinator.sent_weights`); no merge looks at it.
     """
 
     round: int
@@ -48,6 +49,7 @@ class State:
     extras: Tensors = field(default_factory=dict)
     memory: Tensors = field(default_factory=dict)
     for_site: Mapping[str, Tensors] = field(default_factory=dict)
+    down: Tensors = field(default_factory=dict)
 
     def received(self, site: str) -> Tensors:
         """The tensors of the network that a site receives."""

@@ -9,12 +9,12 @@ different questions.
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fednnunet import records
 from fednnunet.errors import InputError, RefusalError
+from fednnunet.federation.wire.chain import digest
 from fednnunet.files import replacing
 
 FOLDER = "answers"
@@ -114,8 +114,3 @@ class Answers:
                 advice="restore_state",
             )
         return data
-
-
-def digest(data: bytes) -> str:
-    """SHA-256 in hexadecimal."""
-    return hashlib.sha256(data).hexdigest()

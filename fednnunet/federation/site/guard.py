@@ -61,8 +61,8 @@ class SiteGuard:
     def of(cls, site: PreparedSite, invite: TrainInvite, method: Method) -> SiteGuard | None:
         """The guard in the round of an invite, or None where there is none.
 
-        Only the main training has one, only where sites hold models of their own, and none has where
-        replies are summed under masks.
+        Only the main training has one, and only where sites hold models of their own; there is none
+        where replies are summed under masks.
         """
         settings = site.training.guard
         in_sight = site.training.secure is None  # under masks nobody can be left out of the mean

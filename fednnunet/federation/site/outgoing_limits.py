@@ -11,22 +11,28 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fednnunet.errors import RefusalError
-from fednnunet.federation.site import ledger
-from fednnunet.federation.site.answers import digest
 from fednnunet.federation.site.policy import OutgoingLimits
+from fednnunet.federation.wire import chain
+from fednnunet.federation.wire.chain import digest
 from fednnunet.federation.wire.messages import FaultReply
 
 _GIB = 2**30
-_NEARLY = 0.9  # of a limit, from which on the site's log tells what is left
+_NEARLY = 0.9  # of a limit, from which on the site's log tells what has left
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spent:
-    """What of one limit is used, a message that is about to leave included."""
+    """What of one limit is used, with the `message` that is about to leave, in the same unit."""
 
     what: str
     used: float
     limit: float
+    message: float
+
+    @property
+    def nearly(self) -> bool:
+        """Whether to say so now: little is left, or enough for one more such message only."""
+        return self.used >= _NEARLY * self.limit or self.used + 2 * self.message > self.limit
 
     @property
     def words(self) -> str:
@@ -54,18 +60,19 @@ class OutgoingCheck:
                     where="outgoing in the site's policy",
                     mend="raise the limit if more may leave, or let the site leave the training",
                 )
-        if nearly := [one.words for one in spent if one.used >= _NEARLY * one.limit]:
+        if nearly := [one.words for one in spent if one.nearly]:
             self.log(f"outgoing: {', '.join(nearly)} have left")
 
     def _spent(self, limits: OutgoingLimits, kind: str, data: bytes) -> Iterator[Spent]:
-        entries = ledger.read(self.ledger)
+        entries = chain.read(self.ledger)
         if limits.max_gib:
             sent = sum(int(str(entry.get("bytes", 0))) for entry in entries) + len(data)
-            yield Spent(what="GiB", used=sent / _GIB, limit=limits.max_gib)
+            size = len(data) / _GIB
+            yield Spent(what="GiB", used=sent / _GIB, limit=limits.max_gib, message=size)
         for name in {kind, _plain(kind)} & limits.max_messages.keys():
             of_kind = (e for e in entries if name in (e.get("message"), _plain(e.get("message"))))
             count = len({str(entry.get("sha256")) for entry in of_kind} | {digest(data)})
-            yield Spent(what=name, used=count, limit=limits.max_messages[name])
+            yield Spent(what=name, used=count, limit=limits.max_messages[name], message=1)
 
 
 def _plain(kind: object) -> str:

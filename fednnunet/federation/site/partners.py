@@ -15,8 +15,8 @@ from pathlib import Path
 from fednnunet import records
 from fednnunet.errors import DataError, RefusalError
 from fednnunet.federation.secure.protocol import PublicKeys
-from fednnunet.federation.site import signing
 from fednnunet.federation.spec import Federation
+from fednnunet.federation.wire import signing
 
 FILE = "known_keys.json"
 _PEM = "-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n"

@@ -94,6 +94,10 @@ class SitePolicy:
     require_secure_aggregation: bool = False
     """Whether statistics for the plan and changes of weights leave the site only under masks, so
     that nobody sees them but in the sum over several sites (docs/secure_aggregation.md)."""
+    require_log: bool = False
+    """Whether the site refuses rounds that the coordinator has not entered in its log of rounds, or
+    does not show the site. Without it a coordinator without a log is let pass, as long as it has
+    never shown one."""
     outgoing: OutgoingLimits | None = None
     """How much may leave in all; without this table there is no such limit."""
     allow: Allowed | None = None

@@ -7,7 +7,7 @@ sends it, or a fault in its place.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -16,9 +16,10 @@ from fednnunet.federation.given_start import receive_start
 from fednnunet.federation.site import approval
 from fednnunet.federation.site.agreement import Agreement, RunInvite, question_of
 from fednnunet.federation.site.answers import FOLDER as ANSWERS
-from fednnunet.federation.site.answers import Answered, Answers, digest
+from fednnunet.federation.site.answers import Answered, Answers
 from fednnunet.federation.site.cases import SiteCases, site_cases, training_folder
 from fednnunet.federation.site.evaluation import evaluate_at_site
+from fednnunet.federation.site.incoming import Incoming
 from fednnunet.federation.site.layout import check_layout
 from fednnunet.federation.site.ledger import About
 from fednnunet.federation.site.masking import SiteMasking
@@ -34,6 +35,7 @@ from fednnunet.federation.site.score_reply import ScoreReplies, score_words
 from fednnunet.federation.site.trainer import SiteTrainer
 from fednnunet.federation.site.wall import OnFault, Outgoing, Wall
 from fednnunet.federation.spec import Federation
+from fednnunet.federation.wire.chain import digest
 from fednnunet.federation.wire.messages import (
     EvaluateInvite,
     EvaluateReply,
@@ -50,11 +52,10 @@ from fednnunet.federation.wire.messages import (
     ShapesReply,
     TrainInvite,
     TrainReply,
-    pack,
     sums,
     unpack,
 )
-from fednnunet.federation.wire.secure_messages import MaskedTrainInvite, SecureInvite
+from fednnunet.federation.wire.secure_messages import SecureInvite
 from fednnunet.planning.minimum_counts import check_cases
 from fednnunet.planning.plan import Plan
 from fednnunet.preprocess.measure_site import measure_cases
@@ -101,6 +102,7 @@ class Site:
             min_bin_count=self._policy.min_bin_count,
         )
         self._masking = SiteMasking(name, base, federation, self._policy)
+        self._incoming = Incoming.at(name, base, federation, self._policy, self._wall.log)
         self._scores = ScoreReplies(base=base, policy=self._policy, log=self._wall.log)
         self._ready: _Ready | None = None
 
@@ -141,12 +143,11 @@ class Site:
         self._masking.check(invite)
         if isinstance(invite, ModelInvite):
             self._check_model_may_leave()
-        network = self.prepared.network
+        invite, network = self._incoming.whole(invite), self.prepared.network
         answers = Answers(inside(self.base, invite.run, ANSWERS))
         self._agreement.check(invite, network, answers)
-        question = question_of(invite)
-        if isinstance(invite, MaskedTrainInvite):  # what the site does depends on no session
-            invite_digest = digest(pack(invite.plain))
+        self._incoming.check(invite, answers)
+        question, invite_digest = question_of(invite), self._incoming.digest(invite, invite_digest)
         found = answers.find(question, invite_digest)
         if not self._masking.is_done(invite):
             found = None
@@ -236,7 +237,8 @@ class Site:
         return PrepareReply(training_cases=len(cases.training), held_out_cases=len(cases.held_out))
 
     def _train(self, invite: TrainInvite) -> TrainReply:
-        return SiteTrainer(self.prepared).train(invite, progress=self._tell_iteration)
+        reply = SiteTrainer(self.prepared).train(invite, progress=self._tell_iteration)
+        return replace(reply, head=self._incoming.head)
 
     def _evaluate(self, invite: EvaluateInvite) -> EvaluateReply:
         ready, models = self._prepared(), SiteModels(self.prepared)

@@ -16,10 +16,11 @@ from pathlib import Path
 
 from fednnunet.errors import FedNNUNetError, name_site
 from fednnunet.federation.site import ledger
-from fednnunet.federation.site.answers import digest
 from fednnunet.federation.site.ledger import About
 from fednnunet.federation.site.outgoing_limits import OutgoingCheck
 from fednnunet.federation.site.policy import OutgoingLimits
+from fednnunet.federation.wire import chain
+from fednnunet.federation.wire.chain import digest
 from fednnunet.federation.wire.faults import describe
 from fednnunet.federation.wire.messages import (
     KINDS,
@@ -34,7 +35,7 @@ from fednnunet.federation.wire.messages import (
 )
 from fednnunet.federation.wire.secure_messages import SecureInvite
 
-LEDGER = ledger.FILE
+LEDGER = chain.FILE
 LOG = "site.log"
 
 

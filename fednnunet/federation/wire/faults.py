@@ -54,6 +54,7 @@ Advice = Literal[
     "approve_rounds",
     "as_agreed",
     "rounds_in_order",
+    "compare_logs",
     "restore_state",
     "respect_policy",
     "too_few_cases",
@@ -115,6 +116,9 @@ ADVICE: Mapping[Advice, str] = {
     "tensors, with the same file and version at both sides",
     "rounds_in_order": "ask each site for every round once and in order; where the coordinator has "
     "lost its checkpoints, train in a new run folder",
+    "compare_logs": "what the site received does not agree with the log of rounds that the sites "
+    "were shown: compare the log in the run folder with the copies at the sites, and train in a "
+    "new run folder",
     "restore_state": "ask the site's staff to restore its folder, or train in a new run folder",
     "respect_policy": "go on without the site, or ask its staff whether its policy may change",
     "too_few_cases": "the site has fewer cases than its policy asks for: go on without the site, "

@@ -9,6 +9,7 @@ from fednnunet.evaluation.scores import MAX_CASES
 from fednnunet.federation.wire.message import Cases, Iterations, Message, Name, Round, VoxelCounts
 from fednnunet.federation.wire.notes import Note
 from fednnunet.federation.wire.phases import Phase
+from fednnunet.federation.wire.round_log import LogExtract, SeenHead
 from fednnunet.ranges import AtMost, Within
 
 
@@ -20,6 +21,7 @@ class TrainInvite(Message):
     the number of rounds after which the site's own state is to be taken up: its last round that was
     accepted, 0 where it begins. The learning rate follows from `schedule_start`, the number of
     iterations of the schedule before this round, and `schedule_length`, the number of all of them.
+    `log` has what the site lacks of the coordinator's log.
     """
 
     words: ClassVar[str] = "the federation's shared weights"
@@ -31,6 +33,7 @@ class TrainInvite(Message):
     iterations: Iterations
     schedule_start: Iterations
     schedule_length: Iterations
+    log: LogExtract | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,12 +45,13 @@ class TrainReply(Message):
     `overlap` counts voxels (tp, fp, fn) of each target over all training patches,
     `held_out` over a few fixed patches of the held-out cases. `iterations` is the number of local
     iterations, `unlabelled` that of training cases without any labelled voxel. `notes` are codes
-    for the log. A site that trains `alone` returns the weights that it received.
+    for the log. A site that trains `alone` returns the weights that it received. `head` is the last
+    line of the coordinator's log that the site has seen.
     """
 
     words: ClassVar[str] = (
         "updated shared weights, numbers of training cases and of those without labels, mean loss, "
-        "overlap on patches, timings"
+        "overlap on patches, timings, which line of the coordinator's log was seen last"
     )
     run: Name
     round: Round
@@ -62,3 +66,4 @@ class TrainReply(Message):
     held_out: VoxelCounts = ()
     notes: Annotated[tuple[Note, ...], AtMost(64)] = ()
     alone: bool = False
+    head: SeenHead | None = None

@@ -85,7 +85,7 @@ def _pool(sites: Mapping[str, PreparedSite], base: Path) -> PreparedSite:
                 for case in site.cases
             }
         ),
-        training=replace(first.training, filters=()),
+        training=replace(first.training, filters=(), filters_down=()),
         memory_gib=min(limits, default=None),
         held_out=None,
         held_out_cases=(),
@@ -121,4 +121,5 @@ def pooled_training(training: Training, iterations: Sequence[int]) -> Training:
         exchange_grace_s=0.0,
         filters=(),
         secure=None,
+        filters_down=(),
     )

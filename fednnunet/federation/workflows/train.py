@@ -17,6 +17,7 @@ from fednnunet.federation.coordinator.exchange import Waiting, ask_quorum
 from fednnunet.federation.coordinator.extension import check_rounds_done
 from fednnunet.federation.coordinator.history import RoundRecord, check_key, load_records
 from fednnunet.federation.coordinator.pictures import keep_pictures
+from fednnunet.federation.coordinator.round_log import RoundLog
 from fednnunet.federation.coordinator.rounds import run_rounds
 from fednnunet.federation.coordinator.run import Run
 from fednnunet.federation.coordinator.stated import check_prepared_cases, read_stated
@@ -114,6 +115,7 @@ def train_together(
     """
     training = federation.training
     runs = check_runs(federation, plan, folder)  # before any site prepares its cases anew
+    log = RoundLog(folder, federation.log)
     initial = first_weights(folder, plan, training.configuration, training)
     given = initial if training.start else {}
     invite = PrepareInvite(plan=plan, configuration=training.configuration, tensors=given)
@@ -139,7 +141,7 @@ def train_together(
             alone = {site: Member(cases=cases) for site in pooled.sites}
             state = _train(pooled, run, initial, alone, ready, observer)
         else:
-            state = _train(engine, run, initial, members, ready, observer)
+            state = _train(engine, run, initial, members, ready, observer, log)
         models += _evaluate(engine, run, initial, state, ready, members, progress)
         if training.routed and not run.name:
             routed, more = _route(engine, run, initial, state, ready, members, progress)
@@ -215,6 +217,7 @@ def _train(
     members: Mapping[str, Member],
     ready: Mapping[str, PrepareReply],
     observer: Observer,
+    log: RoundLog | None = None,
 ) -> State:
     training = run.training
     validate = Validation(
@@ -231,6 +234,7 @@ def _train(
         members,
         lambda record: observer(run, record),
         validate if run.kind == "federated" else None,
+        log,
     )
     write_contribution(load_records(run.folder / "rounds"), run.folder)
     for name, artefact in run.method.merge.artefacts(state).items():

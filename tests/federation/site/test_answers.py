@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from fednnunet.errors import InputError, RefusalError
-from fednnunet.federation.site.answers import TRAIN, Answered, Answers, Question, digest
+from fednnunet.federation.site.answers import TRAIN, Answered, Answers, Question
+from fednnunet.federation.wire.chain import digest
 
 
 def keep(answers: Answers, number: int, invite: str = "a", kind: str = TRAIN) -> bytes:

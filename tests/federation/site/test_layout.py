@@ -1,3 +1,5 @@
+"""The check of a site's folder; its faults are those of tests/test_dataset."""
+
 from __future__ import annotations
 
 import pytest
@@ -5,12 +7,20 @@ import pytest
 from fednnunet.errors import FedNNUNetError
 from fednnunet.federation.site.layout import check_layout
 from fednnunet.federation.spec import SiteSpec
-from fednnunet.task import Task
+from tests.attacks.victim import TASK
+from tests.end_to_end.tiny import make_site
 
 
-def test_a_folder_without_cases_is_named(tmp_path):
-    task = Task(name="t", channels=("MRI",), labels=("background", "a"))
-    spec = SiteSpec(folder=tmp_path / "nothing")
-    with pytest.raises(FedNNUNetError) as caught:
-        check_layout(spec, task, site="north", workers=1, progress=lambda done, total, what: None)
-    assert "nothing" in str(caught.value)
+def test_faults_of_the_folder_and_of_its_whole_cases_come_together(tmp_path):
+    make_site(tmp_path / "north", "north")
+    spec, told = SiteSpec(folder=tmp_path / "north"), []
+
+    def check():
+        check_layout(spec, TASK, site="north", workers=1, progress=lambda *done: told.append(done))
+
+    check()
+    assert not told  # a folder without faults is not read
+    (tmp_path / "north" / "labelsTr" / "case_0.nii.gz").unlink()
+    with pytest.raises(FedNNUNetError, match="case_0"):
+        check()
+    assert told

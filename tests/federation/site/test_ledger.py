@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
 import pytest
 
 from fednnunet.federation.site import ledger
-from fednnunet.federation.site.answers import digest
-from fednnunet.federation.site.ledger import read
 from fednnunet.federation.site.wall import LEDGER
+from fednnunet.federation.wire import chain
+from fednnunet.federation.wire.chain import read
 from fednnunet.federation.wire.messages import TrainReply, pack, unpack
 from tests.attacks.victim import ITERATIONS, a_victim
 
@@ -55,9 +54,9 @@ def test_an_entry_says_what_left_and_how_much(tmp_path):
     about = ledger.About(detail="round 3", run="", round=0)
     ledger.record(path, kind="TrainReply", words="weights", data=b"12345", about=about)
     ledger.record(path, kind="FaultReply", words="a fault", data=b"")
-    one, two = ledger.read(path)
+    one, two = chain.read(path)
     assert datetime.fromisoformat(str(one.pop("time"))).tzinfo == UTC
-    assert (one.pop("number"), one.pop("before")) == (1, ledger.FIRST)
+    assert (one.pop("number"), one.pop("before")) == (1, chain.FIRST)
     one.pop("signature", None)
     assert one == {
         "message": "TrainReply",
@@ -79,38 +78,13 @@ def test_a_line_that_a_crash_cut_off_is_left_out(tmp_path):
     ledger.record(path, kind="A", words="a", data=b"")
     with path.open("a") as stream:
         stream.write('{"time": "2024')
-    assert [entry["message"] for entry in ledger.read(path)] == ["A"]
+    assert [entry["message"] for entry in chain.read(path)] == ["A"]
     ledger.record(path, kind="B", words="b", data=b"")
-    assert [entry["message"] for entry in ledger.read(path)] == ["A", "B"]
-
-
-def test_lines_are_chained_however_long_they_are(tmp_path):
-    path = tmp_path / "ledger.jsonl"
-    for size in (10, 70_000, 200_000, 10):
-        ledger.record(path, kind="A", words="a" * size, data=b"")
-    found, lines = ledger.read(path), ledger.lines(path)
-    assert [entry["number"] for entry in found] == [1, 2, 3, 4]
-    assert [entry["before"] for entry in found[1:]] == [digest(line) for line in lines[:-1]]
-
-
-def test_threads_do_not_break_the_chain(tmp_path):
-    path = tmp_path / "ledger.jsonl"
-    with ThreadPoolExecutor(4) as pool:
-        for _ in range(20):
-            pool.submit(ledger.record, path, kind="A", words="a", data=b"")
-    assert [entry["number"] for entry in ledger.read(path)] == list(range(1, 21))
-
-
-def test_a_ledger_of_an_earlier_version_is_continued(tmp_path):
-    path = tmp_path / "ledger.jsonl"
-    path.write_text('{"message": "old"}\n')
-    ledger.record(path, kind="A", words="a", data=b"")
-    old, new = ledger.read(path)
-    assert old == {"message": "old"} and new["number"] == 2
+    assert [entry["message"] for entry in chain.read(path)] == ["A", "B"]
 
 
 def test_without_a_file_nothing_left(tmp_path):
-    assert ledger.read(tmp_path / "ledger.jsonl") == ()
+    assert chain.read(tmp_path / "ledger.jsonl") == ()
 
 
 def test_what_cannot_be_written_is_an_error(tmp_path):

@@ -6,7 +6,7 @@ import pytest
 
 from fednnunet.errors import RefusalError
 from fednnunet.federation.secure.protocol import PublicKeys
-from fednnunet.federation.site import signing
+from fednnunet.federation.wire import signing
 from fednnunet.federation.site.partners import FILE, Partners
 from tests.federation.masked_sites import a_federation
 

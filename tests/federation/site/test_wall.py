@@ -18,11 +18,12 @@ from fednnunet.errors import FedNNUNetError, ManyFaults
 from fednnunet.federation.coordinator.engine import Answer, Deadline
 from fednnunet.federation.coordinator.history import load_records
 from fednnunet.federation.engines.in_process import InProcessEngine
-from fednnunet.federation.site import ledger, wall
 from fednnunet.federation.site import site as site_module
+from fednnunet.federation.site import wall
 from fednnunet.federation.site.site import Site
 from fednnunet.federation.site.wall import LEDGER, LOG, SiteFault
 from fednnunet.federation.spec import Federation, read_federation
+from fednnunet.federation.wire import chain
 from fednnunet.federation.wire.faults import KINDS
 from fednnunet.federation.wire.messages import (
     FaultReply,
@@ -142,7 +143,7 @@ def test_of_no_fault_does_a_name_leave(cause, federation, tmp_path, monkeypatch)
     assert reply.faults == many.get(cause, 1)
     assert_silent(str(reply.error("north")).encode(), cause)
 
-    (entry,) = ledger.read(site.base / LEDGER)
+    (entry,) = chain.read(site.base / LEDGER)
     assert entry["message"] == "FaultReply"
     assert entry["sha256"] == hashlib.sha256(data).hexdigest()
     (fault,) = seen
@@ -160,7 +161,7 @@ def test_what_is_no_invite_is_answered_by_a_fault(data, federation, tmp_path):
     reply = unpack(site.answer(data), sender="north")
     assert isinstance(reply, FaultReply)
     assert (reply.kind, reply.advice) == ("message", "same_version")
-    assert [entry["message"] for entry in ledger.read(site.base / LEDGER)] == ["FaultReply"]
+    assert [entry["message"] for entry in chain.read(site.base / LEDGER)] == ["FaultReply"]
 
 
 def test_what_the_ledger_cannot_hold_does_not_leave(federation, tmp_path, monkeypatch):

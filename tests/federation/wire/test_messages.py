@@ -5,6 +5,7 @@ import torch
 
 from fednnunet.errors import FedNNUNetError, ReplyError
 from fednnunet.federation.site import ledger
+from fednnunet.federation.wire import chain
 from fednnunet.federation.wire.messages import (
     FingerprintReply,
     MeasureInvite,
@@ -85,6 +86,6 @@ def test_the_ledger_keeps_whole_lines_only(tmp_path):
     ledger.record(path, kind="A", words="sums", data=b"12345")
     with path.open("a") as file:
         file.write('{"half": ')
-    (entry,) = ledger.read(path)
+    (entry,) = chain.read(path)
     assert entry["bytes"] == 5
     assert entry["what"] == "sums"

@@ -9,7 +9,7 @@ from pathlib import Path
 from fednnunet.errors import FedNNUNetError
 from fednnunet.federation.coordinator.engine import Answer, Deadline
 from fednnunet.federation.engines.network.exchange import Desk
-from fednnunet.federation.site.answers import digest
+from fednnunet.federation.wire.chain import digest
 from fednnunet.federation.wire.limits import reply_limit
 from fednnunet.federation.wire.messages import Message, pack
 

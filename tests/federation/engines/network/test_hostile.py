@@ -28,7 +28,7 @@ from fednnunet.federation.engines.network.federation_file import read_network_fe
 from fednnunet.federation.engines.network.kit import read_kit
 from fednnunet.federation.engines.network.service import NODE
 from fednnunet.federation.membership import Member
-from fednnunet.federation.site import ledger
+from fednnunet.federation.wire import chain
 from fednnunet.federation.wire.messages import (
     Message,
     PrepareInvite,
@@ -129,7 +129,7 @@ def test_neither_side_takes_what_was_not_agreed(tiny_network: Any, tmp_path: Pat
         ready = list(receive(ask.engine, both, PrepareReply, waiting=LONG))
         assert [type(each) for each in ready] == [Received, Received], ready
         reply = _a_site_obeys_its_own_file(ask, invite)
-        entries = ledger.read(tiny_network.work("north") / ledger.FILE)
+        entries = chain.read(tiny_network.work("north") / chain.FILE)
         assert [e.get("fault") for e in entries] == [None, *["refusal"] * 5, None, "refusal", None]
         _a_coordinator_takes_what_it_asked_for(ask, impostor, desk, (plan, invite, reply))
 

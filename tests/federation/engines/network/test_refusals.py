@@ -14,7 +14,7 @@ from fednnunet.federation.engines.network import children
 from fednnunet.federation.engines.network.coordinator import check_port
 from fednnunet.federation.engines.network.kit import read_kit
 from fednnunet.federation.engines.network.service import NODE
-from fednnunet.federation.site import ledger
+from fednnunet.federation.wire import chain
 from tests.federation.engines.network import refused_jobs
 from tests.federation.engines.network.foreign_kits import expired_certificate, with_certificate
 
@@ -41,7 +41,7 @@ def test_jobs_with_code_or_another_class_are_refused(tiny_network: Any, tmp_path
         children.end(server)
     assert not any("COMPLETED" in end for end in ends)
     assert not mark.exists()
-    entries = ledger.read(tiny_network.work("north") / ledger.FILE)
+    entries = chain.read(tiny_network.work("north") / chain.FILE)
     assert [entry["message"] for entry in entries] == ["RefusedJob", "RefusedJob"]
     assert ["files beside" in str(e["detail"]) for e in entries] == [True, False]
     south = tiny_network.kits / "south"

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from fednnunet import records
-from fednnunet.federation.site import ledger
+from fednnunet.federation.wire import chain
 from fednnunet.federation.workflows.train import SCORES, TrainingScores
 from tests.end_to_end.tiny import SPACINGS
 from tests.federation.engines.network.conftest import train_reference
@@ -33,6 +33,6 @@ def test_network_gives_the_weights_of_one_process(tiny_network: Any, tmp_path: P
     found, expected = (records.read(TrainingScores, f / SCORES) for f in (run, reference))
     assert found.models == expected.models
     for site in SPACINGS:
-        entries = ledger.read(tiny_network.work(site) / ledger.FILE)
+        entries = chain.read(tiny_network.work(site) / chain.FILE)
         assert not [entry for entry in entries if entry.get("fault")]
         assert len(entries) >= 2

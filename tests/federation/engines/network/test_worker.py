@@ -19,10 +19,10 @@ from fednnunet.federation.engines.network.kit import FEDERATION, FILE, SETTINGS,
 from fednnunet.federation.engines.network.state import PAUSED
 from fednnunet.federation.engines.network.worker import Worker, open_worker
 from fednnunet.federation.site import consent
-from fednnunet.federation.site.answers import digest
 from fednnunet.federation.site.approval import approve
 from fednnunet.federation.spec import Federation, SiteSpec
 from fednnunet.federation.training_spec import Training
+from fednnunet.federation.wire.chain import digest
 from fednnunet.federation.wire.messages import (
     FaultReply,
     Message,

@@ -18,6 +18,7 @@ from fednnunet.federation.engines.network.flare.job import CLIENT, CONFIGS, SERV
 from fednnunet.federation.engines.network.kit import FILE, SETTINGS, Settings
 from fednnunet.federation.site import ledger
 from fednnunet.federation.site.ledger import About
+from fednnunet.federation.wire import chain
 
 REFUSED = "RefusedJob"
 _KNOWN = {f"{CONFIGS}/{CLIENT}", f"{CONFIGS}/{SERVER}"}
@@ -60,4 +61,4 @@ def _write_down(app: Path, why: str) -> None:
     work = records.read(Settings, kit / SETTINGS).work
     about = About(detail=why, asked="a job of NVFlare", fault="refusal", advice="respect_policy")
     words = "nothing: a job was refused before any of it ran"
-    ledger.record(work / ledger.FILE, kind=REFUSED, words=words, data=b"", about=about)
+    ledger.record(work / chain.FILE, kind=REFUSED, words=words, data=b"", about=about)

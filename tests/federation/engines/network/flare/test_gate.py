@@ -23,7 +23,7 @@ from fednnunet.federation.engines.network.flare.job import (
     write_job,
 )
 from fednnunet.federation.engines.network.kit import FILE, SETTINGS, Kit, Settings
-from fednnunet.federation.site import ledger
+from fednnunet.federation.wire import chain
 from tests.federation.engines.network.refused_jobs import job_of_another_class, job_with_code
 
 
@@ -98,7 +98,7 @@ def test_a_refusal_is_written_to_the_ledger_of_the_site(tmp_path: Path) -> None:
     for app in (code, other):
         why, properties = JobGate().validate(str(app))
         assert why and properties == {}
-    entries = ledger.read(work / ledger.FILE)
+    entries = chain.read(work / chain.FILE)
     assert [entry["message"] for entry in entries] == ["RefusedJob"] * 2
     assert ["files beside" in str(entry["detail"]) for entry in entries] == [True, False]
     assert {entry["bytes"] for entry in entries} == {0}
@@ -108,4 +108,4 @@ def test_a_refusal_is_written_to_the_ledger_of_the_site(tmp_path: Path) -> None:
 def test_a_job_is_refused_where_there_is_no_ledger(tmp_path: Path) -> None:
     why, _ = JobGate().validate(str(job_of_another_class(tmp_path / "job") / "app"))
     assert "another class" in why
-    assert not list(tmp_path.rglob(ledger.FILE))
+    assert not list(tmp_path.rglob(chain.FILE))

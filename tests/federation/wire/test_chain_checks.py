@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from fednnunet.federation.site import ledger, signing
-from fednnunet.federation.site.answers import digest
-from fednnunet.federation.site.ledger import canonical
-from fednnunet.federation.site.ledger_checks import public_key, verify
+from fednnunet.federation.site import ledger
+from fednnunet.federation.wire import chain, signing
+from fednnunet.federation.wire.chain import canonical, digest
+from fednnunet.federation.wire.chain_checks import public_key, verify
 
 
 def a_ledger(folder: Path, count: int = 5) -> Path:
-    path = folder / ledger.FILE
+    path = folder / chain.FILE
     for number in range(count):
         ledger.record(path, kind="TrainReply", words="weights", data=bytes(number))
     return path
@@ -25,7 +25,7 @@ def test_a_ledger_as_it_was_written_has_no_fault(tmp_path):
     found = verify(path, public=public_key(tmp_path))
     assert (found.entries, found.faults) == (5, ())
     assert found.unsigned == (0 if signing.can_sign() else 5)
-    assert verify(tmp_path / "none" / ledger.FILE).entries == 0
+    assert verify(tmp_path / "none" / chain.FILE).entries == 0
 
 
 def changed(lines):
@@ -63,29 +63,29 @@ CHANGES = {
 @pytest.mark.parametrize(("change", "words"), CHANGES.values(), ids=CHANGES)
 def test_a_change_is_found(tmp_path, change, words):
     path = a_ledger(tmp_path)
-    path.write_bytes(b"".join(line + b"\n" for line in change(list(ledger.lines(path)))))
+    path.write_bytes(b"".join(line + b"\n" for line in change(list(chain.lines(path)))))
     assert any(words in fault for fault in verify(path).faults)
 
 
 def test_lines_that_somebody_appended_or_a_missing_head_are_found(tmp_path):
     path = a_ledger(tmp_path)
-    lines = list(ledger.lines(path))
+    lines = list(chain.lines(path))
     for number in (6, 7):
         entry = json.loads(lines[-1]) | {"number": number, "before": digest(lines[-1])}
         lines.append(canonical(entry))
     path.write_bytes(b"".join(line + b"\n" for line in lines))
     assert any("lines were added after line 5" in fault for fault in verify(path).faults)
-    (tmp_path / ledger.HEAD).unlink()
+    (tmp_path / chain.HEAD).unlink()
     assert any("is missing" in fault for fault in verify(path).faults)
-    (tmp_path / ledger.HEAD).write_text("{}")
+    (tmp_path / chain.HEAD).write_text("{}")
     assert any("cannot be read" in fault for fault in verify(path).faults)
 
 
 def test_a_crash_between_the_line_and_the_head_is_no_fault(tmp_path):
     path = a_ledger(tmp_path, 4)
-    head = (tmp_path / ledger.HEAD).read_bytes()
+    head = (tmp_path / chain.HEAD).read_bytes()
     a_ledger(tmp_path, 1)
-    (tmp_path / ledger.HEAD).write_bytes(head)
+    (tmp_path / chain.HEAD).write_bytes(head)
     assert verify(path).faults == ()
 
 
@@ -95,7 +95,7 @@ def test_a_whole_ledger_of_somebody_elses_is_found_by_the_key(tmp_path):
     for folder in (north, south):
         folder.mkdir()
         a_ledger(folder)
-    own, other = (verify(south / ledger.FILE, public=public_key(f)) for f in (south, north))
+    own, other = (verify(south / chain.FILE, public=public_key(f)) for f in (south, north))
     assert own.faults == ()
     assert len(other.faults) == 5 and "line 1 is not signed by this key" in other.faults
 
@@ -109,9 +109,9 @@ def test_lines_whose_signatures_were_taken_away_are_found(tmp_path, monkeypatch)
     public = public_key(tmp_path)
     assert verify(path).faults == ()
     assert verify(path, public=public).faults == ("line 3 has no signature",)
-    path.write_bytes(b"".join(line + b"\n" for line in without_signatures(ledger.lines(path))))
-    last = ledger.lines(path)[-1]
-    (tmp_path / ledger.HEAD).write_text(json.dumps({"number": 3, "sha256": digest(last)}))
+    path.write_bytes(b"".join(line + b"\n" for line in without_signatures(chain.lines(path))))
+    last = chain.lines(path)[-1]
+    (tmp_path / chain.HEAD).write_text(json.dumps({"number": 3, "sha256": digest(last)}))
     assert verify(path, public=public).faults == ()  # as if the package had come later
     assert len(verify(path, public=public, all_signed=True).faults) == 3
 
@@ -126,7 +126,7 @@ def without_signatures(lines):
 
 
 def test_a_ledger_that_an_earlier_version_began_has_no_fault(tmp_path):
-    path = tmp_path / ledger.FILE
+    path = tmp_path / chain.FILE
     path.write_text('{"message": "old"}\n{"message": "old"}\n')
     a_ledger(tmp_path, 3)
     found = verify(path)

@@ -1,6 +1,6 @@
-"""A site's own key: it signs the entries of the site's ledger (Ed25519, RFC 8032).
+"""The key of a site or of a coordinator: it signs the entries of its ledger (Ed25519, RFC 8032).
 
-The private key is made with the first entry, lies in the site's working folder, readable by its
+The private key is made with the first entry, lies in the owner's working folder, readable by its
 owner alone, and never leaves. Give the public key to whoever is to check the ledger later, while
 you trust the folder: with a key of their own, others could only sign another ledger. Signatures
 need the package `cryptography` (`pip install 'fednnunet[privacy]'`); without it entries are chained
@@ -39,17 +39,35 @@ def sign(folder: Path, data: bytes) -> str:
     return key.sign(data).hex()
 
 
+def public_hex(folder: Path) -> str:
+    """The public key in `folder` as 64 hexadecimal digits; empty without the package for it."""
+    if not can_sign():
+        return ""
+    return _private_key(folder).public_key().public_bytes_raw().hex()
+
+
+def pem_of(key: str) -> bytes:
+    """A public key of `public_hex` as PEM; raises as `is_signed`."""
+    _check_package()
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+    try:
+        public = Ed25519PublicKey.from_public_bytes(bytes.fromhex(key))
+    except ValueError:
+        raise DataError(
+            "this is no public key of a ledger",
+            mend="give the 64 hexadecimal digits that fednnunet_ledger shows",
+        ) from None
+    return public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+
+
 def is_signed(public: bytes, data: bytes, signature: str) -> bool:
     """Whether `signature` is one of `data` by the owner of the public key (PEM).
 
     Raises InputError where the package is missing, and DataError for what is no such key.
     """
-    if not can_sign():
-        raise InputError(
-            "the package cryptography is not installed, which checks signatures",
-            where="this installation",
-            mend="pip install 'fednnunet[privacy]'",
-        )
+    _check_package()
     from cryptography.exceptions import InvalidSignature
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
     from cryptography.hazmat.primitives.serialization import load_pem_public_key
@@ -68,6 +86,15 @@ def is_signed(public: bytes, data: bytes, signature: str) -> bool:
     except (InvalidSignature, ValueError):
         return False
     return True
+
+
+def _check_package() -> None:
+    if not can_sign():
+        raise InputError(
+            "the package cryptography is not installed, which checks signatures",
+            where="this installation",
+            mend="pip install 'fednnunet[privacy]'",
+        )
 
 
 def _write_public(path: Path, key: Ed25519PrivateKey) -> None:

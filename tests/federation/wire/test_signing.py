@@ -7,7 +7,7 @@ import stat
 import pytest
 
 from fednnunet.errors import DataError, InputError
-from fednnunet.federation.site import signing
+from fednnunet.federation.wire import signing
 
 needs_package = pytest.mark.skipif(
     not signing.can_sign(), reason="the package cryptography is not installed"

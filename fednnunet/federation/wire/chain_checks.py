@@ -7,13 +7,12 @@ against a copy of the head that is kept elsewhere.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from fednnunet.federation.site import signing
-from fednnunet.federation.site.answers import digest
-from fednnunet.federation.site.ledger import FIRST, HEAD, canonical, lines
+from fednnunet.federation.wire import signing
+from fednnunet.federation.wire.chain import FIRST, HEAD, canonical, digest, lines
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,10 +37,24 @@ def verify(ledger: Path, *, public: bytes | None = None, all_signed: bool = Fals
     """
     found = lines(ledger)
     unchained = _unchained(found)
-    faults = [*_chain_faults(found, unchained), *_head_faults(ledger, found)]
+    checked = verify_lines(found, unchained=unchained, public=public, all_signed=all_signed)
+    return replace(checked, faults=(*checked.faults, *_head_faults(ledger, found)))
+
+
+def verify_lines(
+    found: Sequence[bytes],
+    *,
+    before: str = FIRST,
+    first: int = 1,
+    unchained: int = 0,
+    public: bytes | None = None,
+    all_signed: bool = False,
+) -> Verified:
+    """As `verify`, of lines of which the first has the number `first` and follows `before`."""
+    faults = list(_chain_faults(found, unchained, before, first))
     unsigned, signing_began = 0, all_signed
-    for place, line in enumerate(found, start=1):
-        entry = _entry(line)
+    for place, line in enumerate(found, start=first):
+        entry = as_entry(line)
         signature = str(entry.pop("signature", ""))
         if not signature:
             unsigned += 1
@@ -56,17 +69,16 @@ def verify(ledger: Path, *, public: bytes | None = None, all_signed: bool = Fals
     )
 
 
-def _unchained(found: tuple[bytes, ...]) -> int:
+def _unchained(found: Sequence[bytes]) -> int:
     """The number of lines at the beginning that are of an earlier version."""
-    entries = (_entry(line) for line in found)
+    entries = (as_entry(line) for line in found)
     old = (bool(entry) and not entry.keys() & {"number", "before"} for entry in entries)
     return next((place for place, is_old in enumerate(old) if not is_old), len(found))
 
 
-def _chain_faults(found: tuple[bytes, ...], unchained: int) -> Iterator[str]:
-    before = FIRST
-    for place, line in enumerate(found, start=1):
-        entry = _entry(line)
+def _chain_faults(found: Sequence[bytes], unchained: int, before: str, first: int) -> Iterator[str]:
+    for place, line in enumerate(found, start=first):
+        entry = as_entry(line)
         if not entry:
             yield f"line {place} is no entry"
         elif place <= unchained:
@@ -83,7 +95,7 @@ def _chain_faults(found: tuple[bytes, ...], unchained: int) -> Iterator[str]:
 def _head_faults(ledger: Path, found: tuple[bytes, ...]) -> Iterator[str]:
     """The last lines may have been cut off. After a crash the head may be one line behind."""
     try:
-        head = _entry(ledger.with_name(HEAD).read_bytes())
+        head = as_entry(ledger.with_name(HEAD).read_bytes())
     except FileNotFoundError:
         if found:
             yield f"{HEAD} is missing, so lines may be missing at the end"
@@ -99,7 +111,7 @@ def _head_faults(ledger: Path, found: tuple[bytes, ...]) -> Iterator[str]:
         yield f"lines were added after line {number}"
 
 
-def _entry(line: bytes) -> dict[str, object]:
+def as_entry(line: bytes) -> dict[str, object]:
     """A line as an object; empty for what is none."""
     try:
         entry = json.loads(line)
