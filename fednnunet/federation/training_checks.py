@@ -9,6 +9,7 @@ from fednnunet.device import check_name
 from fednnunet.errors import InputError
 from fednnunet.federation.filters.catalogue import CODING
 from fednnunet.federation.methods.catalogue import label
+from fednnunet.federation.methods.site_mean import SiteMean
 from fednnunet.training.recipe import recipe_named
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ def check_training(training: Training) -> None:
             f'validate_every is {training.validate_every} with keep = "{training.keep}"',
             mend='for keep = "best", set validate_every to 1 or more',
         )
+    _check_weights(training)
     labels = [label(each) for each in (training.method, *training.baselines)]
     if twice := sorted({each for each in labels if labels.count(each) > 1}):
         raise InputError(
@@ -103,6 +105,15 @@ def _check_filters(training: Training) -> None:
             "no weights",
             where="training.filters",
             mend="keep one of them",
+        )
+
+
+def _check_weights(training: Training) -> None:
+    if training.robust is not None and training.site_mean != SiteMean():
+        raise InputError(
+            "a robust mean counts all sites alike, and training.weights or training.merging do not",
+            where="training.robust, training.weights, training.merging",
+            mend="remove the table [training.robust], or the other two",
         )
 
 

@@ -14,11 +14,18 @@ from fednnunet.federation.methods.fedease import FedEase
 from fednnunet.federation.methods.local import Local
 from fednnunet.federation.methods.mean import mean_by_cases
 from fednnunet.federation.methods.merge import Merge
+from fednnunet.federation.methods.merging import Merging
 from fednnunet.federation.methods.method import Method
 from fednnunet.federation.methods.pooled import run_kind
 from fednnunet.federation.methods.robust import RobustMean, robust_merge
 from fednnunet.federation.methods.settings import Settings
+from fednnunet.federation.methods.site_mean import SiteMean
+from fednnunet.federation.methods.weighting.catalogue import CHOICE as WEIGHTS
+from fednnunet.federation.methods.weighting.catalogue import WeightsChoice
+from fednnunet.federation.methods.weighting.merge import weighted_merge
+from fednnunet.federation.methods.weighting.plain import Cases
 from fednnunet.federation.training_checks import check_training
+from fednnunet.federation.wire.figures import WORDS, FigureName
 from fednnunet.federation.wire.phases import Phases
 from fednnunet.labels.settings import PseudoLabels
 from fednnunet.network.tensors import Tensors
@@ -110,6 +117,11 @@ class Training:
     robust: RobustMean | None = None
     """A robust mean instead of the mean of replies, against sites that are faulty or hostile: a
     table of settings, which may be empty. Without the table the coordinator takes the mean."""
+    weights: WeightsChoice = field(default_factory=Cases)
+    """How sites count in the mean of the replies: the name of a rule, or a table of `rule` and its
+    settings. By default by their training cases, or as the method says."""
+    merging: Merging = field(default_factory=Merging)
+    """What else is done with the replies when their mean is taken: a table of settings."""
     sites_per_round: int = 0
     """Number of sites in a joint round; 0 for all."""
     selection: Selection = "random"
@@ -182,19 +194,38 @@ class Training:
     def merge(self, settings: Settings) -> Merge:
         """How the replies of one of the `runs` are merged in joint rounds.
 
-        Raises InputError where a robust mean is wanted and the method takes no mean.
+        Raises InputError where a robust mean or a rule of weights is wanted and the method takes
+        no mean.
         """
         merge = settings.build().merge
-        if self.robust is None or isinstance(settings, Local) or run_kind(settings) == "pooled":
+        if isinstance(settings, Local) or run_kind(settings) == "pooled":
             return merge
-        return robust_merge(merge, self.robust, method=label(settings))
+        return self._changed(merge, label(settings))
 
     @property
     def mean(self) -> Merge:
         """How the replies of public rounds are merged."""
-        if self.robust is None:
-            return mean_by_cases
-        return robust_merge(mean_by_cases, self.robust, method="fedavg")
+        return self._changed(mean_by_cases, "fedavg")
+
+    @property
+    def site_mean(self) -> SiteMean:
+        """The mean of replies by the file's rule of weights."""
+        return SiteMean(rule=self.weights, merging=self.merging)
+
+    @property
+    def figures(self) -> tuple[FigureName, ...]:
+        """What sites state for the rule of weights, beside loss and overlap."""
+        return (*self.weights.figures, *self.merging.figures)
+
+    @property
+    def figure_words(self) -> tuple[str, ...]:
+        """What leaves with these figures, for a site's ledger and for whoever approves."""
+        return tuple(WORDS[name] for name in self.figures)
+
+    def _changed(self, merge: Merge, method: str) -> Merge:
+        """The merge with a rule of weights, or with a robust mean, where the file asks for one."""
+        merge = weighted_merge(merge, self.site_mean, method=method)
+        return merge if self.robust is None else robust_merge(merge, self.robust, method=method)
 
     def phases(self, method: Method, tensors: Tensors) -> Phases:
         """The rounds of each phase of a training by `method`, computed alike at both sides.
@@ -219,6 +250,8 @@ class Training:
         chosen = [_chosen(each) for each in (self.method, *self.baselines)]
         object.__setattr__(self, "method", chosen[0])
         object.__setattr__(self, "baselines", tuple(chosen[1:]))
+        if isinstance(self.weights, str):
+            object.__setattr__(self, "weights", WEIGHTS.preset(self.weights))
         check_training(self)
         for settings in chosen:
             self.merge(settings)  # one without a mean cannot be robust

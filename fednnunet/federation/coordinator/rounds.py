@@ -219,6 +219,9 @@ def _as_method_sees(site: str, reply: TrainReply, cases: int) -> Reply:
         loss=reply.loss,
         iterations=reply.iterations,
         labelled=reply.unlabelled < reply.cases,
+        overlap=reply.overlap,
+        held_out=reply.held_out,
+        figures=reply.figures,
     )
 
 

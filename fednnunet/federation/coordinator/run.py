@@ -10,9 +10,11 @@ from pathlib import Path
 from fednnunet import records
 from fednnunet.federation.methods.catalogue import label
 from fednnunet.federation.methods.merge import Merge, Tensors
+from fednnunet.federation.methods.merging import Merging
 from fednnunet.federation.methods.method import Method
 from fednnunet.federation.methods.pooled import RunKind, run_kind
 from fednnunet.federation.methods.settings import Settings
+from fednnunet.federation.methods.weighting.plain import Cases
 from fednnunet.federation.training_spec import Training
 from fednnunet.federation.wire.phases import Phase, Phases
 from fednnunet.planning.plan import Plan
@@ -79,6 +81,10 @@ class Run:
         for name in ("start", "robust"):  # fields that came later: without a value as before
             if not encoded[name]:
                 del encoded[name]
+        if self.training.weights == Cases():
+            del encoded["weights"]
+        if self.training.merging == Merging():
+            del encoded["merging"]
         del encoded["postprocessing"]
         parts = [records.encode(self.plan), encoded]
         content = json.dumps(parts, sort_keys=True)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from fednnunet.federation.filters.chain import context_of, filter_at_site
 from fednnunet.federation.methods.method import Method, TrainedSite
+from fednnunet.federation.site.figures import loss_spread, received_figures
 from fednnunet.federation.site.models import load_part, network_tensors, own_model
 from fednnunet.federation.site.notes import training_notes
 from fednnunet.federation.site.overlap import Rows, shared_overlap
@@ -53,13 +54,16 @@ class SiteTrainer:
             extras=extras,
         )
         job = self._job(invite, method, context, progress)
+        figures = received_figures(self.site, state)
         summary = train(state, job, execution)
+        figures = replace(figures, loss_spread=loss_spread(self.site, summary))
         payload = self._payload(invite, method, state, context)
         states = self.site.states(invite.run)
         states.save(state, invite.phase, invite.round + 1)
         states.forget_before(invite.phase, invite.resume_round)
         notes = self._notes(summary, job, execution, first=not invite.resume_round)
-        return self._reply(invite, payload, summary, self._held_out_counts(state), notes)
+        reply = self._reply(invite, payload, summary, self._held_out_counts(state), notes)
+        return replace(reply, figures=figures)
 
     def _begin(self, invite: TrainInvite, method: Method) -> TrainingState:
         """The state to continue from, with the received tensors in it.

@@ -25,6 +25,7 @@ from fednnunet.evaluation.gains import Gain
 from fednnunet.evaluation.postprocess import Postprocessing
 from fednnunet.evaluation.scores import MAX_CASES, SiteScores
 from fednnunet.federation.wire.faults import Advice, FaultKind, as_error
+from fednnunet.federation.wire.figures import Figures
 from fednnunet.federation.wire.header import read_header, start_of
 from fednnunet.federation.wire.notes import Note
 from fednnunet.federation.wire.phases import Phase
@@ -138,7 +139,7 @@ class TrainReply(Message):
     `overlap` counts voxels (tp, fp, fn) of each target over all training patches,
     `held_out` over a few fixed patches of the held-out cases. `iterations` is the number of local
     iterations, `unlabelled` that of training cases without any labelled voxel. `notes` are codes
-    for the log.
+    for the log, `figures` what the rule of weights asks for.
     """
 
     words: ClassVar[str] = (
@@ -156,6 +157,7 @@ class TrainReply(Message):
     unlabelled: Cases = 0
     overlap: VoxelCounts = ()
     held_out: VoxelCounts = ()
+    figures: Figures = field(default_factory=Figures)
     notes: Annotated[tuple[Note, ...], AtMost(64)] = ()
 
 
