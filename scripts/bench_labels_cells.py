@@ -115,6 +115,11 @@ IN_ONE_MEAN = dataclasses.replace(PSEUDO, unlabelled_sites="ramp")
 MERGES: Mapping[str, tuple[PseudoLabels, WeightRule, Merging]] = {
     **{f"weights_{tag}": (IN_ONE_MEAN, rule(), Merging()) for tag, rule in RULES.items()},
     "conflicts": (PSEUDO, Cases(), Merging(conflicts="drop")),
+    "alternate": (
+        dataclasses.replace(PSEUDO, unlabelled_sites="alternate"),
+        Cases(),
+        Merging(),
+    ),
 }
 
 _ORGANS = (FULL,) * 5

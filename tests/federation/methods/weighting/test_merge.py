@@ -31,7 +31,8 @@ def test_a_site_mean_is_that_of_the_rule_also_where_sites_get_their_own():
     for name in ("fedavg", "fedease", "similarity"):
         merge = weighted_merge(METHODS[name].merge, UNIFORM, method=name)
         assert merged(merge, a_state(), REPLIES).shared[NAME].tolist() == [3.0, 0.0]
-    found = merged(weighted_merge(METHODS["similarity"].merge, UNIFORM, method=""), a_state(), REPLIES)
+    similar = weighted_merge(METHODS["similarity"].merge, UNIFORM, method="similarity")
+    found = merged(similar, a_state(), REPLIES)
     assert found.for_site["a"][NAME].tolist() == [3.0, 0.0]  # both updates have one direction
 
 
