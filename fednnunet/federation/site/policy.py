@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -91,6 +91,10 @@ class SitePolicy:
     share_pictures: bool = False
     """Whether pictures of the worst and the median held-out case may leave the site, for the
     coordinator's report; they show patients, without a name."""
+    teacher: Path | None = None
+    """Folder of a bundle, relative to this file, that labels organs which the site's labels leave
+    unknown, where the federation trains with pseudo-labels; e.g. an imported nnU-Net model. It
+    stays at the site."""
     outgoing: OutgoingLimits | None = None
     """How much may leave in all; without this table there is no such limit."""
     allow: Allowed | None = None
@@ -123,4 +127,5 @@ def read_policy(path: Path | None, folder: Path) -> SitePolicy:
             where=str(path),
             mend="correct the line that is named, or restore the file",
         ) from None
-    return records.decode(SitePolicy, data, source=str(path))
+    policy = records.decode(SitePolicy, data, source=str(path))
+    return replace(policy, teacher=path.parent / policy.teacher) if policy.teacher else policy
