@@ -26,7 +26,7 @@ from fednnunet.federation.methods.weighting.merge import weighted_merge
 from fednnunet.federation.methods.weighting.plain import Cases
 from fednnunet.federation.training_checks import check_training
 from fednnunet.federation.wire.figures import WORDS, FigureName
-from fednnunet.federation.wire.phases import Phases
+from fednnunet.federation.wire.phases import Phase, Phases
 from fednnunet.labels.settings import PseudoLabels
 from fednnunet.network.tensors import Tensors
 from fednnunet.schema import Names
@@ -212,15 +212,13 @@ class Training:
         """The mean of replies by the file's rule of weights."""
         return SiteMean(rule=self.weights, merging=self.merging)
 
-    @property
-    def figures(self) -> tuple[FigureName, ...]:
-        """What sites state for the rule of weights, beside loss and overlap."""
-        return (*self.weights.figures, *self.merging.figures)
+    def figures_in(self, phase: Phase) -> tuple[FigureName, ...]:
+        """What sites state for the rule of weights, beside loss and overlap; alone they do not."""
+        return () if phase == "personal" else (*self.weights.figures, *self.merging.figures)
 
-    @property
-    def figure_words(self) -> tuple[str, ...]:
+    def figure_words(self, phase: Phase) -> tuple[str, ...]:
         """What leaves with these figures, for a site's ledger and for whoever approves."""
-        return tuple(WORDS[name] for name in self.figures)
+        return tuple(WORDS[name] for name in self.figures_in(phase))
 
     def _changed(self, merge: Merge, method: str) -> Merge:
         """The merge with a rule of weights, or with a robust mean, where the file asks for one."""

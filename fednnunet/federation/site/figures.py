@@ -9,23 +9,25 @@ from fednnunet.evaluation.metrics import target_values
 from fednnunet.federation.site.contour_noise import contour_noise
 from fednnunet.federation.site.prepared import PreparedSite
 from fednnunet.federation.wire.figures import Figures
+from fednnunet.federation.wire.phases import Phase
 from fednnunet.training.state import TrainingState
 from fednnunet.training.summary import TrainSummary
 
 
-def received_figures(site: PreparedSite, state: TrainingState) -> Figures:
+def received_figures(site: PreparedSite, state: TrainingState, phase: Phase) -> Figures:
     """What is stated of the received network, before it is trained, and of the labels."""
-    wanted = site.training.figures
+    wanted = site.training.figures_in(phase)
     return Figures(
         annotated_cases=annotated_cases(site) if "annotated_cases" in wanted else (),
         contour_noise=contour_noise(site, state) if "contour_noise" in wanted else None,
     )
 
 
-def loss_spread(site: PreparedSite, summary: TrainSummary) -> float | None:
+def loss_spread(site: PreparedSite, summary: TrainSummary, phase: Phase) -> float | None:
     """The spread of the round's losses, if it is asked for, over as many cases as the mean loss."""
     enough = len(summary.cases) >= site.policy.min_scored_cases
-    return summary.loss_spread if enough and "loss_spread" in site.training.figures else None
+    asked = "loss_spread" in site.training.figures_in(phase)
+    return summary.loss_spread if enough and asked else None
 
 
 def annotated_cases(site: PreparedSite) -> tuple[int, ...]:

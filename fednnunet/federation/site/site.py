@@ -325,7 +325,7 @@ class Site:
         method = self._training.method_labelled(invite.method)
         extras = method.extras_words if invite.phase == "joint" else ""
         filters = [one.words for one in self._training.filter_chain]
-        words = (extras, *self._training.figure_words, *filters)
+        words = (extras, *self._training.figure_words(invite.phase), *filters)
         return "; ".join(filter(None, words))
 
     def _tell_iteration(self, done: int, total: int, what: str) -> None:

@@ -54,9 +54,9 @@ class SiteTrainer:
             extras=extras,
         )
         job = self._job(invite, method, context, progress)
-        figures = received_figures(self.site, state)
+        figures = received_figures(self.site, state, invite.phase)
         summary = train(state, job, execution)
-        figures = replace(figures, loss_spread=loss_spread(self.site, summary))
+        figures = replace(figures, loss_spread=loss_spread(self.site, summary, invite.phase))
         payload = self._payload(invite, method, state, context)
         states = self.site.states(invite.run)
         states.save(state, invite.phase, invite.round + 1)

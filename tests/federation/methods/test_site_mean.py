@@ -11,6 +11,7 @@ from fednnunet.federation.methods.site_mean import SiteMean
 from fednnunet.federation.methods.weighting.closeness import Closeness
 from fednnunet.federation.methods.weighting.plain import Uniform
 from tests.contracts.helpers import merged
+from tests.federation.fakes import INITIAL, SITES, PretendEngine, a_run, go
 from tests.federation.methods.replies import NAME, a_reply, a_state
 
 REPLIES = [a_reply("a", (0.1, 4.0), cases=1), a_reply("b", (0.7, 0.0), cases=3)]
@@ -35,3 +36,11 @@ def test_both_ways_carry_the_rest_of_the_state_on():
         state = merged(mean, begin, REPLIES)
         assert (state.round, state.rounds, state.memory) == (5, 9, begin.memory)
     assert mean.artefacts(state) == {}
+
+
+def test_rounds_with_models_of_their_own_and_public_ones_end_with_all_tensors(tmp_path):
+    settings = {"weights": "closeness", "merging": Merging(conflicts="drop")}
+    run = a_run(tmp_path, "fedease", **settings)
+    state = go(run, PretendEngine())
+    assert state.round == 6 and state.shared.keys() == INITIAL.keys()
+    assert state.for_site.keys() == set(SITES)

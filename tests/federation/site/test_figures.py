@@ -37,10 +37,11 @@ def test_the_spread_needs_as_many_cases_as_the_mean_loss(tmp_path):
     site = a_site(tmp_path, "one")
     asked = replace(site, training=replace(site.training, method="fedavg", weights="loss_bound"))
     summary = a_summary(loss_spread=0.25, cases=("case0",))
-    assert loss_spread(asked, summary) == 0.25
-    assert loss_spread(site, summary) is None
+    assert loss_spread(asked, summary, "joint") == 0.25
+    assert loss_spread(asked, summary, "personal") is None
+    assert loss_spread(site, summary, "joint") is None
     strict = replace(asked, policy=SitePolicy(min_scored_cases=2))
-    assert loss_spread(strict, summary) is None
+    assert loss_spread(strict, summary, "joint") is None
 
 
 @pytest.mark.parametrize(
@@ -63,4 +64,5 @@ def test_a_reply_has_the_figures_that_the_sites_own_file_asks_for(tmp_path, sett
     names = Figures.__dataclass_fields__
     assert {n for n in names if getattr(given, n) != getattr(nothing, n)} == stated
     assert unpack(pack(reply), sender="one").figures == given
-    assert len(training.figure_words) == len(stated)
+    assert len(training.figure_words("joint")) == len(stated)
+    assert training.figures_in("personal") == ()
