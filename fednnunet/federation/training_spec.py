@@ -25,7 +25,7 @@ from fednnunet.federation.methods.weighting.catalogue import WeightsChoice
 from fednnunet.federation.methods.weighting.merge import weighted_merge
 from fednnunet.federation.methods.weighting.plain import Cases
 from fednnunet.federation.training_checks import check_training
-from fednnunet.federation.wire.figures import WORDS, FigureName
+from fednnunet.federation.wire.figures import FIGURE_WORDS, FigureName
 from fednnunet.federation.wire.phases import Phase, Phases
 from fednnunet.labels.settings import PseudoLabels
 from fednnunet.network.tensors import Tensors
@@ -218,7 +218,7 @@ class Training:
 
     def figure_words(self, phase: Phase) -> tuple[str, ...]:
         """What leaves with these figures, for a site's ledger and for whoever approves."""
-        return tuple(WORDS[name] for name in self.figures_in(phase))
+        return tuple(FIGURE_WORDS[name] for name in self.figures_in(phase))
 
     def _changed(self, merge: Merge, method: str) -> Merge:
         """The merge with a rule of weights, or with a robust mean, where the file asks for one."""

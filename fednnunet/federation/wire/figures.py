@@ -16,7 +16,7 @@ from fednnunet.ranges import AtMost, Within, check_ranges
 FigureName = Literal["annotated_cases", "loss_spread", "contour_noise"]
 """A figure by its name in `Figures`."""
 
-WORDS: dict[FigureName, str] = {
+FIGURE_WORDS: dict[FigureName, str] = {
     "annotated_cases": "how many training cases annotate each class",
     "loss_spread": "standard deviation of the loss over the round's iterations",
     "contour_noise": "share of voxels along the labels' contours that the received model disputes",

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from fednnunet.errors import ReplyError
-from fednnunet.federation.wire.figures import WORDS, Figures
+from fednnunet.federation.wire.figures import FIGURE_WORDS, Figures
 
 
 def test_each_figure_has_words_for_the_ledger():
-    assert WORDS.keys() == Figures.__dataclass_fields__.keys()
+    assert FIGURE_WORDS.keys() == Figures.__dataclass_fields__.keys()
 
 
 @pytest.mark.parametrize(
