@@ -44,12 +44,14 @@ class OneOf:
 
     In a file the value is a table whose `name` is a key of `kinds` and whose other fields are those
     of that kind, or just the name of one of `presets`, each a whole value. Every kind has a class
-    variable `tag` equal to its key, which is what `encode` writes as `name`.
+    variable `tag` equal to its key, which is what `encode` writes as `name`. Where `field` is
+    another word than `name`, the kinds have it as their class variable `tag_field`.
     """
 
     word: str
     kinds: Mapping[str, type]
     presets: Mapping[str, Any]
+    field: str = "name"
 
     def preset(self, name: str) -> Any:
         """The value that a name stands for; raises InputError with the choices."""
@@ -58,12 +60,17 @@ class OneOf:
         return self.presets[name]
 
 
+def tag_field(kind: type) -> str:
+    """The field of a file that names a kind of record among several."""
+    return str(getattr(kind, "tag_field", "name"))
+
+
 def encode(value: Any) -> Any:
     """Turn a dataclass (or tuple, dict, scalar) into values for `json.dumps`."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = {f.name: encode(getattr(value, f.name)) for f in dataclasses.fields(value)}
         tag = getattr(type(value), "tag", None)
-        return {"name": tag, **fields} if isinstance(tag, str) else fields
+        return {tag_field(type(value)): tag, **fields} if isinstance(tag, str) else fields
     if isinstance(value, dict):
         return {str(key): encode(item) for key, item in value.items()}
     if isinstance(value, (tuple, list)):
@@ -192,20 +199,20 @@ class _Decoder:
                     f"there is no {choice.word} {shown(data)}", at, choices(data, choice.presets)
                 )
             return choice.presets.get(data)
-        if not isinstance(data, dict) or not isinstance(data.get("name"), str):
-            mend = 'write a name, or a table such as {name = "...", ...}'
+        if not isinstance(data, dict) or not isinstance(data.get(choice.field), str):
+            mend = f'write a name, or a table such as {{{choice.field} = "...", ...}}'
             self.fault(
-                f"{at} must be a name or a table with a name, not {shown(data)}",
+                f"{at} must be a name or a table with a {choice.field}, not {shown(data)}",
                 at,
                 mend,
             )
             return None
-        name = data["name"]
+        name = data[choice.field]
         if name not in choice.kinds:
             what = f"there is no {choice.word} {name!r}"
-            self.fault(what, f"{at}.name", choices(name, choice.kinds))
+            self.fault(what, f"{at}.{choice.field}", choices(name, choice.kinds))
             return None
-        fields = {key: value for key, value in data.items() if key != "name"}
+        fields = {key: value for key, value in data.items() if key != choice.field}
         return self.record(choice.kinds[name], fields, at)
 
     def items(self, arguments: tuple[Any, ...], data: Any, at: str) -> Any:

@@ -70,16 +70,17 @@ def _of(kind: Any, definitions: dict[str, Any]) -> dict[str, Any]:
 
 
 def _choice(choice: records.OneOf, definitions: dict[str, Any]) -> dict[str, Any]:
-    """The name of a preset, or a table with the name of a kind and the fields of its record."""
+    """The name of a preset, or a table that names a kind and has the fields of its record."""
     options: list[dict[str, Any]] = [{"enum": sorted(choice.presets)}]
     for tag, kind in sorted(choice.kinds.items()):
         reference = _record(kind, definitions)
         definitions[kind.__name__]["properties"] = {
-            "name": {"const": tag},
+            choice.field: {"const": tag},
             **definitions[kind.__name__]["properties"],
         }
         required = definitions[kind.__name__]["required"]
-        definitions[kind.__name__]["required"] = ["name", *(n for n in required if n != "name")]
+        others = (name for name in required if name != choice.field)
+        definitions[kind.__name__]["required"] = [choice.field, *others]
         options.append(reference)
     return {"anyOf": options}
 

@@ -223,6 +223,8 @@ def federation_of(bench: Bench, cell: Cell, seed: int) -> Federation:
             seed=seed,
             split_seed=SPLIT_SEED,
             pseudo_labels=cell.pseudo,
+            weights=cell.weights,
+            merging=cell.merging,
         ),
     )
 

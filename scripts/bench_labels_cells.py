@@ -9,6 +9,10 @@ from typing import Literal
 
 from weaken_site import Weakening
 
+from fednnunet.federation.methods.merging import Merging
+from fednnunet.federation.methods.weighting.catalogue import RULES
+from fednnunet.federation.methods.weighting.plain import Cases
+from fednnunet.federation.methods.weighting.rule import WeightRule
 from fednnunet.labels.settings import PseudoLabels
 
 Data = Literal["hippocampus", "head_neck_ct"]
@@ -66,6 +70,8 @@ class Cell:
     data: Data = "hippocampus"
     pseudo: PseudoLabels | None = None
     seeds: int = 1
+    weights: WeightRule = field(default_factory=Cases)
+    merging: Merging = field(default_factory=Merging)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +109,19 @@ REFINEMENTS: Mapping[str, PseudoLabels] = {
     "deconflict": dataclasses.replace(PSEUDO, deconflict=True),
 }
 
+ROWS_BY_CLASS = Merging(head_rows="annotated")
+# One mean over all sites, by the rule: with the rule's weights nothing is added beside it.
+IN_ONE_MEAN = dataclasses.replace(PSEUDO, unlabelled_sites="ramp")
+MERGES: Mapping[str, tuple[PseudoLabels, WeightRule, Merging]] = {
+    **{f"weights_{tag}": (IN_ONE_MEAN, rule(), Merging()) for tag, rule in RULES.items()},
+    "conflicts": (PSEUDO, Cases(), Merging(conflicts="drop")),
+    "alternate": (
+        dataclasses.replace(PSEUDO, unlabelled_sites="alternate"),
+        Cases(),
+        Merging(),
+    ),
+}
+
 _ORGANS = (FULL,) * 5
 
 CELLS: dict[str, Cell] = {
@@ -122,6 +141,12 @@ CELLS: dict[str, Cell] = {
             words="a and b the first class, c and d the second, marginal",
             labels=(FIRST, FIRST, SECOND, SECOND),
             seeds=3,
+        ),
+        Cell(
+            name="halves_rows",
+            words="the same, heads' rows averaged over the sites that annotate the class",
+            labels=(FIRST, FIRST, SECOND, SECOND),
+            merging=ROWS_BY_CLASS,
         ),
         Cell(
             name="halves_naive",
@@ -182,6 +207,17 @@ CELLS: dict[str, Cell] = {
             )
             for name, settings in REFINEMENTS.items()
         ),
+        *(
+            Cell(
+                name=f"d_{name}",
+                words=f"site d full, three unlabelled, {name.replace('_', ' ')}",
+                labels=(NONE, NONE, NONE, FULL),
+                pseudo=pseudo,
+                weights=weights,
+                merging=merging,
+            )
+            for name, (pseudo, weights, merging) in MERGES.items()
+        ),
         Cell(
             name="organs_naive",
             words="missing organs taught as background",
@@ -211,7 +247,7 @@ ROWS: dict[str, Row] = {
         Row(
             name="halves",
             title="two sites draw class 1 only, two class 2 only",
-            cells=("full", "halves", "halves_pseudo", "halves_naive"),
+            cells=("full", "halves", "halves_rows", "halves_pseudo", "halves_naive"),
             claims=(
                 Claim(kind="within", cell="halves", high="full", wanted=0.015),
                 Claim(kind="above", cell="halves", low="halves_naive"),
@@ -256,6 +292,16 @@ ROWS: dict[str, Row] = {
             title="each refinement, on site d full, three unlabelled",
             cells=("d_pseudo", *(f"d_{name}" for name in REFINEMENTS)),
             reference="d_pseudo",
+        ),
+        *(
+            Row(
+                name=name,
+                title=f"site d full, three unlabelled, {name.replace('_', ' ')}",
+                cells=("d", "d_pseudo", f"d_{name}"),
+                claims=(Claim(kind="above", cell=f"d_{name}", low="d"),),
+                reference="d",
+            )
+            for name in MERGES
         ),
     )
 }

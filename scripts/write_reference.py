@@ -17,7 +17,9 @@ from fednnunet.federation.card_spec import CardSpec
 from fednnunet.federation.filters.catalogue import FILTERS
 from fednnunet.federation.log_spec import LogSpec
 from fednnunet.federation.methods.catalogue import SETTINGS
+from fednnunet.federation.methods.merging import Merging
 from fednnunet.federation.methods.robust import RobustMean
+from fednnunet.federation.methods.weighting.catalogue import RULES
 from fednnunet.federation.network_spec import Network
 from fednnunet.federation.secure_spec import Planning, SecureAggregation
 from fednnunet.federation.site.policy import Allowed, OutgoingLimits, SitePolicy
@@ -53,7 +55,7 @@ def _default(field: dataclasses.Field[Any]) -> str:
         return f"`{value}`"
     if hasattr(type(value), "tag"):
         return f'`"{type(value).tag}"`'
-    if value is None or value == "" or value == () or value == {}:
+    if value is None or value in ("", (), {}) or dataclasses.is_dataclass(value):
         return "none"
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"
@@ -66,6 +68,8 @@ def _kind(hint: Any) -> str:
         names = next((m for m in hint.__metadata__ if isinstance(m, Names)), None)
         if names:
             return ", ".join(f'`"{name}"`' for name in sorted(names.names))
+        if "WeightRule" in str(hint):
+            return "a rule of weights"
         return "a method" if "Settings" in str(hint) else _kind(get_args(hint)[0])
     origin, arguments = get_origin(hint), get_args(hint)
     if origin is typing.Literal:
@@ -96,6 +100,7 @@ def federation_page() -> str:
         ("[planning]", Planning),
         ("[training]", Training),
         ("[training.pseudo_labels]", PseudoLabels),
+        ("[training.merging]", Merging),
         ("[training.robust]", RobustMean),
         ("[training.secure]", SecureAggregation),
         ("[card]", CardSpec),
@@ -105,6 +110,8 @@ def federation_page() -> str:
     lines += _sections(sections)
     lines += ["", "## Settings of the methods", "", "Keys of `[training.method]` beside `name`."]
     lines += _named(SETTINGS)
+    lines += ["", "## Rules of weights", "", "Keys of `[training.weights]` beside `rule`."]
+    lines += _named(RULES)
     lines += ["", "## Settings of the filters", "", "Keys of an entry of `training.filters`."]
     lines += _named(FILTERS)
     return "\n".join(lines) + "\n"

@@ -2,13 +2,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import pytest
 
 from fednnunet import records
 from fednnunet.errors import FedNNUNetError, InputError
 from fednnunet.federation.training_spec import Training
+from fednnunet.schema import json_schema
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,3 +62,28 @@ def test_every_fault_says_what_to_do() -> None:
     found = caught.value.faults  # type: ignore[attr-defined]
     assert len(found) == len(data)
     assert all(len(fault.mend.split()) >= 3 for fault in found)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Small:
+    tag: ClassVar[str] = "small"
+    tag_field: ClassVar[str] = "size"
+    number: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WithChoice:
+    one: Annotated[Any, records.OneOf("size", {"small": Small}, {"small": Small()}, "size")]
+
+
+def test_a_choice_of_records_may_have_another_word_for_its_name() -> None:
+    value = WithChoice(one=Small(number=3))
+    assert records.encode(value) == {"one": {"size": "small", "number": 3}}
+    assert records.decode(WithChoice, records.encode(value)) == value
+    assert records.decode(WithChoice, {"one": "small"}) == WithChoice(one=Small())
+    for bad, words in ({"name": "small"}, "a table with a size"), ({"size": "x"}, "$.one.size"):
+        with pytest.raises(FedNNUNetError) as caught:
+            records.decode(WithChoice, {"one": bad})
+        assert words in str(caught.value)
+    required = json_schema(WithChoice, title="t")["$defs"]["Small"]["required"]
+    assert required == ["size"]

@@ -9,6 +9,7 @@ from fednnunet.device import check_name
 from fednnunet.errors import InputError
 from fednnunet.federation.filters.catalogue import CODING, FILTERS
 from fednnunet.federation.methods.catalogue import label
+from fednnunet.federation.methods.site_mean import SiteMean
 from fednnunet.federation.secure_checks import check_secure_training
 from fednnunet.training.recipe import recipe_named
 
@@ -45,6 +46,7 @@ def check_training(training: Training) -> None:
             f'validate_every is {training.validate_every} with keep = "{training.keep}"',
             mend='for keep = "best", set validate_every to 1 or more',
         )
+    _check_weights(training)
     labels = [label(each) for each in (training.method, *training.baselines)]
     if twice := sorted({each for each in labels if labels.count(each) > 1}):
         raise InputError(
@@ -113,6 +115,15 @@ def _check_filters(training: Training) -> None:
             where="training.filters_down",
             mend="give one filter that sends changes: "
             + ", ".join(name for name, kind in FILTERS.items() if kind in CODING),
+        )
+
+
+def _check_weights(training: Training) -> None:
+    if training.robust is not None and training.site_mean != SiteMean():
+        raise InputError(
+            "a robust mean counts all sites alike, and training.weights or training.merging do not",
+            where="training.robust, training.weights, training.merging",
+            mend="remove the table [training.robust], or the other two",
         )
 
 

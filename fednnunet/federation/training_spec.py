@@ -15,14 +15,21 @@ from fednnunet.federation.methods.fedease import FedEase
 from fednnunet.federation.methods.local import Local
 from fednnunet.federation.methods.mean import mean_by_cases
 from fednnunet.federation.methods.merge import Merge
+from fednnunet.federation.methods.merging import Merging
 from fednnunet.federation.methods.method import Method
 from fednnunet.federation.methods.pooled import run_kind
 from fednnunet.federation.methods.robust import RobustMean, robust_merge
 from fednnunet.federation.methods.settings import Settings
+from fednnunet.federation.methods.site_mean import SiteMean
 from fednnunet.federation.methods.step import StepBetweenRounds, stepped_merge
+from fednnunet.federation.methods.weighting.catalogue import CHOICE as WEIGHTS
+from fednnunet.federation.methods.weighting.catalogue import WeightsChoice
+from fednnunet.federation.methods.weighting.merge import weighted_merge
+from fednnunet.federation.methods.weighting.plain import Cases
 from fednnunet.federation.secure_spec import SecureAggregation
 from fednnunet.federation.training_checks import check_training
-from fednnunet.federation.wire.phases import Phases
+from fednnunet.federation.wire.figures import FIGURE_WORDS, FigureName
+from fednnunet.federation.wire.phases import Phase, Phases
 from fednnunet.labels.settings import PseudoLabels
 from fednnunet.network.tensors import Tensors
 from fednnunet.schema import Names
@@ -123,6 +130,11 @@ class Training:
     """Sum the replies of rounds under masks, so that the coordinator sees their sum only: a table
     of settings, which may be empty. It needs a method whose state follows from the mean of replies,
     such as fedavg or fedbn_head, and max_update_ratio = 0; see docs/secure_aggregation.md."""
+    weights: WeightsChoice = field(default_factory=Cases)
+    """How sites count in the mean of the replies: the name of a rule, or a table of `rule` and its
+    settings. By default by their training cases, or as the method says."""
+    merging: Merging = field(default_factory=Merging)
+    """What else is done with the replies when their mean is taken: a table of settings."""
     sites_per_round: int = 0
     """Number of sites in a joint round; 0 for all."""
     selection: Selection = "random"
@@ -204,22 +216,38 @@ class Training:
     def merge(self, settings: Settings) -> Merge:
         """How the replies of one of the `runs` are merged in joint rounds.
 
-        Raises InputError where a robust mean or another step is wanted and the method takes no
-        mean.
+        Raises InputError where a robust mean, a rule of weights or another step is wanted and the
+        method takes no mean.
         """
         merge = settings.build().merge
         if isinstance(settings, Local) or run_kind(settings) == "pooled":
             return merge
-        if self.robust is not None:
-            merge = robust_merge(merge, self.robust, method=label(settings))
-        return stepped_merge(merge, self.step, method=label(settings))
+        return stepped_merge(
+            self._changed(merge, label(settings)), self.step, method=label(settings)
+        )
 
     @property
     def mean(self) -> Merge:
         """How the replies of public rounds are merged."""
-        if self.robust is None:
-            return mean_by_cases
-        return robust_merge(mean_by_cases, self.robust, method="fedavg")
+        return self._changed(mean_by_cases, "fedavg")
+
+    @property
+    def site_mean(self) -> SiteMean:
+        """The mean of replies by the file's rule of weights."""
+        return SiteMean(rule=self.weights, merging=self.merging)
+
+    def figures_in(self, phase: Phase) -> tuple[FigureName, ...]:
+        """What sites state for the rule of weights, beside loss and overlap; alone they do not."""
+        return () if phase == "personal" else (*self.weights.figures, *self.merging.figures)
+
+    def figure_words(self, phase: Phase) -> tuple[str, ...]:
+        """What leaves with these figures, for a site's ledger and for whoever approves."""
+        return tuple(FIGURE_WORDS[name] for name in self.figures_in(phase))
+
+    def _changed(self, merge: Merge, method: str) -> Merge:
+        """The merge with a rule of weights, or with a robust mean, where the file asks for one."""
+        merge = weighted_merge(merge, self.site_mean, method=method)
+        return merge if self.robust is None else robust_merge(merge, self.robust, method=method)
 
     def phases(self, method: Method, tensors: Tensors) -> Phases:
         """The rounds of each phase of a training by `method`, computed alike at both sides.
@@ -244,6 +272,8 @@ class Training:
         chosen = [_chosen(each) for each in (self.method, *self.baselines)]
         object.__setattr__(self, "method", chosen[0])
         object.__setattr__(self, "baselines", tuple(chosen[1:]))
+        if isinstance(self.weights, str):
+            object.__setattr__(self, "weights", WEIGHTS.preset(self.weights))
         check_training(self)
         for settings in chosen:
             self.merge(settings)  # one without a mean cannot be robust

@@ -25,6 +25,7 @@ from fednnunet.labels.deconflict import deconflicted, remember_change
 from fednnunet.labels.graph import drop_unlike_components
 from fednnunet.labels.known import has_unknown, possible_labels
 from fednnunet.labels.mixup import mixed
+from fednnunet.labels.organ_teacher import OrganTeacher, with_organs
 from fednnunet.labels.ramp import ramp
 from fednnunet.labels.refinement import Guess, Refinement, overruled
 from fednnunet.labels.reliability import dropped_logits, label_probabilities, reliable_labels
@@ -86,10 +87,11 @@ class PseudoLoss:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PseudoLabelling:
-    """A completion of labels (`training.completion`) by a teacher."""
+    """A completion of labels (`training.completion`) by a teacher, and by a site's own model."""
 
     settings: PseudoLabels
     task: Task
+    organs: OrganTeacher | None = None
 
     @property
     def second_view(self) -> SecondView:
@@ -197,7 +199,11 @@ class PseudoLabelling:
                 views.append(flipped.logits.flip(axes))
             case "received":
                 views.append(look(state, self._teacher.received(state), batch.image, moment).logits)
-        return [label_probabilities(logits, self.task) for logits in views]
+        found = [label_probabilities(logits, self.task) for logits in views]
+        if self.organs is None:
+            return found
+        planes = self.organs.planes(batch.image, moment.execution, moment.at_once)
+        return [with_organs(probabilities, planes) for probabilities in found]
 
     @property
     def _refinements(self) -> tuple[Refinement, ...]:

@@ -38,11 +38,12 @@ class PseudoLabels:
     carry: Annotated[float, Within(0, 1)] = 0.0
     """What the teacher keeps of itself from round to round; the rest comes from the model that the
     site receives. 0 begins every round with that model."""
-    unlabelled_sites: Literal["add", "ramp", "cases"] = "add"
+    unlabelled_sites: Literal["add", "ramp", "cases", "alternate"] = "add"
     """How sites without any labelled voxel count: the mean of their changes is added to the model
     that the other sites make together ("add"), or they count in one mean with them, by the ramp of
-    the pseudo-labels ("ramp") or as others do ("cases"). A method whose coordinator looks at single
-    replies, as the default method does, takes the ramp in place of the sum."""
+    the pseudo-labels ("ramp") or as others do ("cases"), or from `start` on every second round is
+    theirs alone ("alternate"). A method whose coordinator looks at single replies, as the default
+    method does, takes the ramp in place of the sum; so do all rules in `weights` that do so."""
     unlabelled_strength: Annotated[float, Within(0, 1)] = 0.5
     """What of the mean change of sites without labels is added."""
     cut_out: Annotated[float, Within(0, 1)] = 0.5

@@ -82,6 +82,21 @@ def count_dice(logits: Tensor, labels: Tensor, targets: Targets) -> Tensor:
     """
     if not targets.scored:
         return torch.zeros((3, len(targets.names)), dtype=torch.int64, device=labels.device)
+    found, truth = found_and_true(logits, labels, targets)
+    axes = (0, *range(2, truth.ndim))
+    planes = (found & truth, found & ~truth, ~found & truth)
+    counts = torch.stack([plane.sum(axes) for plane in planes])
+    out = counts.new_zeros((3, len(targets.names)))
+    for column, scored in enumerate(targets.scored):  # a list as index would make a GPU wait
+        out[:, scored] = counts[:, column]
+    return out
+
+
+def found_and_true(logits: Tensor, labels: Tensor, targets: Targets) -> tuple[Tensor, Tensor]:
+    """Where each scored target is predicted, and where labels say it is: booleans (b, t, z, y, x).
+
+    Voxels that do not count are in neither.
+    """
     truth = targets.indicators(labels)
     if targets.regions:
         found = torch.stack([logits[:, output] > 0 for (output,) in targets.outputs], 1)
@@ -91,13 +106,7 @@ def count_dice(logits: Tensor, labels: Tensor, targets: Targets) -> Tensor:
     valid = targets.valid(labels)
     if valid is not None:
         found, truth = found & valid[:, None], truth & valid[:, None]
-    axes = (0, *range(2, truth.ndim))
-    planes = (found & truth, found & ~truth, ~found & truth)
-    counts = torch.stack([plane.sum(axes) for plane in planes])
-    out = counts.new_zeros((3, len(targets.names)))
-    for column, scored in enumerate(targets.scored):  # a list as index would make a GPU wait
-        out[:, scored] = counts[:, column]
-    return out
+    return found, truth
 
 
 def count_batch(logits: Tensor, batch: Batch, targets: Mapping[Supervision, Targets]) -> Tensor:

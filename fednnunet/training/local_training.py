@@ -144,9 +144,10 @@ class _LocalTraining:
 
     def _summary(self, stepper: Stepper) -> TrainSummary:
         targets = self.job.plan.task.targets
-        mean, counts = 0.0, DiceCounts.empty(targets)
+        mean, spread, counts = 0.0, 0.0, DiceCounts.empty(targets)
         if self.counts is not None:
-            mean = float(stepper.over_ranks(torch.stack(self.losses)).mean())
+            losses = stepper.over_ranks(torch.stack(self.losses))
+            mean, spread = float(losses.mean()), float(losses.std(correction=0))
             counts = as_counts(stepper.over_ranks(self.counts), targets)
         if not math.isfinite(mean):
             raise FedNNUNetError(
@@ -168,6 +169,7 @@ class _LocalTraining:
             dice=counts,
             cases=tuple(sorted(self.cases)),
             notes=tuple(self.notes),
+            loss_spread=spread,
         )
 
     def _compile_verdict(self, seconds: float) -> str:

@@ -12,7 +12,8 @@ class TrainSummary:
     """Figures of `iterations`; `dice` is over the training's own (augmented) patches of the
     `cases`, by name.
 
-    `loss` is the mean, `learning_rate` the last one. `wait_seconds` of `seconds` were spent waiting
+    `loss` is the mean, `loss_spread` the standard deviation over the iterations, `learning_rate`
+    the last one. `wait_seconds` of `seconds` were spent waiting
     for batches. `memory_gib` is the peak, of the GPU or of this process. `micro_batch` is the
     number of samples that went through the network at once. `notes` say what a user should know.
     """
@@ -27,6 +28,7 @@ class TrainSummary:
     dice: DiceCounts
     cases: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    loss_spread: float = 0.0
 
     @property
     def wait_share(self) -> float:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from fednnunet import io
+from fednnunet.federation.methods.weighting.catalogue import RULES
 from fednnunet.federation.site.cases import site_cases
 from tests.conftest import ROOT
 from tests.end_to_end.tiny import make_site, small_plan
@@ -86,6 +87,7 @@ def test_every_federation_can_be_read_and_holds_out_the_same_cases(tmp_path, ben
     held: dict[tuple[str, str], set[str]] = {}
     for cell in cells.CELLS.values():
         made = bench.federation_of(bench.Bench(options=options, stop_at=0.0), cell, 0)
+        assert (made.training.weights, made.training.merging) == (cell.weights, cell.merging)
         for name, site in made.sites.items():
             found = site_cases(site, made.task, made.training, site=name)
             names = {case.name for case in found.held_out}
@@ -93,6 +95,11 @@ def test_every_federation_can_be_read_and_holds_out_the_same_cases(tmp_path, ben
             assert bool(found.training) == site.trains
             assert not names & {case.name for case in found.training}
             assert all(case.labels.can_score for case in found.held_out)
+
+
+def test_each_rule_of_weights_has_a_row(bench):
+    rows = sys.modules["bench_labels_cells"].ROWS
+    assert {f"weights_{tag}" for tag in RULES} <= rows.keys()
 
 
 @pytest.mark.parametrize(

@@ -19,10 +19,10 @@ def counted_cases(
     """The cases by which a reply counts, at least 1.
 
     `done` is the share of the schedule's rounds before this one. Without pseudo-labels, or where
-    the settings count by cases, these are all; so they are at a site without any label whose change
-    is `added` (see `unlabelled_sites`).
+    the settings count by cases or give each kind of sites rounds of its own, these are all; so they
+    are at a site without any label whose change is `added` (see `unlabelled_sites`).
     """
-    if settings is None or settings.unlabelled_sites == "cases":
+    if settings is None or settings.unlabelled_sites in ("cases", "alternate"):
         return reply.cases
     if added and reply.unlabelled >= reply.cases:
         return reply.cases

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from fednnunet.federation.coordinator.alternation import sites_in_turn
 from fednnunet.federation.coordinator.history import RoundRecord, rounds_of
 from fednnunet.federation.coordinator.participation import choose
 from fednnunet.federation.coordinator.run import Run
@@ -24,7 +25,7 @@ def sites_of_round(
     """The sites of round `number` (from 0): a part of the members in a joint one, else all."""
     if phases.of(number) != "joint":
         return present(members, number)
-    return choose(
+    chosen = choose(
         members,
         number,
         history,
@@ -32,6 +33,7 @@ def sites_of_round(
         selection=run.training.selection,
         seed=run.training.seed,
     )
+    return sites_in_turn(chosen, number, phases.joint, history, run.training.pseudo_labels)
 
 
 def invite(

@@ -85,7 +85,9 @@ class ReplyChecks:
                 where=f"reply of site {site}",
                 mend=_SAME_VERSION,
             )
-        for name, counts in (("overlap", reply.overlap), ("held_out", reply.held_out)):
+        annotated = reply.figures.annotated_cases
+        lists = {"overlap": reply.overlap, "held_out": reply.held_out, "figures": annotated}
+        for name, counts in lists.items():
             if len(counts) not in (0, self.targets):
                 raise ReplyError(
                     f"{name} is of {len(counts)} targets, not of the task's {self.targets}",

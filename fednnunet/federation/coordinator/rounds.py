@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 from torch import Tensor
 
@@ -231,13 +232,19 @@ def _start(
     """The aggregation of a round's replies; with a `strength` unlabelled sites are added by it."""
     if phase == "personal":
         return NothingAdded(state)
-    begin = state if phase == "joint" else replace(state, shared=trained)
+    begin = state if phase == "joint" else replace(state, shared=trained, for_site={})
     aggregation = merge.start(begin)
     if strength is not None:
         aggregation = BesideLabelled(aggregation, begin, strength)
     if phase == "joint":
         return aggregation
-    return Followed(aggregation, lambda mean: replace(mean, shared={**state.shared, **mean.shared}))
+    return Followed(aggregation, partial(_with_public, state))
+
+
+def _with_public(state: State, mean: State) -> State:
+    """The state after a public round: all sites were sent what is shared, and keep their own."""
+    shared = {**state.shared, **mean.shared}
+    return replace(mean, shared=shared, for_site=state.for_site)
 
 
 def _check_quorum(accepted: int, errors: Mapping[str, FedNNUNetError], quorum: int) -> None:
@@ -265,6 +272,9 @@ def _as_method_sees(site: str, reply: TrainReply, cases: int) -> Reply:
         loss=reply.loss,
         iterations=reply.iterations,
         labelled=reply.unlabelled < reply.cases,
+        overlap=reply.overlap,
+        held_out=reply.held_out,
+        figures=reply.figures,
     )
 
 

@@ -11,10 +11,12 @@ from fednnunet import records
 from fednnunet.federation.guard_spec import Guard
 from fednnunet.federation.methods.catalogue import label
 from fednnunet.federation.methods.merge import Merge, Tensors
+from fednnunet.federation.methods.merging import Merging
 from fednnunet.federation.methods.method import Method
 from fednnunet.federation.methods.pooled import RunKind, run_kind
 from fednnunet.federation.methods.settings import Settings
 from fednnunet.federation.methods.step import StepBetweenRounds
+from fednnunet.federation.methods.weighting.plain import Cases
 from fednnunet.federation.training_spec import Training
 from fednnunet.federation.wire.phases import Phase, Phases
 from fednnunet.planning.plan import Plan
@@ -81,8 +83,14 @@ class Run:
         for name in ("start", "robust", "secure", "filters_down"):  # came later: as before if empty
             if not encoded[name]:
                 del encoded[name]
-        for name, usual in (("step", StepBetweenRounds()), ("guard", Guard())):
-            if getattr(training, name) == usual:
+        usual = {
+            "step": StepBetweenRounds(),
+            "guard": Guard(),
+            "weights": Cases(),
+            "merging": Merging(),
+        }
+        for name, value in usual.items():
+            if getattr(training, name) == value:
                 del encoded[name]
         del encoded["postprocessing"]
         parts = [records.encode(self.plan), encoded]

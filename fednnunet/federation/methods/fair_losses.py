@@ -32,3 +32,13 @@ def shifted_loss(reply: Reply) -> float:
             mend="the site's training diverged: lower its learning rate or leave it out",
         )
     return max(reply.loss - MIN_LOSS, 0.0)
+
+
+def stated_loss(reply: Reply) -> float | None:
+    """As `shifted_loss`, but None where a site has no labels or states no finite loss.
+
+    The loss of a site without labels is 0 whatever its model does.
+    """
+    if reply.loss is None or not reply.labelled or not math.isfinite(reply.loss):
+        return None
+    return max(reply.loss - MIN_LOSS, 0.0)

@@ -6,10 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal, Protocol
 
+from fednnunet.federation.wire.figures import Figures
 from fednnunet.network.tensors import Tensors
 
 Needs = Literal["sum", "replies"]
 """What the coordinator must hold of a round: a sum over the replies, or all replies."""
+
+VoxelCounts = tuple[tuple[int, int, int], ...]
+"""True positives, false positives and false negatives of each of the task's targets."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,7 +24,9 @@ class Reply:
     describe. `cases` are the site's training cases; with pseudo-labels those without any label
     count as `coordinator.counted_cases` says. `iterations` is the number of local iterations.
     `loss` is the mean loss of the round, None where the site does not state it, since it is over
-    too few cases. `labelled` says whether any of the cases has a labelled voxel.
+    too few cases. `labelled` says whether any of the cases has a labelled voxel. `overlap` counts
+    voxels (tp, fp, fn) of each target over the round's patches, `held_out` over patches of held-out
+    cases, and `figures` are what a rule of weights asks for; all empty where they are not stated.
     """
 
     site: str
@@ -30,6 +36,9 @@ class Reply:
     extras: Tensors = field(default_factory=dict)
     iterations: int = 1
     labelled: bool = True
+    overlap: VoxelCounts = ()
+    held_out: VoxelCounts = ()
+    figures: Figures = field(default_factory=Figures)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,7 +19,7 @@ neighbours than FedAvg's mean over all does.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 from typing import ClassVar
 
@@ -29,12 +29,11 @@ from torch import Tensor
 
 from fednnunet.errors import InputError
 from fednnunet.evaluation.site_graph import GRAPH, SiteGraph
-from fednnunet.federation.methods.mean import mean_by_cases
 from fednnunet.federation.methods.merge import Collected, Merge, Needs, Reply, State, Tensors
 from fednnunet.federation.methods.method import Method
 from fednnunet.federation.methods.settings import AllBut, Private
+from fednnunet.federation.methods.site_mean import SiteMean
 from fednnunet.federation.methods.updates import UpdateProducts
-from fednnunet.federation.wire.exact_sum import weighted_mean
 
 _PAIR = "similarity/"  # in memory, `similarity/<site>/<site>`, the names sorted
 
@@ -44,7 +43,9 @@ class BySimilarity:
     """A merge whose state holds a mean for all and one for each site.
 
     Where `over(tensor_name)` is given, only those tensors are compared and averaged over
-    neighbours; of all others every site receives `for_all`, a mean over all sites.
+    neighbours; of all others every site receives the mean over all sites. `common` says how sites
+    count in both means (default: by cases); `for_all` replaces the mean over all sites, e.g. by a
+    server's step.
     """
 
     needs: ClassVar[Needs] = "replies"
@@ -53,7 +54,8 @@ class BySimilarity:
     min_similarity: float
     decay: float
     over: Callable[[str], bool] | None = None
-    for_all: Merge = mean_by_cases
+    common: SiteMean = field(default_factory=SiteMean)
+    for_all: Merge | None = None
 
     def __post_init__(self) -> None:
         if not (0 <= self.min_similarity < 1 and 0 <= self.decay < 1):
@@ -85,18 +87,31 @@ class BySimilarity:
     def _merge(self, state: State, replies: Sequence[Reply]) -> State:
         """The state after the round; sites that did not reply keep what they would receive."""
         memory = {**state.memory, **self._similarities(state, replies)}
-        mean = self.for_all.start(state)
-        for reply in replies:
-            mean.add(reply)
-        merged = mean.finish()
+        weights = self.common.weights(state, replies)
+        merged = self._mean_of_all(state, replies, weights)
         merged = replace(merged, memory={**merged.memory, **memory})
+        shared = merged.shared
         graph = self.graph(merged)
         near = [replace(reply, tensors=self._compared(reply.tensors)) for reply in replies]
-        means = {
-            reply.site: {**merged.shared, **_neighbourhood(graph, reply.site, near)}
-            for reply in replies
-        }
+        means = {}
+        for site in weights:
+            counts = _neighbourhood(graph, site, weights)
+            around = [reply for reply in near if reply.site in counts]
+            means[site] = {**shared, **self.common.mean(state, around, counts)}
         return replace(merged, for_site={**state.for_site, **means})
+
+    def _mean_of_all(
+        self, state: State, replies: Sequence[Reply], weights: Mapping[str, float]
+    ) -> State:
+        """The state after the round as far as all sites have one mean."""
+        if self.for_all is None:
+            mean = self.common.mean(state, replies, weights)
+            shared = {name: mean[name] for name in state.shared}
+            return replace(state, round=state.round + 1, shared=shared)
+        aggregation = self.for_all.start(state)
+        for reply in replies:
+            aggregation.add(reply)
+        return aggregation.finish()
 
     def _compared(self, tensors: Tensors) -> Tensors:
         return {name: t for name, t in tensors.items() if self.over is None or self.over(name)}
@@ -112,17 +127,14 @@ class BySimilarity:
         return found
 
 
-def _neighbourhood(graph: nx.Graph, site: str, ordered: Sequence[Reply]) -> Tensors:
-    """The mean over a site and those of its neighbours that replied, by cases and similarity."""
+def _neighbourhood(graph: nx.Graph, site: str, weights: Mapping[str, float]) -> dict[str, float]:
+    """What a site and those of its neighbours that replied count, by similarity, too."""
     near: Mapping[str, float] = {
         site: 1.0,
         **({n: e["weight"] for n, e in graph.adj[site].items()} if site in graph else {}),
     }
-    return weighted_mean(
-        (reply.site, reply.tensors, reply.cases * near[reply.site])
-        for reply in ordered
-        if reply.site in near
-    )
+    found = {name: weights[name] * similar for name, similar in near.items() if name in weights}
+    return found if any(found.values()) else {site: 1.0}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -34,6 +34,8 @@ from fednnunet.federation.methods.merge import (
 )
 from fednnunet.federation.methods.robust import RobustMerge
 from fednnunet.federation.methods.server_step import ServerStep
+from fednnunet.federation.methods.similarity import BySimilarity
+from fednnunet.federation.methods.site_mean import SiteMean
 from fednnunet.ranges import Within, check_ranges
 
 _MAX_FACTOR = 2.0
@@ -159,18 +161,19 @@ def stepped_merge(merge: Merge, step: StepBetweenRounds, *, method: str) -> Merg
 def _stepped(merge: Merge, step: StepBetweenRounds, method: str) -> Merge:
     if step.server == "mean":
         return merge
-    if isinstance(merge, MeanBy | RobustMerge):
+    if isinstance(merge, MeanBy | RobustMerge | SiteMean):
         if step.server == "fedexp":
             return Extrapolated(merge, step.bound)
         return ServerStep(
             NesterovMomentum(learning_rate=step.learning_rate, momentum=step.momentum), merge
         )
-    for part in ("mean", "for_all"):
-        inner = getattr(merge, part, None)
-        if inner is not None and dataclasses.is_dataclass(merge):
-            return cast(Merge, replace(merge, **{part: _stepped(inner, step, method)}))
-    raise InputError(
-        f"method {method} takes no mean of the replies, so the server's step cannot change",
-        where="training.step.server",
-        mend='choose a method such as fedavg, fedbn_head or fedease, or set server = "mean"',
-    )
+    if isinstance(merge, BySimilarity):
+        return replace(merge, for_all=_stepped(merge.common, step, method))
+    inner = getattr(merge, "mean", None)
+    if inner is None or not dataclasses.is_dataclass(merge):
+        raise InputError(
+            f"method {method} takes no mean of the replies, so the server's step cannot change",
+            where="training.step.server",
+            mend='choose a method such as fedavg, fedbn_head or fedease, or set server = "mean"',
+        )
+    return cast(Merge, replace(merge, mean=_stepped(inner, step, method)))

@@ -97,6 +97,7 @@ def in_words(federation: Federation, plan: Plan, policy: SitePolicy) -> tuple[st
         ]
         if method.extras_words:
             lines.append(f"  and: {method.extras_words}")
+        lines += [f"  and: {words}" for words in training.figure_words("joint")]
     if training.filter_chain:
         lines.append(f"filters: {'; '.join(one.words for one in training.filter_chain)}")
     if federation.planning.secure:

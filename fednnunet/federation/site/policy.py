@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -98,6 +98,10 @@ class SitePolicy:
     """Whether the site refuses rounds that the coordinator has not entered in its log of rounds, or
     does not show the site. Without it a coordinator without a log is let pass, as long as it has
     never shown one."""
+    teacher: Path | None = None
+    """Folder of a bundle, relative to this file, that labels organs which the site's labels leave
+    unknown, where the federation trains with pseudo-labels; e.g. an imported nnU-Net model. It
+    stays at the site."""
     outgoing: OutgoingLimits | None = None
     """How much may leave in all; without this table there is no such limit."""
     allow: Allowed | None = None
@@ -130,4 +134,5 @@ def read_policy(path: Path | None, folder: Path) -> SitePolicy:
             where=str(path),
             mend="correct the line that is named, or restore the file",
         ) from None
-    return records.decode(SitePolicy, data, source=str(path))
+    policy = records.decode(SitePolicy, data, source=str(path))
+    return replace(policy, teacher=path.parent / policy.teacher) if policy.teacher else policy

@@ -15,7 +15,9 @@ from fednnunet.federation.site.places import inside
 from fednnunet.federation.site.policy import SitePolicy
 from fednnunet.federation.site.states import StateStore
 from fednnunet.federation.training_spec import Training
+from fednnunet.inference.bundle import read_bundle
 from fednnunet.labels.known import has_unknown
+from fednnunet.labels.organ_teacher import organ_teacher
 from fednnunet.labels.pseudo import PseudoLabelling
 from fednnunet.network.tensors import Tensors
 from fednnunet.planning.memory import micro_batch
@@ -72,12 +74,19 @@ class PreparedSite:
 
     @property
     def completion(self) -> PseudoLabelling | None:
-        """What completes labels, by the site's own federation file; none where all are known."""
+        """What completes labels, by the site's own federation file; none where all are known.
+
+        Raises InputError for a teacher of the site's policy that cannot teach here.
+        """
         settings, task = self.training.pseudo_labels, self.plan.task
         kinds = {self.supervision.of(name) for name in self.cases}
         if settings is None or not any(has_unknown(kind, task) for kind in kinds):
             return None
-        return PseudoLabelling(settings=settings, task=task)
+        folder = self.policy.teacher
+        known = (
+            organ_teacher(read_bundle(folder), self.plan, self.configuration) if folder else None
+        )
+        return PseudoLabelling(settings=settings, task=task, organs=known)
 
     @property
     def network(self) -> Tensors:

@@ -322,7 +322,8 @@ class Site:
             return ""
         method = self._training.method_labelled(invite.method)
         extras = method.extras_words if invite.phase == "joint" else ""
-        words = (extras, *(one.words for one in self._training.filter_chain))
+        filters = [one.words for one in self._training.filter_chain]
+        words = (extras, *self._training.figure_words(invite.phase), *filters)
         return "; ".join(filter(None, words))
 
     def _tell_iteration(self, done: int, total: int, what: str) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from fednnunet.federation.filters.chain import context_of, filter_at_site
 from fednnunet.federation.methods.method import Method, TrainedSite
+from fednnunet.federation.site.figures import loss_spread, received_figures
 from fednnunet.federation.site.guard import SiteGuard, alone_job
 from fednnunet.federation.site.models import has_left, load_part, network_tensors, own_model
 from fednnunet.federation.site.notes import training_notes
@@ -57,7 +58,9 @@ class SiteTrainer:
         )
         job = self._job(invite, method, context, progress)
         job = alone_job(job, self.site, state) if alone else job
+        figures = received_figures(self.site, state, invite.phase)
         summary = train(state, job, execution)
+        figures = replace(figures, loss_spread=loss_spread(self.site, summary, invite.phase))
         payload = received if alone else self._payload(invite, method, state, context)
         payload = self._filtered(invite, payload, state)
         if guard is not None:
@@ -69,7 +72,7 @@ class SiteTrainer:
         notes = self._notes(summary, job, execution, first=not invite.resume_round)
         notes += (Note(code="trains_alone"),) if alone else ()
         reply = self._reply(invite, payload, summary, self._held_out_counts(state), notes)
-        return replace(reply, alone=alone)
+        return replace(reply, alone=alone, figures=figures)
 
     def _begin(self, invite: TrainInvite, method: Method) -> TrainingState:
         """The state to continue from, with the received tensors in it.

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, ClassVar
 
 from fednnunet.evaluation.scores import MAX_CASES
+from fednnunet.federation.wire.figures import Figures
 from fednnunet.federation.wire.message import Cases, Iterations, Message, Name, Round, VoxelCounts
 from fednnunet.federation.wire.notes import Note
 from fednnunet.federation.wire.phases import Phase
@@ -45,7 +46,7 @@ class TrainReply(Message):
     `overlap` counts voxels (tp, fp, fn) of each target over all training patches,
     `held_out` over a few fixed patches of the held-out cases. `iterations` is the number of local
     iterations, `unlabelled` that of training cases without any labelled voxel. `notes` are codes
-    for the log. A site that trains `alone` returns the weights that it received. `head` is the last
+    for the log, `figures` what the rule of weights asks for. A site that trains `alone` returns the weights that it received. `head` is the last
     line of the coordinator's log that the site has seen.
     """
 
@@ -64,6 +65,7 @@ class TrainReply(Message):
     unlabelled: Cases = 0
     overlap: VoxelCounts = ()
     held_out: VoxelCounts = ()
+    figures: Figures = field(default_factory=Figures)
     notes: Annotated[tuple[Note, ...], AtMost(64)] = ()
     alone: bool = False
     head: SeenHead | None = None

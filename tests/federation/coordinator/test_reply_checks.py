@@ -10,6 +10,7 @@ from fednnunet.federation.coordinator.reply_checks import ReplyChecks
 from fednnunet.federation.coordinator.update_bound import UpdateBound
 from fednnunet.federation.membership import Member
 from fednnunet.federation.wire.extras import join
+from fednnunet.federation.wire.figures import Figures
 from fednnunet.federation.wire.messages import TrainInvite, TrainReply
 
 RECEIVED = {"w": torch.ones(4), "steps": torch.tensor(4), "head": torch.zeros(2)}
@@ -76,6 +77,7 @@ def test_an_honest_reply_is_accepted_and_its_norms_are_kept():
         ({"cases": 4}, "4 training cases, where 3 were prepared"),
         ({"iterations": 6}, "6 iterations, not of 5"),
         ({"overlap": ((1, 0, 0),)}, "overlap is of 1 targets"),
+        ({"figures": Figures(annotated_cases=(1, 2, 3))}, "figures is of 3 targets"),
         ({"held_out": ((1, 0, 0),) * 3}, "held_out is of 3 targets"),
         ({"tensors": TRAINED}, "1 tensors are missing"),
         ({"tensors": join(RECEIVED, EXTRAS)}, "1 were not asked for"),

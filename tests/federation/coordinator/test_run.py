@@ -9,6 +9,8 @@ import pytest
 from fednnunet.federation.methods.catalogue import PRESETS
 from fednnunet.federation.methods.fedavgm import FedAvgM
 from fednnunet.federation.methods.fedprox import FedProx
+from fednnunet.federation.methods.merging import Merging
+from fednnunet.federation.methods.weighting.fedmix import FedMix
 from tests.federation.fakes import a_run
 
 
@@ -46,3 +48,17 @@ def test_another_number_of_threads_is_the_same_training(tmp_path):
     run = a_run(tmp_path, "fedavg")
     other = replace(run, training=replace(run.training, threads=3))
     assert run.key == other.key
+
+
+def test_a_rule_of_weights_is_another_training_and_that_by_cases_is_as_before(tmp_path):
+    run = a_run(tmp_path, "fedavg")
+    same = replace(run.training, weights="cases", merging=Merging())
+    assert replace(run, training=same).key == run.key
+    others = [
+        replace(run.training, weights="uniform"),
+        replace(run.training, weights=FedMix()),
+        replace(run.training, weights=FedMix(power=2.0)),
+        replace(run.training, merging=Merging(conflicts="drop")),
+    ]
+    keys = {replace(run, training=other).key for other in others}
+    assert len(keys) == 4 and run.key not in keys

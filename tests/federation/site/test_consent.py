@@ -58,6 +58,9 @@ def test_a_filter_that_the_site_demands_must_be_used() -> None:
 def test_a_person_is_told_what_leaves_and_how_large() -> None:
     told = "\n".join(consent.in_words(a_federation(), a_plan(), SitePolicy()))
     assert "fedavg, 5 rounds" in told and "MiB" in told and "8 x 8 x 8" in told
+    assert "standard deviation of the loss" not in told
+    weighted = consent.in_words(a_federation(weights="loss_bound"), a_plan(), SitePolicy())
+    assert "standard deviation of the loss" in "\n".join(weighted)
     assert a_plan().task.name in told
 
 

@@ -6,8 +6,8 @@ import pytest
 
 from fednnunet.errors import RefusalError
 from fednnunet.federation.secure.protocol import PublicKeys
-from fednnunet.federation.wire import signing
 from fednnunet.federation.site.partners import FILE, Partners
+from fednnunet.federation.wire import signing
 from tests.federation.masked_sites import a_federation
 
 pytest.importorskip("cryptography", reason="secure aggregation needs the extra `privacy`")

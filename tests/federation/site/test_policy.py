@@ -27,6 +27,12 @@ def test_the_named_file_goes_before_that_of_the_folder(tmp_path):
     assert read_policy(own, tmp_path) == SitePolicy(share_model=True)
 
 
+def test_a_teacher_lies_beside_the_policy(tmp_path):
+    (tmp_path / FILE_NAME).write_text('teacher = "models/organ"')
+    assert read_policy(None, tmp_path).teacher == tmp_path / "models" / "organ"
+    assert SitePolicy().teacher is None
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [

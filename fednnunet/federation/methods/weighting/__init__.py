@@ -1,0 +1,1 @@
+"""Rules of aggregation weights: one file a rule; the catalogue names them."""
