@@ -16,6 +16,7 @@ from fednnunet.evaluation.report import Report, write_report
 from fednnunet.evaluation.site_graph import GRAPH, SiteGraph
 from fednnunet.federation.coordinator.history import RoundRecord, load_records
 from fednnunet.federation.coordinator.pictures import read_pictures
+from fednnunet.federation.coordinator.spent import spent_words
 from fednnunet.federation.methods.catalogue import label
 from fednnunet.federation.methods.settings import summary
 from fednnunet.federation.spec import Federation
@@ -87,6 +88,7 @@ def _facts(
     rounds = plural(training.rounds, "round")
     cases = ", ".join(f"{site} {count}" for site, count in scores.training_cases.items())
     sent = sum(site.bytes_from_site for record in history for site in record.sites.values())
+    privacy = "; ".join(spent_words(history))
     return (
         ("method", f"{label(training.method)}: {summary(training.method)}"),
         ("training", f"{rounds} of {training.iterations_per_round} iterations each"),
@@ -94,6 +96,7 @@ def _facts(
         ("training cases", cases),
         ("model", _kept(scores)),
         ("sent by the sites", f"{sent / 2**20:,.1f} MiB in all rounds"),
+        *((("differential privacy", privacy),) if privacy else ()),
         ("written", f"{datetime.now(UTC):%Y-%m-%d} by fednnunet {VERSION}"),
     )
 

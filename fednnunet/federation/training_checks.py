@@ -9,6 +9,7 @@ from fednnunet.device import check_name
 from fednnunet.errors import InputError
 from fednnunet.federation.filters.catalogue import CODING
 from fednnunet.federation.methods.catalogue import label
+from fednnunet.federation.privacy.checks import check_privacy
 from fednnunet.training.recipe import recipe_named
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ def check_training(training: Training) -> None:
     _check_start(training)
     _check_waiting(training)
     _check_split(training)
+    check_privacy(training)
     if training.max_update_ratio and not 1 <= training.max_update_ratio <= 1e6:
         raise InputError(
             f"max_update_ratio is {training.max_update_ratio}",

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, ClassVar, Literal
 
 from fednnunet.federation.filters.catalogue import filter_from
+from fednnunet.federation.filters.clipped_noise import ClippedNoise
 from fednnunet.federation.filters.filter import Filter
 from fednnunet.federation.membership import Selection
 from fednnunet.federation.methods.catalogue import CHOICE, MethodChoice, label
@@ -18,6 +19,7 @@ from fednnunet.federation.methods.method import Method
 from fednnunet.federation.methods.pooled import run_kind
 from fednnunet.federation.methods.robust import RobustMean, robust_merge
 from fednnunet.federation.methods.settings import Settings
+from fednnunet.federation.privacy.settings import Privacy
 from fednnunet.federation.training_checks import check_training
 from fednnunet.federation.wire.phases import Phases
 from fednnunet.labels.settings import PseudoLabels
@@ -120,6 +122,9 @@ class Training:
     pseudo_labels: PseudoLabels | None = None
     """Pseudo-labels where a site's labels leave classes unknown: a table of settings, which may be
     empty. Without the table there are none. A site trains by its own file's table."""
+    privacy: Privacy | None = None
+    """Differential privacy of what sites send after local training: a table of settings, which may
+    be empty. Without the table there is no noise."""
     postprocessing: bool = False
     """After the training, decide by the sites' held-out cases what is removed from the global
     model's masks (small components, as in nnU-Net); the rule is kept in its bundle. The scores in
@@ -164,7 +169,11 @@ class Training:
     @property
     def filter_chain(self) -> tuple[Filter, ...]:
         """The filters of what sites send; the first is nearest to a site's work."""
-        return tuple(filter_from(entry) for entry in self.filters)
+        chosen = tuple(filter_from(entry) for entry in self.filters)
+        privacy = self.privacy
+        if privacy is None or privacy.unit == "patient":
+            return chosen
+        return (ClippedNoise(clip=privacy.clip, noise=privacy.noise), *chosen)
 
     @property
     def runs(self) -> dict[str, Settings]:

@@ -70,6 +70,19 @@ class OutgoingLimits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PrivacyLimits:
+    """What the site asks of differential privacy: the table `[privacy]` of its policy. With it the
+    site takes part only in a training with `[training.privacy]`."""
+
+    max_epsilon: Annotated[float, Within(1e-9, 1e9)]
+    """Largest epsilon of all that leaves the site's working folder, at the training's delta; see
+    docs/differential_privacy.md. A round that would exceed it is refused."""
+
+    def __post_init__(self) -> None:
+        check_ranges(self, InputError, mend="correct it in the table [privacy]")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SitePolicy:
     """A site's limits, from the site's own file."""
 
@@ -93,6 +106,8 @@ class SitePolicy:
     coordinator's report; they show patients, without a name."""
     outgoing: OutgoingLimits | None = None
     """How much may leave in all; without this table there is no such limit."""
+    privacy: PrivacyLimits | None = None
+    """How much of differential privacy may be spent; without this table there is no limit."""
     allow: Allowed | None = None
     """Over a network, what needs no approval; without this table a person approves every plan."""
 

@@ -27,9 +27,11 @@ from fednnunet.federation.site.models import SiteModels
 from fednnunet.federation.site.places import inside
 from fednnunet.federation.site.policy import read_policy
 from fednnunet.federation.site.prepared import PreparedSite
+from fednnunet.federation.site.private_training import cases_by_patient, check_before_training
+from fednnunet.federation.site.reply_words import reply_words
 from fednnunet.federation.site.report import HELD_OUT, report_site
 from fednnunet.federation.site.restart import ProgressRecords
-from fednnunet.federation.site.score_reply import ScoreReplies, score_words
+from fednnunet.federation.site.score_reply import ScoreReplies
 from fednnunet.federation.site.trainer import SiteTrainer
 from fednnunet.federation.site.wall import OnFault, Outgoing, Wall
 from fednnunet.federation.spec import Federation
@@ -50,7 +52,6 @@ from fednnunet.federation.wire.messages import (
     TrainInvite,
     TrainReply,
     sums,
-    unpack,
 )
 from fednnunet.planning.minimum_counts import check_cases
 from fednnunet.planning.plan import Plan
@@ -151,7 +152,8 @@ class Site:
             answers.keep(answered, reply.data)
             found = answered, reply.data
         message, data = found[0].message, found[1]
-        return Outgoing(message=message, data=data, about=About(detail=self._details(invite, data)))
+        words = reply_words(invite, data, self._training, site=self.name)
+        return Outgoing(message=message, data=data, about=About(detail=words))
 
     def _plan(self, invite: Message) -> Message:
         """The reply to an invite that comes before any training."""
@@ -222,6 +224,8 @@ class Site:
         labelled = training_folder(self.spec, plan.task, site=self.name)
         check_cases(len(labelled), self._policy.required_cases, site=self.name)
         cases = site_cases(self.spec, plan.task, self._training, site=self.name)
+        patients = len(cases_by_patient(cases.training))
+        check_before_training(self._training, self._policy, plan, patients, site=self.name)
         prepare = partial(
             prepare_site,
             plan=plan,
@@ -299,6 +303,8 @@ class Site:
             name=self.name,
             held_out=ready.held_out,
             held_out_cases=tuple(name for name in ready.held_out.names if name in scored),
+            patients=cases_by_patient(ready.cases.training),
+            patients_stated=bool(self.spec.patient),
             policy=self._policy,
             log=self._wall.log,
         )
@@ -315,17 +321,6 @@ class Site:
                 advice="send_plan_first",
             )
         return self._ready
-
-    def _details(self, invite: Message, data: bytes) -> str:
-        """What the reply `data` holds beyond weights or sums of scores, and what filtered it."""
-        if isinstance(invite, EvaluateInvite):
-            return score_words(unpack(data, sender=self.name))
-        if not isinstance(invite, TrainInvite):
-            return ""
-        method = self._training.method_labelled(invite.method)
-        extras = method.extras_words if invite.phase == "joint" else ""
-        words = (extras, *(one.words for one in self._training.filter_chain))
-        return "; ".join(filter(None, words))
 
     def _tell_iteration(self, done: int, total: int, what: str) -> None:
         self._tell(done, total, what)

@@ -11,9 +11,11 @@ from fednnunet.federation.site.models import load_part, network_tensors, own_mod
 from fednnunet.federation.site.notes import training_notes
 from fednnunet.federation.site.overlap import Rows, shared_overlap
 from fednnunet.federation.site.prepared import PreparedSite
+from fednnunet.federation.site.private_training import PrivateTraining
 from fednnunet.federation.wire.extras import join, split
 from fednnunet.federation.wire.messages import TrainInvite, TrainReply
 from fednnunet.federation.wire.notes import Note
+from fednnunet.federation.wire.privacy import Spent
 from fednnunet.labels.loss import make_loss
 from fednnunet.network.tensors import Tensors
 from fednnunet.progress import Progress
@@ -44,7 +46,11 @@ class SiteTrainer:
         remember, so that the same invite gives the same reply again.
         """
         method = self.site.training.method_labelled(invite.method)
+        private = PrivateTraining.of(self.site, invite, method)
         execution = self.site.execution()
+        if private:
+            private.begin(invite)
+            execution = replace(execution, devices=1)  # one process sees every patient of a batch
         state = self._begin(invite, method)
         received, extras = split(invite.tensors)
         context = RoundContext(
@@ -53,13 +59,16 @@ class SiteTrainer:
             extras=extras,
         )
         job = self._job(invite, method, context, progress)
+        job = private.job(job) if private else job
         summary = train(state, job, execution)
         payload = self._payload(invite, method, state, context)
+        spent = private.end(invite, payload) if private else None
         states = self.site.states(invite.run)
         states.save(state, invite.phase, invite.round + 1)
         states.forget_before(invite.phase, invite.resume_round)
         notes = self._notes(summary, job, execution, first=not invite.resume_round)
-        return self._reply(invite, payload, summary, self._held_out_counts(state), notes)
+        reply = self._reply(invite, payload, summary, self._held_out_counts(state), notes)
+        return reply if spent is None else _with_spent(reply, spent)
 
     def _begin(self, invite: TrainInvite, method: Method) -> TrainingState:
         """The state to continue from, with the received tensors in it.
@@ -176,3 +185,8 @@ class SiteTrainer:
             held_out=self._shared(held_out, self.site.held_out_cases, least) if held_out else (),
             notes=notes,
         )
+
+
+def _with_spent(reply: TrainReply, spent: Spent) -> TrainReply:
+    """The reply with the privacy that is spent; figures of training cases, without noise, stay."""
+    return replace(reply, spent=spent, loss=None, overlap=())

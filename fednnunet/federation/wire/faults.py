@@ -58,6 +58,7 @@ Advice = Literal[
     "respect_policy",
     "too_few_cases",
     "model_stays",
+    "epsilon_spent",
     "use_less_memory",
     "make_room",
     "report_fault",
@@ -119,6 +120,8 @@ ADVICE: Mapping[Advice, str] = {
     "or ask its staff to add cases or to lower min_cases or min_bin_count",
     "model_stays": "the site's own model stays there: go on without it, or ask its staff to set "
     "share_model = true in its policy",
+    "epsilon_spent": "the site's limit of epsilon is reached: end the training with the rounds "
+    "that there are, or ask its staff whether max_epsilon in its policy may be raised",
     "use_less_memory": "ask the site's staff to use fewer workers or a smaller memory_gib",
     "make_room": "ask the site's staff to make room on its disk, or to correct the rights to its "
     "folder; the same command goes on afterwards",

@@ -28,6 +28,7 @@ from fednnunet.federation.wire.faults import Advice, FaultKind, as_error
 from fednnunet.federation.wire.header import read_header, start_of
 from fednnunet.federation.wire.notes import Note
 from fednnunet.federation.wire.phases import Phase
+from fednnunet.federation.wire.privacy import Spent
 from fednnunet.planning.fingerprint import DESCRIPTION
 from fednnunet.planning.plan import Plan
 from fednnunet.ranges import AtMost, Within, check_ranges
@@ -138,7 +139,7 @@ class TrainReply(Message):
     `overlap` counts voxels (tp, fp, fn) of each target over all training patches,
     `held_out` over a few fixed patches of the held-out cases. `iterations` is the number of local
     iterations, `unlabelled` that of training cases without any labelled voxel. `notes` are codes
-    for the log.
+    for the log, `spent` is what differential privacy has cost so far.
     """
 
     words: ClassVar[str] = (
@@ -157,6 +158,7 @@ class TrainReply(Message):
     overlap: VoxelCounts = ()
     held_out: VoxelCounts = ()
     notes: Annotated[tuple[Note, ...], AtMost(64)] = ()
+    spent: Spent | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
