@@ -77,6 +77,9 @@ class PrivacyLimits:
     max_epsilon: Annotated[float, Within(1e-9, 1e9)]
     """Largest epsilon of all that leaves the site's working folder, at the training's delta; see
     docs/differential_privacy.md. A round that would exceed it is refused."""
+    fingerprint_noise: Annotated[float, Within(0, 1e6)] = 0.0
+    """Noise on the counts for planning, its standard deviation over their sensitivity to a patient;
+    0 for none. It takes the place of the rules of min_bin_count, and needs many cases."""
 
     def __post_init__(self) -> None:
         check_ranges(self, InputError, mend="correct it in the table [privacy]")
@@ -118,6 +121,11 @@ class SitePolicy:
                 ", ".join(f"{name} is {getattr(self, name)}" for name in limits),
                 mend="set each of them to 1 or more in the site's policy",
             )
+
+    @property
+    def fingerprint_noise(self) -> float:
+        """The noise multiplier of what leaves for planning; 0 for none."""
+        return self.privacy.fingerprint_noise if self.privacy else 0.0
 
     @property
     def required_cases(self) -> int:

@@ -27,6 +27,7 @@ from fednnunet.federation.site.models import SiteModels
 from fednnunet.federation.site.places import inside
 from fednnunet.federation.site.policy import read_policy
 from fednnunet.federation.site.prepared import PreparedSite
+from fednnunet.federation.site.private_planning import count_planning, patient_weights
 from fednnunet.federation.site.private_training import cases_by_patient, check_before_training
 from fednnunet.federation.site.reply_words import reply_words
 from fednnunet.federation.site.report import HELD_OUT, report_site
@@ -97,6 +98,7 @@ class Site:
             folder=base / MEASUREMENTS,
             min_cases=self._policy.required_cases,
             min_bin_count=self._policy.min_bin_count,
+            noise=self._policy.fingerprint_noise,
         )
         self._scores = ScoreReplies(base=base, policy=self._policy, log=self._wall.log)
         self._ready: _Ready | None = None
@@ -191,7 +193,8 @@ class Site:
         measured = measure_cases(
             cases, task, workers=self._federation.budget.workers, progress=self._tell
         )
-        answer = self._measurements.fingerprint(task, measured)
+        answer = self._measurements.fingerprint(task, measured, patient_weights(cases))
+        count_planning(answer, self.base, self._training, self._policy, site=self.name)
         if answer.warning:
             self._wall.log(answer.warning)
         return FingerprintReply(tensors=sums(answer.vector))
@@ -215,6 +218,7 @@ class Site:
     def _count_shapes(self, spacing_mm: tuple[float, float, float]) -> ShapesReply:
         """The histogram of resampled shapes of the cases in the last fingerprint."""
         answer = self._measurements.shapes(spacing_mm)
+        count_planning(answer, self.base, self._training, self._policy, site=self.name)
         return ShapesReply(tensors=sums(answer.vector))
 
     def _prepare(self, plan: Plan, configuration: str) -> PrepareReply:
