@@ -84,9 +84,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     order = np.random.default_rng(0).permutation(len(cases))
     parts = [[cases[i] for i in part] for part in np.array_split(order, options.sites)]
     print(f"{options.list.stem}: {len(cases)} cases, {options.sites} sites, {options.draws} draws")
-    print(
-        "| noise | epsilon | spacing changes | shape changes | same patch | depth |"
-    )
+    print("| noise | epsilon | spacing changes | shape changes | same patch | depth |")
     print("|---|---|---|---|---|---|")
     for noise in options.noise:
         plans = [noisy_plan(task, parts, noise, draw) for draw in range(options.draws)]

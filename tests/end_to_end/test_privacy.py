@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from fednnunet.commands import train
+from fednnunet import records
+from fednnunet.audit.record import JSON, Audit
+from fednnunet.commands import audit, train
 from fednnunet.federation.privacy.accountant import Mechanism, epsilon
 from fednnunet.federation.site import ledger
 from fednnunet.federation.site.privacy_account import PrivacyAccount
@@ -40,3 +42,9 @@ def test_a_policy_ends_a_training_which_goes_on_with_its_account(tmp_path, capsy
     assert words in (tmp_path / "run" / "global" / MARKDOWN).read_text()
     details = [str(entry["detail"]) for entry in ledger.read(south.base / ledger.FILE)]
     assert any("noise of 6 clips" in words and "epsilon" in words for words in details)
+
+    small = ["--targets", "1", "--steps", "1", "--edge", "8", "--cases", "5"]
+    assert audit.main([str(tmp_path / "run"), "--site", "south", *small]) == 0
+    found = records.read(Audit, south.base / audit.FOLDER / JSON)
+    assert [one.defended for one in found.inversions] == [False, True] * 2
+    assert found.differencing["exact sums"].patients == 5
