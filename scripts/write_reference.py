@@ -18,7 +18,8 @@ from fednnunet.federation.filters.catalogue import FILTERS
 from fednnunet.federation.methods.catalogue import SETTINGS
 from fednnunet.federation.methods.robust import RobustMean
 from fednnunet.federation.network_spec import Network
-from fednnunet.federation.site.policy import Allowed, OutgoingLimits, SitePolicy
+from fednnunet.federation.privacy.settings import Privacy
+from fednnunet.federation.site.policy import Allowed, OutgoingLimits, PrivacyLimits, SitePolicy
 from fednnunet.federation.spec import Budget, SiteSpec
 from fednnunet.federation.training_spec import Training
 from fednnunet.field_docs import field_docs
@@ -94,6 +95,7 @@ def federation_page() -> str:
         ("[training]", Training),
         ("[training.pseudo_labels]", PseudoLabels),
         ("[training.robust]", RobustMean),
+        ("[training.privacy]", Privacy),
         ("[card]", CardSpec),
         ("[network]", Network),
     )
@@ -128,7 +130,9 @@ def site_page() -> str:
         "`scripts/write_reference.py` from the code.",
         "",
         *keys(SitePolicy),
-        *_sections((("[outgoing]", OutgoingLimits), ("[allow]", Allowed))),
+        *_sections(
+            (("[outgoing]", OutgoingLimits), ("[privacy]", PrivacyLimits), ("[allow]", Allowed))
+        ),
     ]
     return "\n".join(lines) + "\n"
 
