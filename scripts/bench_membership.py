@@ -24,6 +24,7 @@ from pathlib import Path
 
 import numpy as np
 
+from fednnunet.audit.statistics import auc
 from fednnunet.dataset import read_dataset
 from fednnunet.dataset_header import task_of
 from fednnunet.planning.fingerprint import AXES, CaseFingerprint, Fingerprint
@@ -34,12 +35,6 @@ from fednnunet.task import Task
 SMOOTH = 1e-4  # added to every histogram before a logarithm
 HISTOGRAMS = ("crop_ratio", *(f"spacing_{a}" for a in AXES), *(f"shape_{a}" for a in AXES))
 Scores = dict[str, float]
-
-
-def auc(members: Sequence[float], others: Sequence[float]) -> float:
-    """Probability that a member scores higher than a non-member; ties count half."""
-    a, b = np.asarray(members)[:, None], np.asarray(others)[None]
-    return float((a > b).mean() + (a == b).mean() / 2)
 
 
 def intensity(fingerprint: Fingerprint, *, coarse: bool) -> np.ndarray:

@@ -21,8 +21,9 @@ from fednnunet.federation.methods.merging import Merging
 from fednnunet.federation.methods.robust import RobustMean
 from fednnunet.federation.methods.weighting.catalogue import RULES
 from fednnunet.federation.network_spec import Network
+from fednnunet.federation.privacy.settings import Privacy
 from fednnunet.federation.secure_spec import Planning, SecureAggregation
-from fednnunet.federation.site.policy import Allowed, OutgoingLimits, SitePolicy
+from fednnunet.federation.site.policy import Allowed, OutgoingLimits, PrivacyLimits, SitePolicy
 from fednnunet.federation.spec import Budget, SiteSpec
 from fednnunet.federation.training_spec import Training
 from fednnunet.field_docs import field_docs
@@ -103,6 +104,7 @@ def federation_page() -> str:
         ("[training.merging]", Merging),
         ("[training.robust]", RobustMean),
         ("[training.secure]", SecureAggregation),
+        ("[training.privacy]", Privacy),
         ("[card]", CardSpec),
         ("[log]", LogSpec),
         ("[network]", Network),
@@ -140,7 +142,9 @@ def site_page() -> str:
         "`scripts/write_reference.py` from the code.",
         "",
         *keys(SitePolicy),
-        *_sections((("[outgoing]", OutgoingLimits), ("[allow]", Allowed))),
+        *_sections(
+            (("[outgoing]", OutgoingLimits), ("[privacy]", PrivacyLimits), ("[allow]", Allowed))
+        ),
     ]
     return "\n".join(lines) + "\n"
 

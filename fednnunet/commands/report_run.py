@@ -16,6 +16,7 @@ from fednnunet.evaluation.report import Report, write_report
 from fednnunet.evaluation.site_graph import GRAPH, SiteGraph
 from fednnunet.federation.coordinator.history import RoundRecord, load_records
 from fednnunet.federation.coordinator.pictures import read_pictures
+from fednnunet.federation.coordinator.spent import spent_words
 from fednnunet.federation.methods.catalogue import label
 from fednnunet.federation.methods.settings import summary
 from fednnunet.federation.spec import Federation
@@ -89,6 +90,7 @@ def _facts(
     rows = [site for record in history for site in record.sites.values()]
     sent, received = sum(r.bytes_from_site for r in rows), sum(r.bytes_to_site for r in rows)
     each = max(len(rows), 1)
+    privacy = "; ".join(spent_words(history))
     return (
         ("method", f"{label(training.method)}: {summary(training.method)}"),
         ("training", f"{rounds} of {training.iterations_per_round} iterations each"),
@@ -97,6 +99,7 @@ def _facts(
         ("model", _kept(scores)),
         ("sent by the sites", _traffic(sent, each)),
         ("received by the sites", _traffic(received, each)),
+        *((("differential privacy", privacy),) if privacy else ()),
         ("written", f"{datetime.now(UTC):%Y-%m-%d} by fednnunet {VERSION}"),
     )
 

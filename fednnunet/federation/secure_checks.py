@@ -11,8 +11,10 @@ from fednnunet.federation.filters.catalogue import CODING, FILTERS
 from fednnunet.federation.membership import Member, present
 from fednnunet.federation.methods.catalogue import label
 from fednnunet.federation.methods.local import Local
+from fednnunet.federation.methods.merging import Merging
 from fednnunet.federation.methods.pooled import run_kind
 from fednnunet.federation.methods.public_weights import public_weight
+from fednnunet.federation.methods.weighting.plain import Cases
 
 if TYPE_CHECKING:
     from fednnunet.federation.training_spec import Training
@@ -49,6 +51,8 @@ def check_secure_training(training: Training) -> None:
             "counts sites by how many of their cases have labels",
         ),
         "selection": (training.selection == "loss", "needs the loss of single sites"),
+        "weights": (training.weights != Cases(), "weights sites otherwise than by cases"),
+        "merging": (training.merging != Merging(), "changes single replies"),
         "step.server": (training.step.server == "fedexp", "needs the norms of single updates"),
         "step.alone_rounds": (training.step.alone_rounds > 0, "keeps the reply of each site"),
     }

@@ -10,6 +10,7 @@ from fednnunet.errors import InputError
 from fednnunet.federation.filters.catalogue import CODING, FILTERS
 from fednnunet.federation.methods.catalogue import label
 from fednnunet.federation.methods.site_mean import SiteMean
+from fednnunet.federation.privacy.checks import check_privacy
 from fednnunet.federation.secure_checks import check_secure_training
 from fednnunet.training.recipe import recipe_named
 
@@ -31,6 +32,7 @@ def check_training(training: Training) -> None:
     _check_start(training)
     _check_waiting(training)
     _check_split(training)
+    check_privacy(training)
     if training.max_update_ratio and not 1 <= training.max_update_ratio <= 1e6:
         raise InputError(
             f"max_update_ratio is {training.max_update_ratio}",

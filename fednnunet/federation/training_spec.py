@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, ClassVar, Literal
 
 from fednnunet.federation.filters.catalogue import filter_from
+from fednnunet.federation.filters.clipped_noise import ClippedNoise
 from fednnunet.federation.filters.filter import Filter
 from fednnunet.federation.guard_spec import Guard
 from fednnunet.federation.membership import Selection
@@ -26,6 +27,7 @@ from fednnunet.federation.methods.weighting.catalogue import CHOICE as WEIGHTS
 from fednnunet.federation.methods.weighting.catalogue import WeightsChoice
 from fednnunet.federation.methods.weighting.merge import weighted_merge
 from fednnunet.federation.methods.weighting.plain import Cases
+from fednnunet.federation.privacy.settings import Privacy
 from fednnunet.federation.secure_spec import SecureAggregation
 from fednnunet.federation.training_checks import check_training
 from fednnunet.federation.wire.figures import FIGURE_WORDS, FigureName
@@ -145,6 +147,9 @@ class Training:
     pseudo_labels: PseudoLabels | None = None
     """Pseudo-labels where a site's labels leave classes unknown: a table of settings, which may be
     empty. Without the table there are none. A site trains by its own file's table."""
+    privacy: Privacy | None = None
+    """Differential privacy of what sites send after local training: a table of settings, which may
+    be empty. Without the table there is no noise."""
     postprocessing: bool = False
     """After the training, decide by the sites' held-out cases what is removed from the global
     model's masks (small components, as in nnU-Net); the rule is kept in its bundle. The scores in
@@ -193,7 +198,11 @@ class Training:
     @property
     def filter_chain(self) -> tuple[Filter, ...]:
         """The filters of what sites send; the first is nearest to a site's work."""
-        return tuple(filter_from(entry) for entry in self.filters)
+        chosen = tuple(filter_from(entry) for entry in self.filters)
+        privacy = self.privacy
+        if privacy is None or privacy.unit == "patient":
+            return chosen
+        return (ClippedNoise(clip=privacy.clip, noise=privacy.noise), *chosen)
 
     @property
     def down_chain(self) -> tuple[Filter, ...]:
@@ -222,9 +231,8 @@ class Training:
         merge = settings.build().merge
         if isinstance(settings, Local) or run_kind(settings) == "pooled":
             return merge
-        return stepped_merge(
-            self._changed(merge, label(settings)), self.step, method=label(settings)
-        )
+        name = label(settings)
+        return stepped_merge(self._changed(merge, name), self.step, method=name)
 
     @property
     def mean(self) -> Merge:

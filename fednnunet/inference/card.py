@@ -75,6 +75,8 @@ class Card:
     site_names: tuple[str, ...] = ()
     scored: Scored | None = None
     never_tried: tuple[str, ...] = ()
+    privacy: tuple[str, ...] = ()
+    """What differential privacy of the training cost each site: epsilon, or why there is none."""
     licence: str = UNSTATED
     intended_use: str = ""
     checksum: str
@@ -115,13 +117,15 @@ def amend_card(
     external: Sequence[str] = (),
     sites: Sequence[str] = (),
     name_sites: bool = False,
+    privacy: Sequence[str] = (),
     licence: str = "",
     intended_use: str = "",
 ) -> Card:
     """Write what became known later into the card in `folder`; what is not given stays.
 
     `scores` are each site's sums over its held-out cases, of which the `external` sites did not
-    train; `sites` are those that did, and are counted, or named with `name_sites`.
+    train; `sites` are those that did, and are counted, or named with `name_sites`. `privacy` says
+    what differential privacy has cost.
     """
     card = records.read(Card, folder / JSON)
     if sites:
@@ -131,6 +135,7 @@ def amend_card(
         card = replace(card, scored=scored_of(scores, external))
     card = replace(
         card,
+        privacy=tuple(privacy) or card.privacy,
         licence=licence or card.licence,
         intended_use=intended_use or card.intended_use,
     )
@@ -222,6 +227,7 @@ def _facts(card: Card) -> Iterator[tuple[str, str]]:
         names = f": {', '.join(card.site_names)}" if card.site_names else ""
         yield "trained by", f"{plural(card.sites, 'site')}{names}"
     yield "method", ", ".join(filter(None, (card.method, card.rounds and f"{card.rounds} rounds")))
+    yield "differential privacy", "; ".join(card.privacy)
     yield "licence", card.licence
     yield "checksum", f"sha256 {card.checksum}"
     yield "made by", f"fednnunet {card.version}"

@@ -272,7 +272,11 @@ def release_intensities(
     weights = np.stack(
         [np.bincount(COARSE_OF[s.bins], s.columns[1], COARSE_BINS) for s in sketches]
     )
-    merged = _merge_rare(weights, min_count)
+    return spread_intensities(_merge_rare(weights, min_count), total)
+
+
+def spread_intensities(merged: np.ndarray, total: int) -> np.ndarray:
+    """The intensity table (4, bins) of weights (coarse bins,), with a total weight of `total`."""
     share = np.cumsum(merged) / merged.sum()
     steps = np.rint(share * total * _WEIGHT_STEPS) / _WEIGHT_STEPS
     kept = np.diff(steps, prepend=0.0)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from multiprocessing.reduction import ForkingPickler
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -115,6 +116,18 @@ def take(tensor: Tensor, rows: Sequence[int]) -> Tensor:
     return tensor if len(rows) == len(tensor) else torch.stack([tensor[row] for row in rows])
 
 
+class Source(Protocol):
+    """Makes the batch of any iteration, which may differ in size; it is sent to processes."""
+
+    def __getitem__(self, step: int) -> Batch:
+        """The batch of an iteration."""
+        ...
+
+    def cases(self, step: int, /) -> frozenset[str]:
+        """The names of the cases that it is of."""
+        ...
+
+
 @dataclass(slots=True, kw_only=True)
 class BatchSource:
     """Makes the batch of any iteration: `source[step]`.
@@ -193,7 +206,7 @@ class _Asked:
     """One batch that a worker is to make; `key` tells one source from another."""
 
     key: str
-    source: BatchSource
+    source: Source
     step: int
 
 
@@ -204,7 +217,7 @@ class _InWorker:
     The sources last seen are kept as they first came, with the cases that they hold open.
     """
 
-    seen: dict[str, BatchSource] = field(default_factory=dict)
+    seen: dict[str, Source] = field(default_factory=dict)
 
     def __getitem__(self, asked: _Asked) -> Batch | _Faulty:
         if asked.key not in self.seen and len(self.seen) >= _MAX_SOURCES:
@@ -231,7 +244,7 @@ class _Workers:
             persistent_workers=True,
         )
 
-    def make(self, source: BatchSource, steps: range) -> Iterator[Batch | _Faulty]:
+    def make(self, source: Source, steps: range) -> Iterator[Batch | _Faulty]:
         """The batches of `steps`, in order; ask again only once these are all taken."""
         key = sha256(ForkingPickler.dumps(source)).hexdigest()
         self._asked[:] = [_Asked(key, source, step) for step in steps]
@@ -243,9 +256,7 @@ _resting: dict[tuple[int, bool], _Workers] = {}
 and to start 16 processes would take as long."""
 
 
-def batches(
-    source: BatchSource, start: int, stop: int, *, workers: int, pin: bool
-) -> Iterator[Batch]:
+def batches(source: Source, start: int, stop: int, *, workers: int, pin: bool) -> Iterator[Batch]:
     """The batches of iterations `start` to before `stop`, in order.
 
     With `workers` they are made ahead in that many processes, at most two waiting in each; the

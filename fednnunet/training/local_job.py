@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from fednnunet.planning.plan import Configuration, Plan
 from fednnunet.progress import Progress
 from fednnunet.supervision import SiteSupervision, Supervision
+from fednnunet.training.batches import BatchSource, Source
 from fednnunet.training.completion import CompletedLoss, Completion
 from fednnunet.training.local_rule import LocalRule, RoundContext
 from fednnunet.training.losses import LossMaker, SupervisedLoss, make_loss
 from fednnunet.training.patches import PatchStore
 from fednnunet.training.recipe import Recipe
+from fednnunet.training.state import TrainingState
+
+Sampling = Callable[[BatchSource, TrainingState], Source]
+"""What makes the batches in place of the usual source."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +66,9 @@ class LocalJob:
 
     frozen: frozenset[str] = frozenset()
     """Names of parameters that must not change."""
+
+    sampling: Sampling | None = None
+    """What samples the patches otherwise than in even batches (default: nothing does)."""
 
     progress: Progress | None = None
     """Called after each iteration with figures in words."""

@@ -17,7 +17,7 @@ from fednnunet.network.cuda import fused_kernels
 from fednnunet.training import graphs
 from fednnunet.training.allocator import keep_freed_memory
 from fednnunet.training.augment import make_augmenter
-from fednnunet.training.batches import Batch, BatchSource, batches
+from fednnunet.training.batches import Batch, BatchSource, Source, batches
 from fednnunet.training.completion import Moment
 from fednnunet.training.counts import DiceCounts, as_counts
 from fednnunet.training.device import Execution, compile_verdict
@@ -69,7 +69,7 @@ class _LocalTraining:
         self.notes: list[str] = []
         self.cases: set[str] = set()
 
-    def run(self, source: BatchSource, stepper: Stepper) -> TrainSummary:
+    def run(self, source: Source, stepper: Stepper) -> TrainSummary:
         state, job, execution = self.state, self.job, self.execution
         stop = state.step + job.iterations
         made = batches(source, state.step, stop, workers=execution.workers, pin=execution.pin)
@@ -202,12 +202,12 @@ def peak_memory_gib(execution: Execution) -> float:
     return system.peak_memory_gib()
 
 
-def _source(job: LocalJob, state: TrainingState, shard: tuple[int, int]) -> BatchSource:
+def _source(job: LocalJob, state: TrainingState, shard: tuple[int, int]) -> Source:
     configuration, recipe = job.configuration, job.recipe
     augmentations = [
         augmentation(state.memory, job.context) for augmentation in job.rule.augmentations
     ]
-    return BatchSource(
+    source = BatchSource(
         store=job.store,
         names=tuple(sorted(job.names)),
         task=job.plan.task,
@@ -224,3 +224,4 @@ def _source(job: LocalJob, state: TrainingState, shard: tuple[int, int]) -> Batc
         supervision=job.supervision,
         second_view=None if job.completion is None else job.completion.second_view,
     )
+    return source if job.sampling is None else job.sampling(source, state)

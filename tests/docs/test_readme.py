@@ -14,6 +14,7 @@ import pytest
 
 import fednnunet
 from fednnunet.commands import (
+    audit,
     check,
     compare,
     coordinate,
@@ -37,6 +38,7 @@ from tests.end_to_end.tiny import CASES, plain_pages
 DATA = ROOT.parent / "shared" / "data"
 PAGE = "README.md"
 COMMANDS = {
+    "fednnunet_audit": audit,
     "fednnunet_check": check,
     "fednnunet_compare": compare,
     "fednnunet_coordinate": coordinate,

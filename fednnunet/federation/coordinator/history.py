@@ -25,6 +25,7 @@ from fednnunet.evaluation.scores import MAX_CASES, SiteScores
 from fednnunet.federation.methods.merge import State
 from fednnunet.federation.wire.message import MAX_ROUNDS
 from fednnunet.federation.wire.phases import Phase
+from fednnunet.federation.wire.privacy import Spent
 from fednnunet.files import replacing, write_text
 from fednnunet.ranges import AtMost, Within, check_ranges
 from fednnunet.text import cell
@@ -51,7 +52,9 @@ class SiteRound:
     site does not state it, since it is over too few cases. `notes` are for the log. `unlabelled`
     counts the training cases without any label. `update_norm` is the norm of what the site changed
     of the tensors that it trained with the others, `extras_norm` that of a method's auxiliary
-    tensors, 0 where there are none. Raises InputError for a figure out of range.
+    tensors, 0 where there are none. `spent` is what the site states of its privacy.
+
+    Raises InputError for a figure out of range.
     """
 
     cases: Annotated[int, Within(0, MAX_CASES)]
@@ -66,6 +69,7 @@ class SiteRound:
     notes: Annotated[tuple[str, ...], AtMost(64)] = ()
     update_norm: Annotated[float, Within(0, 1e300)] = 0.0
     extras_norm: Annotated[float, Within(0, 1e300)] = 0.0
+    spent: Spent | None = None
 
     def __post_init__(self) -> None:
         check_ranges(self, InputError, mend=_MEND)

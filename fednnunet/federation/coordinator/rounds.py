@@ -304,4 +304,5 @@ def _site_round(received: Received[TrainReply], norms: tuple[float, float]) -> S
         notes=tuple(note.text for note in reply.notes),
         update_norm=norms[0],
         extras_norm=norms[1],
+        spent=reply.spent,
     )

@@ -80,7 +80,7 @@ class Run:
             keep="last",
         )
         encoded = records.encode(training)
-        for name in ("start", "robust", "secure", "filters_down"):  # came later: as before if empty
+        for name in ("start", "robust", "secure", "privacy", "filters_down"):  # as before if empty
             if not encoded[name]:
                 del encoded[name]
         usual = {

@@ -62,12 +62,14 @@ class SiteGuard:
         """The guard in the round of an invite, or None where there is none.
 
         Only the main training has one, and only where sites hold models of their own; there is none
-        where replies are summed under masks.
+        under masks, where nobody can be left out of the sum, nor with differential privacy, since
+        the decision depends on the site's cases.
         """
         settings = site.training.guard
-        in_sight = site.training.secure is None  # under masks nobody can be left out of the mean
+        training = site.training
+        plain = training.secure is None and training.privacy is None
         on = invite.phase == "joint" and not invite.run and settings.rounds(site.training.rounds)
-        return cls(site, settings) if on and in_sight and is_guarded(method, site.network) else None
+        return cls(site, settings) if on and plain and is_guarded(method, site.network) else None
 
     def after_round(
         self,

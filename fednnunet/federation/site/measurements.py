@@ -26,8 +26,10 @@ from fednnunet.errors import InputError, RefusalError
 from fednnunet.files import replacing
 from fednnunet.planning.fingerprint import CaseFingerprint
 from fednnunet.planning.minimum_counts import release_fingerprint, release_shapes
+from fednnunet.planning.noisy_counts import noisy_fingerprint, noisy_shapes
 from fednnunet.planning.record import BINS, SCHEMA
 from fednnunet.planning.shapes import Spacing
+from fednnunet.secret_noise import new_key
 from fednnunet.task import Task
 
 FOLDER_NAME = "measurements"
@@ -48,6 +50,8 @@ class Answer:
     """The sums, (n,) float64."""
     warning: str = ""
     """For the site's log only; empty where nothing is odd."""
+    noise: float = 0.0
+    """The noise multiplier of the sums; 0 for none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +78,10 @@ class KeptAnswer:
     """Of the released fingerprint, in `fingerprint_NUMBER.npy`."""
     spacing_mm: Spacing | None = None
     """The one spacing at which shapes were released, if they were."""
+    weights: tuple[float, ...] = ()
+    """With noise: for each of `shapes`, one over the number of its patient's cases."""
+    noise: float = 0.0
+    """The noise multiplier under which it was released; 0 for none."""
     shapes_sha256: str | None = None
     """Of the released shapes, in `shapes_NUMBER.npy`."""
 
@@ -134,14 +142,22 @@ def check_spacing(spacing_mm: Sequence[float]) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeasurementStore:
-    """The answers in `folder`, released under the site's `min_cases` and `min_bin_count`."""
+    """The answers in `folder`, released under the site's `min_cases` and `min_bin_count`.
+
+    With `noise` they are noisy counts (`planning.noisy_counts`) in place of common values.
+    """
 
     folder: Path
     min_cases: int
     min_bin_count: int
+    noise: float = 0.0
 
-    def fingerprint(self, task: Task, cases: Sequence[CaseFingerprint]) -> Answer:
+    def fingerprint(
+        self, task: Task, cases: Sequence[CaseFingerprint], weights: Sequence[float] = ()
+    ) -> Answer:
         """The fingerprint to send: an earlier one if fewer than `min_cases` cases changed since.
+
+        With noise, `weights` has for each case one over the number of its patient's cases.
 
         Raises RefusalError for another task than that of the kept answers, or for too few cases.
         """
@@ -154,8 +170,12 @@ class MeasurementStore:
             if changed < max(self.min_cases, 1):
                 self._write(dataclasses.replace(kept, given=number))
                 vector = self._load(f"fingerprint_{number}", answer.fingerprint_sha256)
-                return Answer(vector=vector, warning=self._warning(answer, changed))
-        released = release_fingerprint(task, cases, min_bin_count=self.min_bin_count)
+                warning = self._warning(answer, changed)
+                return Answer(vector=vector, warning=warning, noise=answer.noise)
+        if self.noise:
+            released = noisy_fingerprint(task, cases, weights, noise=self.noise, key=new_key())
+        else:
+            released = release_fingerprint(task, cases, min_bin_count=self.min_bin_count)
         vector, number = released.to_vector(), len(kept.answers)
         answer = KeptAnswer(
             task=task,
@@ -164,10 +184,12 @@ class MeasurementStore:
             shapes=tuple(
                 MeasuredShape(spacing_mm=c.spacing_mm, shape_vox=c.shape_vox) for c in cases
             ),
+            weights=tuple(weights) if self.noise else (),
+            noise=self.noise,
             fingerprint_sha256=self._save(f"fingerprint_{number}", vector),
         )
         self._write(KeptAnswers(answers=(*kept.answers, answer), given=number))
-        return Answer(vector=vector)
+        return Answer(vector=vector, noise=self.noise)
 
     def shapes(self, spacing_mm: Spacing) -> Answer:
         """The resampled shapes of the cases in the fingerprint given last, at its one spacing.
@@ -193,16 +215,22 @@ class MeasurementStore:
                     mend=_MEND,
                     advice="answered_once",
                 )
-            return Answer(vector=self._load(name, answer.shapes_sha256 or ""))
+            vector = self._load(name, answer.shapes_sha256 or "")
+            return Answer(vector=vector, noise=answer.noise)
         pairs = [(case.spacing_mm, case.shape_vox) for case in answer.shapes]
-        released = release_shapes(spacing_mm, pairs, min_bin_count=answer.min_bin_count)
+        if answer.noise:
+            released = noisy_shapes(
+                spacing_mm, pairs, answer.weights, noise=answer.noise, key=new_key()
+            )
+        else:
+            released = release_shapes(spacing_mm, pairs, min_bin_count=answer.min_bin_count)
         vector = released.to_vector()
         answer = dataclasses.replace(
             answer, spacing_mm=spacing_mm, shapes_sha256=self._save(name, vector)
         )
         answers = tuple(answer if i == number else a for i, a in enumerate(kept.answers))
         self._write(dataclasses.replace(kept, answers=answers))
-        return Answer(vector=vector)
+        return Answer(vector=vector, noise=answer.noise)
 
     def _warning(self, answer: KeptAnswer, changed: int) -> str:
         said = []

@@ -70,6 +70,22 @@ class OutgoingLimits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PrivacyLimits:
+    """What the site asks of differential privacy: the table `[privacy]` of its policy. With it the
+    site takes part only in a training with `[training.privacy]`."""
+
+    max_epsilon: Annotated[float, Within(1e-9, 1e9)]
+    """Largest epsilon of all that leaves the site's working folder, at the training's delta; see
+    docs/differential_privacy.md. A round that would exceed it is refused."""
+    fingerprint_noise: Annotated[float, Within(0, 1e6)] = 0.0
+    """Noise on the counts for planning, its standard deviation over their sensitivity to a patient;
+    0 for none. It takes the place of the rules of min_bin_count, and needs many cases."""
+
+    def __post_init__(self) -> None:
+        check_ranges(self, InputError, mend="correct it in the table [privacy]")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SitePolicy:
     """A site's limits, from the site's own file."""
 
@@ -104,6 +120,8 @@ class SitePolicy:
     stays at the site."""
     outgoing: OutgoingLimits | None = None
     """How much may leave in all; without this table there is no such limit."""
+    privacy: PrivacyLimits | None = None
+    """How much of differential privacy may be spent; without this table there is no limit."""
     allow: Allowed | None = None
     """Over a network, what needs no approval; without this table a person approves every plan."""
 
@@ -114,6 +132,11 @@ class SitePolicy:
                 ", ".join(f"{name} is {getattr(self, name)}" for name in limits),
                 mend="set each of them to 1 or more in the site's policy",
             )
+
+    @property
+    def fingerprint_noise(self) -> float:
+        """The noise multiplier of what leaves for planning; 0 for none."""
+        return self.privacy.fingerprint_noise if self.privacy else 0.0
 
     @property
     def required_cases(self) -> int:

@@ -37,7 +37,11 @@ _HELD_OUT_FOREGROUND = 0.33
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PreparedSite:
-    """A site's prepared cases and the plan, in its working folder `base`."""
+    """A site's prepared cases and the plan, in its working folder `base`.
+
+    `patients` has the training cases of each patient, whether or not it is stated by the site whose
+    they are.
+    """
 
     name: str
     base: Path
@@ -50,6 +54,8 @@ class PreparedSite:
     memory_gib: float | None = None
     held_out: PatchStore | None = None
     held_out_cases: tuple[str, ...] = ()
+    patients: tuple[tuple[str, ...], ...] = ()
+    patients_stated: bool = False
     policy: SitePolicy = field(default_factory=SitePolicy)
     log: Callable[[str], None] = lambda text: None
     sites: int = 1

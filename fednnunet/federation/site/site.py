@@ -29,9 +29,12 @@ from fednnunet.federation.site.models import SiteModels
 from fednnunet.federation.site.places import inside
 from fednnunet.federation.site.policy import read_policy
 from fednnunet.federation.site.prepared import PreparedSite
+from fednnunet.federation.site.private_planning import count_planning, patient_weights
+from fednnunet.federation.site.private_training import cases_by_patient, check_before_training
+from fednnunet.federation.site.reply_words import reply_words
 from fednnunet.federation.site.report import HELD_OUT, report_site
 from fednnunet.federation.site.restart import ProgressRecords
-from fednnunet.federation.site.score_reply import ScoreReplies, score_words
+from fednnunet.federation.site.score_reply import ScoreReplies
 from fednnunet.federation.site.trainer import SiteTrainer
 from fednnunet.federation.site.wall import OnFault, Outgoing, Wall
 from fednnunet.federation.spec import Federation
@@ -53,7 +56,6 @@ from fednnunet.federation.wire.messages import (
     TrainInvite,
     TrainReply,
     sums,
-    unpack,
 )
 from fednnunet.federation.wire.secure_messages import SecureInvite
 from fednnunet.planning.minimum_counts import check_cases
@@ -100,6 +102,7 @@ class Site:
             folder=base / MEASUREMENTS,
             min_cases=self._policy.required_cases,
             min_bin_count=self._policy.min_bin_count,
+            noise=self._policy.fingerprint_noise,
         )
         self._masking = SiteMasking(name, base, federation, self._policy)
         self._incoming = Incoming.at(name, base, federation, self._policy, self._wall.log)
@@ -164,7 +167,8 @@ class Site:
             answers.keep(answered, reply.data)
             found = answered, reply.data
         message, data = found[0].message, found[1]
-        return Outgoing(message=message, data=data, about=About(detail=self._details(invite, data)))
+        words = reply_words(invite, data, self._training, site=self.name)
+        return Outgoing(message=message, data=data, about=About(detail=words))
 
     def _plan(self, invite: Message) -> Message:
         """The reply to an invite that comes before any training."""
@@ -201,7 +205,8 @@ class Site:
         cases = training_folder(self.spec, task, site=self.name)
         check_cases(len(cases), self._policy.required_cases, site=self.name)
         measured = measure_cases(cases, task, workers=workers, progress=self._tell)
-        answer = self._measurements.fingerprint(task, measured)
+        answer = self._measurements.fingerprint(task, measured, patient_weights(cases))
+        count_planning(answer, self.base, self._training, self._policy, site=self.name)
         if answer.warning:
             self._wall.log(answer.warning)
         return FingerprintReply(tensors=sums(answer.vector))
@@ -209,6 +214,7 @@ class Site:
     def _count_shapes(self, spacing_mm: tuple[float, float, float]) -> ShapesReply:
         """The histogram of resampled shapes of the cases in the last fingerprint."""
         answer = self._measurements.shapes(spacing_mm)
+        count_planning(answer, self.base, self._training, self._policy, site=self.name)
         return ShapesReply(tensors=sums(answer.vector))
 
     def _prepare(self, plan: Plan, configuration: str) -> PrepareReply:
@@ -218,6 +224,8 @@ class Site:
         labelled = training_folder(self.spec, plan.task, site=self.name)
         check_cases(len(labelled), self._policy.required_cases, site=self.name)
         cases = site_cases(self.spec, plan.task, self._training, site=self.name)
+        patients = len(cases_by_patient(cases.training))
+        check_before_training(self._training, self._policy, plan, patients, site=self.name)
         prepare = partial(
             prepare_site,
             plan=plan,
@@ -296,6 +304,8 @@ class Site:
             name=self.name,
             held_out=ready.held_out,
             held_out_cases=tuple(name for name in ready.held_out.names if name in scored),
+            patients=cases_by_patient(ready.cases.training),
+            patients_stated=bool(self.spec.patient),
             policy=self._policy,
             log=self._wall.log,
             sites=len(self._federation.members),
@@ -313,18 +323,6 @@ class Site:
                 advice="send_plan_first",
             )
         return self._ready
-
-    def _details(self, invite: Message, data: bytes) -> str:
-        """What the reply `data` holds beyond weights or sums of scores, and what filtered it."""
-        if isinstance(invite, EvaluateInvite):
-            return score_words(unpack(data, sender=self.name))
-        if not isinstance(invite, TrainInvite):
-            return ""
-        method = self._training.method_labelled(invite.method)
-        extras = method.extras_words if invite.phase == "joint" else ""
-        filters = [one.words for one in self._training.filter_chain]
-        words = (extras, *self._training.figure_words(invite.phase), *filters)
-        return "; ".join(filter(None, words))
 
     def _tell_iteration(self, done: int, total: int, what: str) -> None:
         self._tell(done, total, what)

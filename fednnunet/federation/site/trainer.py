@@ -13,9 +13,11 @@ from fednnunet.federation.site.models import has_left, load_part, network_tensor
 from fednnunet.federation.site.notes import training_notes
 from fednnunet.federation.site.overlap import Rows, shared_overlap
 from fednnunet.federation.site.prepared import PreparedSite
+from fednnunet.federation.site.private_training import PrivateTraining
 from fednnunet.federation.wire.extras import join, split
 from fednnunet.federation.wire.messages import TrainInvite, TrainReply
 from fednnunet.federation.wire.notes import Note
+from fednnunet.federation.wire.privacy import Spent
 from fednnunet.labels.loss import make_loss
 from fednnunet.network.tensors import Tensors
 from fednnunet.progress import Progress
@@ -46,8 +48,12 @@ class SiteTrainer:
         remember, so that the same invite gives the same reply again.
         """
         method = self.site.training.method_labelled(invite.method)
+        private = PrivateTraining.of(self.site, invite, method)
         execution = self.site.execution()
         guard = SiteGuard.of(self.site, invite, method)
+        if private:
+            private.begin(invite)
+            execution = replace(execution, devices=1)  # one process sees every patient of a batch
         state = self._begin(invite, method)
         alone = has_left(state.memory)
         received, extras = split(invite.tensors)
@@ -58,11 +64,13 @@ class SiteTrainer:
         )
         job = self._job(invite, method, context, progress)
         job = alone_job(job, self.site, state) if alone else job
+        job = private.job(job) if private else job
         figures = received_figures(self.site, state, invite.phase)
         summary = train(state, job, execution)
         figures = replace(figures, loss_spread=loss_spread(self.site, summary, invite.phase))
         payload = received if alone else self._payload(invite, method, state, context)
         payload = self._filtered(invite, payload, state)
+        spent = private.end(invite, payload) if private else None
         if guard is not None:
             state = guard.after_round(invite, state, job, summary.loss, execution)
             guard.forget_before(invite)
@@ -72,7 +80,8 @@ class SiteTrainer:
         notes = self._notes(summary, job, execution, first=not invite.resume_round)
         notes += (Note(code="trains_alone"),) if alone else ()
         reply = self._reply(invite, payload, summary, self._held_out_counts(state), notes)
-        return replace(reply, alone=alone, figures=figures)
+        reply = replace(reply, alone=alone, figures=figures)
+        return reply if spent is None else _with_spent(reply, spent)
 
     def _begin(self, invite: TrainInvite, method: Method) -> TrainingState:
         """The state to continue from, with the received tensors in it.
@@ -196,3 +205,8 @@ class SiteTrainer:
             held_out=self._shared(held_out, self.site.held_out_cases, least) if held_out else (),
             notes=notes,
         )
+
+
+def _with_spent(reply: TrainReply, spent: Spent) -> TrainReply:
+    """The reply with the privacy that is spent; figures of training cases, without noise, stay."""
+    return replace(reply, spent=spent, loss=None, overlap=())

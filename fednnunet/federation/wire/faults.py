@@ -61,6 +61,7 @@ Advice = Literal[
     "model_stays",
     "too_few_partners",
     "wrong_key",
+    "epsilon_spent",
     "use_less_memory",
     "make_room",
     "report_fault",
@@ -130,6 +131,8 @@ ADVICE: Mapping[Advice, str] = {
     "wrong_key": "the keys of another site are not signed by the key that this site knows it by: "
     "ask both sites' staff to compare sites.NAME.ledger_key in the federation file with the "
     "ledger_key.pub.pem of the other site, and to look for who exchanges keys",
+    "epsilon_spent": "the site's limit of epsilon is reached: end the training with the rounds "
+    "that there are, or ask its staff whether max_epsilon in its policy may be raised",
     "use_less_memory": "ask the site's staff to use fewer workers or a smaller memory_gib",
     "make_room": "ask the site's staff to make room on its disk, or to correct the rights to its "
     "folder; the same command goes on afterwards",

@@ -10,6 +10,7 @@ from fednnunet.federation.wire.figures import Figures
 from fednnunet.federation.wire.message import Cases, Iterations, Message, Name, Round, VoxelCounts
 from fednnunet.federation.wire.notes import Note
 from fednnunet.federation.wire.phases import Phase
+from fednnunet.federation.wire.privacy import Spent
 from fednnunet.federation.wire.round_log import LogExtract, SeenHead
 from fednnunet.ranges import AtMost, Within
 
@@ -46,7 +47,8 @@ class TrainReply(Message):
     `overlap` counts voxels (tp, fp, fn) of each target over all training patches,
     `held_out` over a few fixed patches of the held-out cases. `iterations` is the number of local
     iterations, `unlabelled` that of training cases without any labelled voxel. `notes` are codes
-    for the log, `figures` what the rule of weights asks for. A site that trains `alone` returns the weights that it received. `head` is the last
+    for the log, `figures` what the rule of weights asks for, `spent` what differential privacy has
+    cost so far. A site that trains `alone` returns the weights that it received. `head` is the last
     line of the coordinator's log that the site has seen.
     """
 
@@ -67,5 +69,6 @@ class TrainReply(Message):
     held_out: VoxelCounts = ()
     figures: Figures = field(default_factory=Figures)
     notes: Annotated[tuple[Note, ...], AtMost(64)] = ()
+    spent: Spent | None = None
     alone: bool = False
     head: SeenHead | None = None

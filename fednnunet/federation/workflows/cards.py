@@ -6,7 +6,9 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from fednnunet.federation.card_spec import CardSpec
+from fednnunet.federation.coordinator.history import load_records
 from fednnunet.federation.coordinator.run import Run
+from fednnunet.federation.coordinator.spent import spent_words
 from fednnunet.federation.workflows.experts import FOLDER as ROUTED
 from fednnunet.inference.card import JSON, amend_card
 
@@ -21,6 +23,7 @@ def complete_cards(runs: Iterable[Run], spec: CardSpec, scores: TrainingScores) 
     """
     for run in runs:
         model = run.method_name if run.name else "global"
+        privacy = spent_words(load_records(run.folder / "rounds"), named=spec.name_sites)
         for folder, name in ((run.folder / "global", model), (run.folder / ROUTED, "routed")):
             if not (folder / JSON).is_file():
                 continue
@@ -33,6 +36,7 @@ def complete_cards(runs: Iterable[Run], spec: CardSpec, scores: TrainingScores) 
                 external=tuple(scores.external),
                 sites=[site for site, cases in scores.training_cases.items() if cases],
                 name_sites=spec.name_sites,
+                privacy=privacy,
                 licence=spec.licence,
                 intended_use=spec.intended_use,
             )

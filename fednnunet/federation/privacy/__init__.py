@@ -1,0 +1,1 @@
+"""Differential privacy of what sites send: settings, accountant, and what it excludes."""
