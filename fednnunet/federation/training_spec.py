@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, ClassVar, Literal
 
+from fednnunet.evaluation.doubtful import Noisy
 from fednnunet.federation.filters.catalogue import filter_from
 from fednnunet.federation.filters.filter import Filter
 from fednnunet.federation.membership import Selection
@@ -120,6 +121,12 @@ class Training:
     pseudo_labels: PseudoLabels | None = None
     """Pseudo-labels where a site's labels leave classes unknown: a table of settings, which may be
     empty. Without the table there are none. A site trains by its own file's table."""
+    noisy: Noisy = "keep"
+    """What a site does with cases whose labels a reader there called wrong, after
+    `preprocessing/review_labels.py`: train as they are ("keep"), sample them less often
+    ("down-weight"), leave them out ("drop"), or train with the corrected label maps that the reader
+    accepted, without the others ("correct"). Each site has a list of its own; see
+    docs/label_quality.md."""
     postprocessing: bool = False
     """After the training, decide by the sites' held-out cases what is removed from the global
     model's masks (small components, as in nnU-Net); the rule is kept in its bundle. The scores in

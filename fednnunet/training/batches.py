@@ -7,7 +7,7 @@ restart, the number of worker processes and the number of GPUs cannot change the
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from multiprocessing.reduction import ForkingPickler
@@ -120,7 +120,8 @@ class BatchSource:
     """Makes the batch of any iteration: `source[step]`.
 
     `names` are the store's cases to sample from, `foreground` is the fraction of a batch whose
-    patches are centred on foreground, and `supervision` says what each case's labels teach. `shard`
+    patches are centred on foreground, and `supervision` says what each case's labels teach. Cases
+    are sampled in proportion to their `weights`, 1 for those that are not named. `shard`
     = (rank, ranks) picks every `ranks`-th sample of a batch, for training on several GPUs.
     """
 
@@ -134,10 +135,15 @@ class BatchSource:
     shard: tuple[int, int] = (0, 1)
     supervision: SiteSupervision = field(default_factory=SiteSupervision)
     second_view: SecondView | None = None
+    weights: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.names:
             raise InputError("there is no case to train on", mend="give the site training cases")
+        if self.weights and not any(self.weights.get(name, 1.0) > 0 for name in self.names):
+            raise InputError(
+                "the weights of all training cases are 0", mend="give a case a weight above 0"
+            )
 
     def __getitem__(self, step: int) -> Batch:
         rank, ranks = self.shard
@@ -156,7 +162,10 @@ class BatchSource:
     def _choose(self, step: int, position: int) -> tuple[str, np.random.Generator]:
         """The case of a sample, and the generator for all that is random about it."""
         rng = np.random.default_rng([self.seed, step, position])
-        return self.names[int(rng.integers(len(self.names)))], rng
+        if not self.weights:
+            return self.names[int(rng.integers(len(self.names)))], rng
+        weights = np.array([self.weights.get(name, 1.0) for name in self.names])
+        return self.names[int(rng.choice(len(weights), p=weights / weights.sum()))], rng
 
     def _sample(
         self, step: int, position: int

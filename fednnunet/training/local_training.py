@@ -220,5 +220,6 @@ def _source(job: LocalJob, state: TrainingState, shard: tuple[int, int]) -> Batc
         seed=state.seed,
         shard=shard,
         supervision=job.supervision,
+        weights=job.case_weights,
         second_view=None if job.completion is None else job.completion.second_view,
     )

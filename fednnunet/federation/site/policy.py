@@ -91,6 +91,9 @@ class SitePolicy:
     share_pictures: bool = False
     """Whether pictures of the worst and the median held-out case may leave the site, for the
     coordinator's report; they show patients, without a name."""
+    doubtful_labels: str = ""
+    """The list of doubtful labels that `preprocessing/review_labels.py` wrote, relative to the
+    site's folder, for a federation whose `training.noisy` is not "keep". It stays at the site."""
     outgoing: OutgoingLimits | None = None
     """How much may leave in all; without this table there is no such limit."""
     allow: Allowed | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -34,7 +34,10 @@ _HELD_OUT_FOREGROUND = 0.33
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PreparedSite:
-    """A site's prepared cases and the plan, in its working folder `base`."""
+    """A site's prepared cases and the plan, in its working folder `base`.
+
+    `case_weights` says how often training cases are sampled; those that it does not name: 1.
+    """
 
     name: str
     base: Path
@@ -44,6 +47,7 @@ class PreparedSite:
     cases: tuple[str, ...]
     supervision: SiteSupervision
     training: Training
+    case_weights: Mapping[str, float] = field(default_factory=dict)
     memory_gib: float | None = None
     held_out: PatchStore | None = None
     held_out_cases: tuple[str, ...] = ()

@@ -98,6 +98,7 @@ class SiteTrainer:
             schedule_start=invite.schedule_start,
             context=context,
             supervision=site.supervision,
+            case_weights=site.case_weights,
             make_loss=make_loss,
             completion=site.completion,
             frozen=context.shared if freeze else frozenset(),

@@ -85,6 +85,11 @@ def _pool(sites: Mapping[str, PreparedSite], base: Path) -> PreparedSite:
                 for case in site.cases
             }
         ),
+        case_weights={
+            f"{name}/{case}": weight
+            for name, site in sites.items()
+            for case, weight in site.case_weights.items()
+        },
         training=replace(first.training, filters=()),
         memory_gib=min(limits, default=None),
         held_out=None,
