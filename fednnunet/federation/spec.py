@@ -133,6 +133,8 @@ class Federation:
             raise InputError("no site trains", mend="add a [sites.NAME] table with a folder")
         object.__setattr__(self, "sites", checked_sites(self.sites))
         self._check_members()
+        if self.training.imbalance is not None:
+            self.training.imbalance.check_task(self.task)
         for name, site in self.sites.items():
             check_targets(site.label_names, self.task, site=name)
             unknown = set(site.annotated) - set(self.task.labels[1:])

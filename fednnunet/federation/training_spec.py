@@ -25,6 +25,7 @@ from fednnunet.labels.settings import PseudoLabels
 from fednnunet.network.tensors import Tensors
 from fednnunet.schema import Names
 from fednnunet.training.device import CudaKernels
+from fednnunet.training.imbalance import Imbalance
 from fednnunet.training.recipe import RECIPES
 
 
@@ -121,6 +122,8 @@ class Training:
     pseudo_labels: PseudoLabels | None = None
     """Pseudo-labels where a site's labels leave classes unknown: a table of settings, which may be
     empty. Without the table there are none. A site trains by its own file's table."""
+    imbalance: Imbalance | None = None
+    """What is done for rare classes: a table of settings; without it nothing."""
     noisy: Noisy = "keep"
     """What a site does with cases whose labels a reader there called wrong, after
     `preprocessing/review_labels.py`: train as they are ("keep"), sample them less often

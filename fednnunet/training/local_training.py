@@ -221,5 +221,6 @@ def _source(job: LocalJob, state: TrainingState, shard: tuple[int, int]) -> Batc
         shard=shard,
         supervision=job.supervision,
         weights=job.case_weights,
+        balance=recipe.balance,
         second_view=None if job.completion is None else job.completion.second_view,
     )

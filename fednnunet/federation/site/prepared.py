@@ -61,8 +61,11 @@ class PreparedSite:
 
     @property
     def recipe(self) -> Recipe:
-        """The recipe that it is trained by."""
-        return recipe_named(self.training.recipe)
+        """The recipe that it is trained by, with what the federation does for rare classes."""
+        recipe, imbalance = recipe_named(self.training.recipe), self.training.imbalance
+        if imbalance is None:
+            return recipe
+        return replace(recipe, balance=imbalance.balance(self.plan))
 
     @property
     def completion(self) -> PseudoLabelling | None:

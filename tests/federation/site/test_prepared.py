@@ -11,6 +11,8 @@ from fednnunet.federation.site.prepared import site_seed
 from fednnunet.federation.training_spec import Training
 from fednnunet.labels.settings import PseudoLabels
 from fednnunet.supervision import SiteSupervision, Supervision
+from fednnunet.training.imbalance import Imbalance, effective_number_weights
+from fednnunet.training.recipe import RECIPES
 from tests.contracts.helpers import first_tensors
 from tests.federation.site_fakes import a_site
 from tests.training.fakes import blobs
@@ -73,3 +75,13 @@ def test_labels_are_completed_where_the_sites_own_file_says_so_and_some_are_unkn
     assert site.completion is not None and site.completion.settings.weight == 0.5
     assert a_site(tmp_path, "a", training=training).completion is None
     assert a_site(tmp_path, "a", supervision=none).completion is None
+
+
+def test_the_recipe_has_what_is_done_for_rare_classes(tmp_path):
+    plain = a_site(tmp_path, "one")
+    assert plain.recipe == RECIPES["fast"]
+    training = replace(plain.training, imbalance=Imbalance(effective_number=0.5))
+    plan = replace(plain.plan, cases=2, label_cases={"outer": 2, "inner": 1})
+    balanced = replace(plain, plan=plan, training=training).recipe
+    assert balanced.balance.weights == effective_number_weights([2, 2, 1], 0.5)
+    assert replace(balanced, balance=plain.recipe.balance) == plain.recipe
