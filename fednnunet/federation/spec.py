@@ -148,8 +148,8 @@ class Federation:
     def _check_members(self) -> None:
         """Check that every round has a site, every site has a round, and the quorum is possible."""
         training, members = self.training, self.members
-        self.check_rounds(training.rounds + training.personal_rounds)
-        rounds = training.rounds + training.personal_rounds + training.public_rounds
+        self.check_rounds(training.joint_end + training.personal_rounds)
+        rounds = training.all_rounds
         for name, member in members.items():
             if member.joins > rounds:
                 raise InputError(

@@ -21,6 +21,7 @@ from fednnunet.federation.methods.robust import RobustMean, robust_merge
 from fednnunet.federation.methods.settings import Settings
 from fednnunet.federation.training_checks import check_training
 from fednnunet.federation.wire.phases import Phases
+from fednnunet.labels.pretraining import Pretraining
 from fednnunet.labels.settings import PseudoLabels
 from fednnunet.network.tensors import Tensors
 from fednnunet.schema import Names
@@ -78,6 +79,11 @@ class Training:
     max_cases: int = 0
     """Train on at most so many cases of each site, the first by name; 0 for all. The plan and the
     held-out cases do not change."""
+    pretraining_rounds: int = 0
+    """Self-supervised rounds before the joint ones: every site restores masked patches of all its
+    cases, labelled or not, on a learning-rate schedule of its own."""
+    pretraining: Pretraining | None = None
+    """How patches are masked in these rounds: a table of settings, which may be left out."""
     personal_rounds: int = 0
     """Rounds after the joint ones in which every site trains all tensors alone."""
     personal_schedule: Literal["own", "continued"] = "continued"
@@ -154,7 +160,12 @@ class Training:
     @property
     def all_rounds(self) -> int:
         """The most rounds that a training may have, over all phases."""
-        return self.rounds + self.personal_rounds + self.public_rounds
+        return self.joint_end + self.personal_rounds + self.public_rounds
+
+    @property
+    def joint_end(self) -> int:
+        """The number of rounds until the joint ones have ended, those of pretraining included."""
+        return self.pretraining_rounds + self.rounds
 
     def without_execution(self) -> Training:
         """The same training with the defaults for all that changes how it is run, and not what is
@@ -217,6 +228,7 @@ class Training:
             joint=self.rounds,
             personal=self.personal_rounds,
             public=self.public_rounds if two_parts or method.mean_needs_training else 0,
+            pretraining=self.pretraining_rounds,
             continued=self.personal_schedule == "continued",
         )
 

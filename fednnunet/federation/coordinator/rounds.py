@@ -63,7 +63,7 @@ def run_rounds(
     if history:  # a stop between a round's record and its row
         write_history(history, run.plan.task.targets, run.folder / "history.csv")
     phases = run.phases(initial)
-    state = replace(state, rounds=phases.joint)
+    state = replace(state, rounds=phases.joint_end)
     while state.round < phases.total:
         begin = time.perf_counter()
         if phases.of(state.round) == "public":
@@ -94,7 +94,8 @@ def _one_round(
     trained = run.method.outgoing(state.shared, phase)
     place, rounds = phases.schedule(state.round)
     done = place / max(rounds, 1)
-    pseudo_labels, merge = run.training.pseudo_labels, run.merge(phase)
+    pseudo_labels = run.training.pseudo_labels if phase != "pretraining" else None
+    merge = run.merge(phase)
     strength = added_strength(pseudo_labels, merge, done)
     aggregation = _start(phase, merge, state, trained, strength)
     contributing = run.training.contribution and phase == "joint" and bool(state.shared)
@@ -169,8 +170,8 @@ def _contribution(
         return {}, {}
     dice_losses: dict[str, float] = {}
     faults: Faults = {}
-    if state.round + 1 == phases.joint:
-        probe = ProbeInvite(run=run.name, method=run.method_name, round=phases.joint)
+    if state.round + 1 == phases.joint_end:
+        probe = ProbeInvite(run=run.name, method=run.method_name, round=phases.joint_end)
         dice_losses, faults = ask_leave_one_out(engine, probe, replies)
     found = {
         site: RoundContribution(divergence=value, dice_loss=dice_losses.get(site))
@@ -183,7 +184,7 @@ def _start(
     phase: Phase, merge: Merge, state: State, trained: Tensors, strength: float | None
 ) -> Aggregation:
     """The aggregation of a round's replies; with a `strength` unlabelled sites are added by it."""
-    if phase == "personal":
+    if phase == "personal" or (phase == "pretraining" and not trained):
         return NothingAdded(state)
     begin = state if phase == "joint" else replace(state, shared=trained)
     aggregation = merge.start(begin)

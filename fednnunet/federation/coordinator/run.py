@@ -79,6 +79,10 @@ class Run:
         for name in ("start", "robust"):  # fields that came later: without a value as before
             if not encoded[name]:
                 del encoded[name]
+        usual = records.encode(Training())
+        for name in ("noisy", "imbalance", "pretraining", "pretraining_rounds"):  # likewise
+            if encoded[name] == usual[name]:
+                del encoded[name]
         del encoded["postprocessing"]
         parts = [records.encode(self.plan), encoded]
         content = json.dumps(parts, sort_keys=True)

@@ -15,6 +15,7 @@ from fednnunet.federation.site.policy import SitePolicy
 from fednnunet.federation.site.states import StateStore
 from fednnunet.federation.training_spec import Training
 from fednnunet.labels.known import has_unknown
+from fednnunet.labels.pretraining import MaskedVolumes, Pretraining
 from fednnunet.labels.pseudo import PseudoLabelling
 from fednnunet.network.tensors import Tensors
 from fednnunet.planning.memory import micro_batch
@@ -75,6 +76,11 @@ class PreparedSite:
         if settings is None or not any(has_unknown(kind, task) for kind in kinds):
             return None
         return PseudoLabelling(settings=settings, task=task)
+
+    @property
+    def pretraining(self) -> MaskedVolumes:
+        """What it trains in self-supervised rounds."""
+        return MaskedVolumes(settings=self.training.pretraining or Pretraining())
 
     @property
     def network(self) -> Tensors:

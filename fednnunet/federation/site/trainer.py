@@ -72,7 +72,7 @@ class SiteTrainer:
         if invite.resume_round:
             self.site.states(invite.run).load(state, invite.phase, invite.resume_round)
         load_part(state.network, split(invite.tensors)[0])
-        if invite.phase == "personal" and invite.resume_round <= self.site.training.rounds:
+        if invite.phase == "personal" and invite.resume_round <= self.site.training.joint_end:
             load_part(state.network, own_model(method, state))
         return state
 
@@ -84,7 +84,7 @@ class SiteTrainer:
         progress: Progress | None,
     ) -> LocalJob:
         """The round as a local training job: the public phase freezes what was received as shared,
-        unless the method's mean needs training."""
+        unless the method's mean needs training, and a round of pretraining reads no label."""
         site = self.site
         freeze = invite.phase == "public" and not method.mean_needs_training
         job = LocalJob(
@@ -104,6 +104,8 @@ class SiteTrainer:
             frozen=context.shared if freeze else frozenset(),
             progress=progress,
         )
+        if invite.phase == "pretraining":
+            return site.pretraining.job(job)
         return replace(job, local_rule=method.local_rule) if invite.phase == "joint" else job
 
     def _payload(
@@ -162,13 +164,14 @@ class SiteTrainer:
     ) -> TrainReply:
         least = self.site.policy.min_scored_cases
         site = self.site
+        has_loss = len(summary.cases) >= least and invite.phase != "pretraining"
         return TrainReply(
             tensors=tensors,
             run=invite.run,
             round=invite.round,
             phase=invite.phase,
             cases=len(site.cases),
-            loss=summary.loss if len(summary.cases) >= least else None,
+            loss=summary.loss if has_loss else None,
             seconds=summary.seconds,
             wait_share=summary.wait_share,
             iterations=summary.iterations,

@@ -118,6 +118,7 @@ def pooled_training(training: Training, iterations: Sequence[int]) -> Training:
         rounds=rounds,
         iterations_per_round=own,
         personal_rounds=0,
+        pretraining_rounds=0,
         sites_per_round=0,
         quorum=0,
         deadline_s=0.0,
