@@ -9,6 +9,8 @@ import pytest
 from fednnunet.federation.methods.catalogue import PRESETS
 from fednnunet.federation.methods.fedavgm import FedAvgM
 from fednnunet.federation.methods.fedprox import FedProx
+from fednnunet.labels.pretraining import Pretraining
+from fednnunet.training.imbalance import Imbalance
 from tests.federation.fakes import a_run
 
 
@@ -46,3 +48,15 @@ def test_another_number_of_threads_is_the_same_training(tmp_path):
     run = a_run(tmp_path, "fedavg")
     other = replace(run, training=replace(run.training, threads=3))
     assert run.key == other.key
+
+
+def test_what_is_done_about_labels_is_part_of_a_training(tmp_path):
+    run = a_run(tmp_path, "fedavg")
+    others = (
+        {"noisy": "drop"},
+        {"imbalance": Imbalance(margin=0.5)},
+        {"pretraining_rounds": 1},
+        {"pretraining_rounds": 1, "pretraining": Pretraining(masked=0.5)},
+    )
+    keys = {replace(run, training=replace(run.training, **other)).key for other in others}
+    assert len(keys | {run.key}) == 5
