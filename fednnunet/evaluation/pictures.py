@@ -128,6 +128,38 @@ def draw_planes(image: Volume, mask: np.ndarray, uncertainty: np.ndarray, task: 
     return png_of(figure)
 
 
+def draw_review(
+    image: Volume, labelled: np.ndarray, predicted: np.ndarray, corrected: np.ndarray, task: Task
+) -> bytes:
+    """A PNG of three slices, one across each axis, to review a label map.
+
+    Masks are (z, y, x). The upper row outlines the label map, and the model's mask in dashes; the
+    lower row outlines the corrected label map. Each slice is the one where the masks differ most,
+    or without a difference the one where the label map is largest.
+    """
+    figure = Figure(figsize=(3 * _SIDE_INCHES, 2 * _SIDE_INCHES), dpi=_DPI, facecolor="black")
+    shown = labelled if labelled.any() else predicted
+    window, different = _intensities(image, shown, task), labelled != predicted
+    for axis in range(3):
+        others = tuple(a for a in range(3) if a != axis)
+        index = _fullest_slice(shown, axis, task)
+        if different.any():
+            index = int(different.sum(axis=others).argmax())
+        step_mm = tuple(s for a, s in enumerate(image.spacing_mm) if a != axis)
+        planes = [np.take(mask, index, axis) for mask in (labelled, predicted, corrected)]
+        box = _window((planes[0] > 0) | (planes[1] > 0), step_mm)
+        plane = np.take(image.array[0], index, axis).astype(np.float32)[box]
+        lower, upper = (figure.add_axes((axis / 3, y / 2, 1 / 3, 1 / 2)) for y in range(2))
+        for axes in (lower, upper):
+            _show(axes, plane, step_mm, axis, window.range_of(plane))
+        places = ((upper, "solid"), (upper, "dashed"), (lower, "solid"))
+        for mask, (axes, line) in zip(planes, places, strict=True):
+            for colour, values in zip(_colours(task), target_values(task).values(), strict=True):
+                _outline(axes, np.isin(mask[box], values), step_mm, colour, line=line)
+        _write(upper, 0.02, 0.98, f"{plane_name(image, axis)}, slice {index + 1}", "top")
+    return png_of(figure)
+
+
 def _show(
     axes: Axes,
     plane: np.ndarray,
@@ -251,7 +283,9 @@ def _window(mask: np.ndarray, step_mm: Sequence[float]) -> tuple[slice, slice]:
     return (box[0], box[1])
 
 
-def _outline(axes: Axes, mask: np.ndarray, step_mm: Sequence[float], colour: str) -> None:
+def _outline(
+    axes: Axes, mask: np.ndarray, step_mm: Sequence[float], colour: str, *, line: str = "solid"
+) -> None:
     """Draw the border of a mask, half way between inner and outer voxel centres."""
     if not mask.any():
         return
@@ -259,7 +293,7 @@ def _outline(axes: Axes, mask: np.ndarray, step_mm: Sequence[float], colour: str
     y, x = (
         (np.arange(-1, n + 1) + 0.5) * step for n, step in zip(mask.shape, step_mm, strict=True)
     )
-    axes.contour(x, y, padded, levels=[0.5], colors=[colour], linewidths=[1.3])
+    axes.contour(x, y, padded, levels=[0.5], colors=[colour], linewidths=[1.3], linestyles=[line])
 
 
 def _fill(axes: Axes, mask: np.ndarray, step_mm: Sequence[float], colour: str) -> None:

@@ -157,6 +157,8 @@ class Federation:
                 where="log.site_keys",
                 mend=choices(name, self.sites),
             )
+        if self.training.imbalance is not None:
+            self.training.imbalance.check_task(self.task)
         for name, site in self.sites.items():
             check_targets(site.label_names, self.task, site=name)
             unknown = set(site.annotated) - set(self.task.labels[1:])
@@ -170,8 +172,8 @@ class Federation:
     def _check_members(self) -> None:
         """Check that every round has a site, every site has a round, and the quorum is possible."""
         training, members = self.training, self.members
-        self.check_rounds(training.rounds + training.personal_rounds)
-        rounds = training.rounds + training.personal_rounds + training.public_rounds
+        self.check_rounds(training.joint_end + training.personal_rounds)
+        rounds = training.all_rounds
         for name, member in members.items():
             if member.joins > rounds:
                 raise InputError(

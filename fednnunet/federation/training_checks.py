@@ -88,12 +88,18 @@ def _check_lengths(training: Training) -> None:
             "rounds and iterations_per_round must be at least 1",
             mend="set both to 1 or more",
         )
-    if training.personal_rounds < 0 or training.public_rounds < 0:
+    if min(training.personal_rounds, training.public_rounds, training.pretraining_rounds) < 0:
         raise InputError(
-            "personal_rounds or public_rounds is negative",
-            mend="set both to 0 (no such rounds) or more",
+            "pretraining_rounds, personal_rounds or public_rounds is negative",
+            mend="set each of them to 0 (no such rounds) or more",
         )
-    if max(training.rounds, training.personal_rounds, training.public_rounds) > MAX_ROUNDS:
+    if training.pretraining is not None and not training.pretraining_rounds:
+        raise InputError(
+            "there is a table [training.pretraining], but pretraining_rounds is 0",
+            mend="set pretraining_rounds to 1 or more, or take the table out",
+        )
+    each = (training.rounds, training.personal_rounds, training.public_rounds)
+    if max(*each, training.pretraining_rounds) > MAX_ROUNDS:
         raise InputError(
             "a phase has too many rounds", mend=f"give at most {MAX_ROUNDS} rounds a phase"
         )

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, ClassVar, Literal
 
+from fednnunet.evaluation.doubtful import Noisy
 from fednnunet.federation.filters.catalogue import filter_from
 from fednnunet.federation.filters.clipped_noise import ClippedNoise
 from fednnunet.federation.filters.filter import Filter
@@ -32,10 +33,12 @@ from fednnunet.federation.secure_spec import SecureAggregation
 from fednnunet.federation.training_checks import check_training
 from fednnunet.federation.wire.figures import FIGURE_WORDS, FigureName
 from fednnunet.federation.wire.phases import Phase, Phases
+from fednnunet.labels.pretraining import Pretraining
 from fednnunet.labels.settings import PseudoLabels
 from fednnunet.network.tensors import Tensors
 from fednnunet.schema import Names
 from fednnunet.training.device import CudaKernels
+from fednnunet.training.imbalance import Imbalance
 from fednnunet.training.recipe import RECIPES
 
 
@@ -88,6 +91,11 @@ class Training:
     max_cases: int = 0
     """Train on at most so many cases of each site, the first by name; 0 for all. The plan and the
     held-out cases do not change."""
+    pretraining_rounds: int = 0
+    """Self-supervised rounds before the joint ones: every site restores masked patches of all its
+    cases, labelled or not, on a learning-rate schedule of its own."""
+    pretraining: Pretraining | None = None
+    """How patches are masked in these rounds: a table of settings, which may be left out."""
     personal_rounds: int = 0
     """Rounds after the joint ones in which every site trains all tensors alone."""
     personal_schedule: Literal["own", "continued"] = "continued"
@@ -150,6 +158,14 @@ class Training:
     privacy: Privacy | None = None
     """Differential privacy of what sites send after local training: a table of settings, which may
     be empty. Without the table there is no noise."""
+    imbalance: Imbalance | None = None
+    """What is done for rare classes: a table of settings; without it nothing."""
+    noisy: Noisy = "keep"
+    """What a site does with cases whose labels a reader there called wrong, after
+    `preprocessing/review_labels.py`: train as they are ("keep"), sample them less often
+    ("down-weight"), leave them out ("drop"), or train with the corrected label maps that the reader
+    accepted, without the others ("correct"). Each site has a list of its own; see
+    docs/label_quality.md."""
     postprocessing: bool = False
     """After the training, decide by the sites' held-out cases what is removed from the global
     model's masks (small components, as in nnU-Net); the rule is kept in its bundle. The scores in
@@ -178,7 +194,12 @@ class Training:
     @property
     def all_rounds(self) -> int:
         """The most rounds that a training may have, over all phases."""
-        return self.rounds + self.personal_rounds + self.public_rounds
+        return self.joint_end + self.personal_rounds + self.public_rounds
+
+    @property
+    def joint_end(self) -> int:
+        """The number of rounds until the joint ones have ended, those of pretraining included."""
+        return self.pretraining_rounds + self.rounds
 
     def without_execution(self) -> Training:
         """The same training with the defaults for all that changes how it is run, and not what is
@@ -268,6 +289,7 @@ class Training:
             joint=self.rounds,
             personal=self.personal_rounds,
             public=self.public_rounds if two_parts or method.mean_needs_training else 0,
+            pretraining=self.pretraining_rounds,
             continued=self.personal_schedule == "continued",
         )
 

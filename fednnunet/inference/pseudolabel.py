@@ -60,7 +60,7 @@ def pseudolabel_cases(
     of the masks in the folder.
     """
     digests = Digests(bundles=tuple(bundle.digest for bundle in bundles))
-    _check_folder(folder, digests, overwrite)
+    check_digests(folder, digests, overwrite=overwrite)
     plan = bundles[0].plan
     review = _ReviewFiles(folder, plan)
     folder.mkdir(parents=True, exist_ok=True)
@@ -144,7 +144,8 @@ class _ReviewFiles:
         records.write(figures, self.figures_path(case))
 
 
-def _check_folder(folder: Path, digests: Digests, overwrite: bool) -> None:
+def check_digests(folder: Path, digests: Digests, *, overwrite: bool) -> None:
+    """Raise InputError where `folder` holds what other bundles made, unless `overwrite`."""
     if overwrite or not (folder / REVIEW / "bundles.json").is_file():
         return
     if read_digests(folder) != digests:

@@ -7,7 +7,7 @@ restart, the number of worker processes and the number of GPUs cannot change the
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from multiprocessing.reduction import ForkingPickler
@@ -21,8 +21,12 @@ from fednnunet.errors import FedNNUNetError, InputError, WorkerError, raise_all,
 from fednnunet.supervision import SiteSupervision, Supervision
 from fednnunet.task import Task
 from fednnunet.training.augment import Augmenter, Step
+from fednnunet.training.case_choice import ClassTable, choose_case
+from fednnunet.training.copy_paste import cut_lesion, paste
+from fednnunet.training.imbalance import ClassBalance
 from fednnunet.training.patches import (
     Box,
+    PatchCase,
     PatchStore,
     draw_corner,
     forced_foreground,
@@ -133,7 +137,9 @@ class BatchSource:
     """Makes the batch of any iteration: `source[step]`.
 
     `names` are the store's cases to sample from, `foreground` is the fraction of a batch whose
-    patches are centred on foreground, and `supervision` says what each case's labels teach. `shard`
+    patches are centred on foreground, and `supervision` says what each case's labels teach. Cases
+    are sampled in proportion to their `weights`, 1 for those that are not named; `balance` says
+    what is done for rare classes. `shard`
     = (rank, ranks) picks every `ranks`-th sample of a batch, for training on several GPUs.
     """
 
@@ -147,10 +153,23 @@ class BatchSource:
     shard: tuple[int, int] = (0, 1)
     supervision: SiteSupervision = field(default_factory=SiteSupervision)
     second_view: SecondView | None = None
+    weights: Mapping[str, float] = field(default_factory=dict)
+    balance: ClassBalance = field(default_factory=ClassBalance)
+    _table: ClassTable = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         if not self.names:
             raise InputError("there is no case to train on", mend="give the site training cases")
+        if self.weights and not any(self.weights.get(name, 1.0) > 0 for name in self.names):
+            raise InputError(
+                "the weights of all training cases are 0", mend="give a case a weight above 0"
+            )
+        self._table = ClassTable(
+            store=self.store,
+            names=self.names,
+            weights=self.weights,
+            supervision=self.supervision,
+        )
 
     def __getitem__(self, step: int) -> Batch:
         rank, ranks = self.shard
@@ -166,19 +185,31 @@ class BatchSource:
         """The names of the cases in the whole batch of an iteration, whatever the shard."""
         return frozenset(self._choose(step, position)[0] for position in range(self.size))
 
-    def _choose(self, step: int, position: int) -> tuple[str, np.random.Generator]:
-        """The case of a sample, and the generator for all that is random about it."""
+    def _choose(self, step: int, position: int) -> tuple[str, tuple[int, ...], np.random.Generator]:
+        """The case of a sample, the class that it was chosen for, and the sample's generator.
+
+        Without balanced classes it is chosen for none.
+        """
         rng = np.random.default_rng([self.seed, step, position])
-        return self.names[int(rng.integers(len(self.names)))], rng
+        if self.balance.balanced_classes and self._forced(position):
+            found = self._table.of_a_class(self.task, rng)
+            if found is not None:
+                return *found, rng
+        return choose_case(self.names, self.weights, rng), (), rng
+
+    def _forced(self, position: int) -> bool:
+        return forced_foreground(self.size, self.foreground)[position]
 
     def _sample(
         self, step: int, position: int
     ) -> tuple[Tensor, Tensor, Supervision, Tensor | None]:
-        name, rng = self._choose(step, position)
+        name, group, rng = self._choose(step, position)
         case = self.store.case(name)
-        forced = forced_foreground(self.size, self.foreground)[position]
+        forced = self._forced(position)
         size = self.augmenter.size
-        corner = draw_corner(case, size, self.task, forced=forced, rng=rng)
+        corner = draw_corner(case, size, self.task, forced=forced, rng=rng, group=group)
+        if self.balance.copied:
+            case = self._with_lesion(name, case, corner, rng)
 
         def read(inset: Sequence[int], edges: Sequence[int]) -> Box:
             return read_box(case, [c + i for c, i in zip(corner, inset, strict=True)], edges)
@@ -191,6 +222,20 @@ class BatchSource:
             return image, labels, supervision, None
         image, labels, weak = self.augmenter.views(read, seed, view.strong, upright=upright)
         return image, labels, supervision, weak
+
+    def _with_lesion(
+        self, name: str, case: PatchCase, corner: Sequence[int], rng: np.random.Generator
+    ) -> PatchCase:
+        """The case, by chance with another case's lesion in the patch that `corner` begins."""
+        balance, size = self.balance, self.augmenter.size
+        if rng.random() >= balance.copy_chance or self.supervision.of(name).kind != "full":
+            return case
+        found = self._table.donor(balance.copied, name, rng)
+        if found is None:
+            return case
+        donor, value = found
+        lesion = cut_lesion(self.store.case(donor), value, balance.copied, size.final_vox, rng)
+        return paste(case, lesion, corner, size, rng)
 
 
 @dataclass(frozen=True, slots=True)

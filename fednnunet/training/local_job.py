@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from fednnunet.planning.plan import Configuration, Plan
@@ -57,6 +57,9 @@ class LocalJob:
 
     supervision: SiteSupervision = field(default_factory=SiteSupervision)
     """What each case's labels teach."""
+
+    case_weights: Mapping[str, float] = field(default_factory=dict)
+    """How often cases are sampled; those that are not named: 1."""
 
     make_loss: LossMaker = make_loss
     """What makes the loss of cases with a supervision (default: that of label maps)."""

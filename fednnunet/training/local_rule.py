@@ -69,8 +69,9 @@ class ForwardPass:
 
     `image` (b, c, z, y, x), `labels` (b, z, y, x) integers with -1 outside, `logits`
     (b, k, z, y, x) of the finest resolution, `features` (b, f, z, y, x) that its head reads (if
-    `LocalRule.features`); in 2D without z. `targets` say what the labels of these samples teach;
-    samples whose labels teach something else come in a forward pass of their own.
+    `LocalRule.features`), `weak` the image without changes of intensity, where a completion asks
+    for it; in 2D without z. `targets` say what the labels of these samples teach; samples whose
+    labels teach something else come in a forward pass of their own.
     """
 
     network: nn.Module
@@ -80,6 +81,7 @@ class ForwardPass:
     features: Tensor | None
     targets: Targets
     context: RoundContext
+    weak: Tensor | None = None
 
 
 class RoundAugmentation(Protocol):

@@ -222,6 +222,8 @@ def _source(job: LocalJob, state: TrainingState, shard: tuple[int, int]) -> Sour
         seed=state.seed,
         shard=shard,
         supervision=job.supervision,
+        weights=job.case_weights,
+        balance=recipe.balance,
         second_view=None if job.completion is None else job.completion.second_view,
     )
     return source if job.sampling is None else job.sampling(source, state)

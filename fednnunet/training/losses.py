@@ -6,7 +6,7 @@ Logits are (b, k, z, y, x), labels integers (b, z, y, x) with -1 outside; in 2D 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import torch
@@ -17,6 +17,8 @@ from fednnunet.errors import InputError
 from fednnunet.planning.plan import Configuration
 from fednnunet.supervision import Supervision
 from fednnunet.task import Task
+from fednnunet.training.balanced_entropy import sigmoid_entropy, softmax_entropy
+from fednnunet.training.imbalance import GroupBalance
 from fednnunet.training.recipe import Recipe
 from fednnunet.training.targets import Targets, make_targets
 
@@ -53,7 +55,8 @@ class Loss:
 
     `targets` say what the labels teach. With `batch_dice` overlaps are summed over the batch
     before the ratio. `level_weights` has one weight per resolution, finest first; resolutions
-    without a weight, or with weight 0, are left out.
+    without a weight, or with weight 0, are left out. `balance` changes the cross-entropy for rare
+    classes.
     """
 
     targets: Targets
@@ -61,6 +64,7 @@ class Loss:
     level_weights: tuple[float, ...]
     dice_weight: float = 1.0
     cross_entropy_weight: float = 1.0
+    balance: GroupBalance = field(default_factory=GroupBalance)
 
     def __call__(self, logits: Sequence[Tensor], labels: Tensor) -> Tensor:
         """Scalar loss of logits, finest first."""
@@ -76,7 +80,12 @@ class Loss:
             return self._regions(logits, labels, valid)
         log_p = merged(F.log_softmax(logits, 1), self.targets.outputs)
         classes = self.targets.classes(labels)
-        entropy = _mean(F.nll_loss(log_p, classes, reduction="none"), valid)
+        if self.balance:
+            outputs = self.targets.outputs
+            voxels = softmax_entropy(logits, classes, outputs, valid, self.balance)
+        else:
+            voxels = F.nll_loss(log_p, classes, reduction="none")
+        entropy = _mean(voxels, valid)
         truth = torch.stack([classes == i for i in range(1, log_p.shape[1])], 1)
         return self._sum(entropy, log_p[:, 1:].exp(), truth, valid)
 
@@ -84,7 +93,10 @@ class Loss:
         logits = torch.stack([logits[:, output] for (output,) in self.targets.outputs], 1)
         truth = self.targets.indicators(labels)
         there = truth.to(logits.dtype)
-        voxels = F.binary_cross_entropy_with_logits(logits, there, reduction="none")
+        if self.balance:
+            voxels = sigmoid_entropy(logits, truth, valid, self.balance)
+        else:
+            voxels = F.binary_cross_entropy_with_logits(logits, there, reduction="none")
         entropy = _mean(voxels.mean(1), valid)
         return self._sum(entropy, logits.sigmoid(), truth, valid)
 
@@ -106,12 +118,14 @@ def make_loss(
             mend="choose the loss by kind: labels.loss.make_loss",
         )
     levels = len(configuration.architecture.stages) - 1
+    targets = make_targets(task, supervision)
     return Loss(
-        targets=make_targets(task, supervision),
+        targets=targets,
         batch_dice=configuration.batch_dice,
         level_weights=level_weights(levels, deep_supervision=recipe.deep_supervision),
         dice_weight=recipe.dice_weight,
         cross_entropy_weight=recipe.cross_entropy_weight,
+        balance=recipe.balance.of_groups(targets.groups),
     )
 
 

@@ -62,21 +62,28 @@ def forced_foreground(batch: int, fraction: float) -> tuple[bool, ...]:
 
 
 def draw_corner(
-    case: PatchCase, size: PatchSize, task: Task, *, forced: bool, rng: np.random.Generator
+    case: PatchCase,
+    size: PatchSize,
+    task: Task,
+    *,
+    forced: bool,
+    rng: np.random.Generator,
+    group: Sequence[int] = (),
 ) -> tuple[int, int, int]:
     """Lower corner (z, y, x) of the box to read, which may reach beyond the volume.
 
-    A forced patch is centred on a voxel of a class (or region) chosen uniformly among those that
-    the case has; its corner is clamped from below only. Others are uniform, reaching outside by up
-    to half of what is read beyond the final patch. Where the case has voxels that are unknown or
-    ignored, they are centred on one that is annotated.
+    A forced patch is centred on a voxel of the class (or region) `group`, or else of one chosen
+    uniformly among those that the case has; its corner is clamped from below only. Others are
+    uniform, reaching outside by up to half of what is read beyond the final patch. Where the case
+    has voxels that are unknown or ignored, they are centred on one that is annotated.
     """
     lows, highs = [], []
     for edge, read, final in zip(case.shape, size.read_vox, size.final_vox, strict=True):
         pad = max(read - final, read - edge)
         lows.append(-(pad // 2) - pad % 2)
         highs.append(edge + pad // 2 + pad % 2 - read)
-    centre = _foreground(case.locations, task, rng) if forced else None
+    groups = [group] if group else class_groups(task)
+    centre = _foreground(case.locations, groups, rng) if forced else None
     if centre is None and ANNOTATED in case.locations:
         centre = _pick([case.locations[ANNOTATED]], rng)
     if centre is None:
@@ -144,10 +151,14 @@ def enlarged(patch_vox: Sequence[int], degrees: float) -> tuple[int, ...]:
     return tuple(int(edge / 0.85) for edge in wide)
 
 
+def class_groups(task: Task) -> Sequence[Sequence[int]]:
+    """The label values of each class, or of each region of a task that has them."""
+    return list(task.regions.values()) or [(value,) for value in range(1, len(task.labels))]
+
+
 def _foreground(
-    locations: Mapping[int, np.ndarray], task: Task, rng: np.random.Generator
+    locations: Mapping[int, np.ndarray], groups: Sequence[Sequence[int]], rng: np.random.Generator
 ) -> np.ndarray | None:
-    groups = task.regions.values() or [(value,) for value in range(1, len(task.labels))]
     present = [
         tables
         for values in groups

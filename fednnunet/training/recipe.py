@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from fednnunet import plugins
 from fednnunet.errors import InputError
 from fednnunet.text import choices
+from fednnunet.training.imbalance import ClassBalance
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,6 +110,10 @@ class Recipe:
 
     augmentation: Augmentation = Augmentation()
     """Random augmentations of training patches."""
+
+    balance: ClassBalance = field(default_factory=ClassBalance)
+    """What is done for rare classes (default: nothing); `[training.imbalance]` sets it by the
+    plan's counts."""
 
     def __post_init__(self) -> None:
         if self.learning_rate <= 0 or self.learning_rate_steps < 1:

@@ -116,7 +116,12 @@ class Stepper:
                 found = [
                     self._loss(
                         state,
-                        Batch(take(image, rows), take(part.labels, rows), (kind,) * len(rows)),
+                        Batch(
+                            take(image, rows),
+                            take(part.labels, rows),
+                            (kind,) * len(rows),
+                            None if part.weak is None else take(part.weak, rows),
+                        ),
                         [take(level, rows) for level in logits],
                         take(features[-1], rows) if features else None,
                         weight * (len(rows) / len(part)),
@@ -153,6 +158,7 @@ class Stepper:
             features=features,
             targets=supervised.targets,
             context=self.context,
+            weak=samples.weak,
         )
         terms = torch.stack([term(forward) for term in self.job.rule.terms])
         return loss, loss + terms.sum() * weight

@@ -11,7 +11,13 @@ import pytest
 from matplotlib.image import imread
 
 from fednnunet.evaluation.metrics import CaseScores, TargetScore
-from fednnunet.evaluation.pictures import draw_case, pick_cases, plane_name, structure_colours
+from fednnunet.evaluation.pictures import (
+    draw_case,
+    draw_review,
+    pick_cases,
+    plane_name,
+    structure_colours,
+)
 from fednnunet.task import Task
 from fednnunet.volume import Geometry, Volume
 
@@ -121,3 +127,16 @@ def test_empty_masks_can_be_drawn(empty: str) -> None:
     predicted = nothing if empty in ("prediction", "both") else label
     reference = nothing if empty in ("reference", "both") else label
     assert draw_case(image, predicted, reference, TASK).startswith(b"\x89PNG")
+
+
+def test_a_review_shows_both_maps_above_and_the_corrected_one_below() -> None:
+    image, label = _scene()
+    moved = np.roll(label, 4, 2)
+    picture = imread(io.BytesIO(draw_review(image, label, moved, moved, TASK)))
+    height, width = picture.shape[:2]
+    assert height * 3 == pytest.approx(width * 2, abs=6)
+    red, blue = picture[..., 0], picture[..., 2]
+    coloured = abs(red - blue) > 0.3  # outlines are coloured, images grey
+    upper, lower = coloured[: height // 2].sum(), coloured[height // 2 :].sum()
+    assert upper > 1.3 * lower > 0  # two outlines above, one below
+    assert draw_review(image, label, label, label, TASK)

@@ -86,6 +86,15 @@ def test_partial_sites_annotate_what_they_say(write):
             TASK + SITES + "[training]\nquorum = 2\nsites_per_round = 1\n",
             "a round invites only 1 sites",
         ),
+        (TASK + SITES + "[training]\npretraining_rounds = -1\n", "pretraining_rounds, personal"),
+        (
+            TASK + SITES + "[training.pretraining]\nmasked = 0.5\n",
+            "but pretraining_rounds is 0",
+        ),
+        (
+            TASK + SITES + '[training.imbalance]\ncopy_paste = ["c"]\n',
+            "copy_paste names 'c', which the task does not",
+        ),
         ("[task\n", "not readable TOML"),
     ],
 )

@@ -6,8 +6,11 @@ import numpy as np
 import pytest
 
 from fednnunet import io, records
+from fednnunet.evaluation.doubtful import read_doubtful
+from fednnunet.inference import review_labels
 from fednnunet.preprocess.store import Store
 from fednnunet.volume import Geometry, Volume
+from tests.inference.conftest import make_bundle
 from tests.preprocess.programs import load_program
 from tests.training.fakes import small_plan
 
@@ -73,3 +76,25 @@ def test_a_site_is_checked(site, capsys):
     assert "fit" in capsys.readouterr().out
     assert program.main([str(site.parent / "nowhere")]) == 2
     assert "missing" in capsys.readouterr().err
+
+
+def test_label_maps_are_reviewed_and_a_readers_list_is_taken_over(
+    site, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr(review_labels, "draw_review", lambda *masks: b"\x89PNG")
+    make_bundle(tmp_path / "bundle", small_plan()[0])
+    out, program = tmp_path / "out", load_program("review_labels")
+    before = [path.read_bytes() for path in sorted((site / "labelsTr").iterdir())]
+    arguments = [str(site), str(tmp_path / "bundle"), "-o", str(out)]
+    assert program.main([*arguments, "--device", "cpu"]) == 0
+    said = capsys.readouterr().out
+    assert "5 label maps reviewed" in said and "disagreement" in said
+    assert (out / "review.html").stat().st_mode & 0o077 == 0  # the site's own eyes
+    (out / "wrong.txt").write_text("c1\nc3 corrected\n")
+    assert program.main([*arguments, "--wrong", str(out / "wrong.txt"), "--weight", "0.2"]) == 0
+    assert "2 cases are doubtful, 1 with a corrected map" in capsys.readouterr().out
+    found = read_doubtful(out / "doubtful.json").cases
+    assert found["c1"].weight == 0.2 and (out / found["c3"].corrected).is_file()
+    assert before == [path.read_bytes() for path in sorted((site / "labelsTr").iterdir())]
+    assert program.main([*arguments, "--sure", "2"]) == 2
+    assert "--sure is 2" in capsys.readouterr().err

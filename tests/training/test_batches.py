@@ -216,3 +216,15 @@ def test_cases_with_boxes_are_not_turned_and_the_others_are_as_before():
             else:
                 assert same(a, b)
     assert turned
+
+
+def test_cases_are_sampled_by_their_weights():
+    plain, weighted = source(), source(weights={"case1": 0.0})
+    seen = frozenset().union(*(weighted.cases(step) for step in range(40)))
+    assert seen == {"case0", "case2"}
+    assert all(same(source(weights={})[step], plain[step]) for step in range(2))
+    lowered = source(weights={"case1": 0.25}, names=("case0", "case1"), size=1)
+    count = sum("case1" in lowered.cases(step) for step in range(500))
+    assert 60 < count < 140  # 100 of 500 are expected
+    with pytest.raises(InputError, match="are 0"):
+        source(weights=dict.fromkeys(plain.names, 0.0))

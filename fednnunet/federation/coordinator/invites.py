@@ -49,7 +49,7 @@ def invite(
     phase = phases.of(state.round)
     schedule_start, schedule_length = phases.iterations(state.round, iterations)
     resume_round = rounds_of(history, site, public=phase == "public")
-    alone = phase == "personal" and resume_round > phases.joint
+    alone = phase == "personal" and resume_round > phases.joint_end
     return TrainInvite(
         tensors={} if alone else _sent(state, phase, site),
         run=run.name,

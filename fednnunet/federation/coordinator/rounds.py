@@ -12,6 +12,7 @@ from torch import Tensor
 from fednnunet.errors import FedNNUNetError, raise_all
 from fednnunet.evaluation.contribution import RoundContribution
 from fednnunet.evaluation.scores import SiteScores
+from fednnunet.federation.coordinator.added_replies import AddedReplies
 from fednnunet.federation.coordinator.contribution import ask_leave_one_out, divergence
 from fednnunet.federation.coordinator.counted_cases import counted_cases
 from fednnunet.federation.coordinator.engine import Engine
@@ -34,7 +35,6 @@ from fednnunet.federation.coordinator.update_bound import UpdateBound, check_sta
 from fednnunet.federation.membership import Member
 from fednnunet.federation.methods.local import NothingAdded
 from fednnunet.federation.methods.merge import Aggregation, Followed, Merge, Reply, State, Tensors
-from fednnunet.federation.wire.extras import split
 from fednnunet.federation.wire.messages import ProbeInvite, TrainInvite, TrainReply
 from fednnunet.federation.wire.phases import Phase, Phases
 from fednnunet.federation.wire.tensors import update_norm
@@ -71,7 +71,7 @@ def run_rounds(
     if history:  # a stop between a round's record and its row
         write_history(history, run.plan.task.targets, run.folder / "history.csv")
     phases = run.phases(initial)
-    state = replace(state, rounds=phases.joint)
+    state = replace(state, rounds=phases.joint_end)
     while state.round < phases.total:
         begin = time.perf_counter()
         if phases.of(state.round) == "public":
@@ -103,25 +103,13 @@ def _one_round(
     trained = run.method.outgoing(state.shared, phase)
     place, rounds = phases.schedule(state.round)
     done = place / max(rounds, 1)
-    pseudo_labels, merge = run.training.pseudo_labels, run.merge(phase)
+    pseudo_labels = run.training.pseudo_labels if phase != "pretraining" else None
+    merge = run.merge(phase)
     strength = added_strength(pseudo_labels, merge, done)
     aggregation = _start(phase, merge, state, trained, strength)
     contributing = run.training.contribution and phase == "joint" and bool(state.shared)
-    kept: list[Reply] = []
-    joined = 0
-
-    def add(site: str, message: TrainReply) -> None:
-        """Add a reply that was checked; afterwards its tensors are not needed any more."""
-        nonlocal joined
-        if message.alone:
-            return
-        joined += 1
-        cases = counted_cases(message, pseudo_labels, done, added=strength is not None)
-        reply = _as_method_sees(site, message, cases)
-        aggregation.add(reply)
-        if contributing:
-            kept.append(reply)
-
+    cases = partial(counted_cases, settings=pseudo_labels, done=done, added=strength is not None)
+    add = AddedReplies(aggregation, cases, keep=contributing)
     sites = sites_of_round(run, phases, state.round, history, members)
     invites = {s: invite(run, phases, state, history, s, members[s]) for s in sites}
     opened = log.begin(invites) if log else None
@@ -143,11 +131,10 @@ def _one_round(
     else:
         accepted, errors, faults = _gather(engine, run, checks, sent, add, _row(opened))
     _check_quorum(len(accepted), errors, min(run.training.quorum or len(sites), len(sites)))
-    merged = (aggregation if joined else NothingAdded(state)).finish()
-    new = _as_sites_will_have_it(run, phases, checks, accepted, merged)
+    new = _as_sites_will_have_it(run, phases, checks, accepted, add.finish(state))
     if opened:
         opened.end(new, tuple(sorted(errors)))
-    contribution, unprobed = _contribution(engine, run, phases, state, kept)
+    contribution, unprobed = _contribution(engine, run, phases, state, add.kept)
     record = RoundRecord(
         key=run.key,
         round=new.round,
@@ -216,8 +203,8 @@ def _contribution(
         return {}, {}
     dice_losses: dict[str, float] = {}
     faults: Faults = {}
-    if state.round + 1 == phases.joint:
-        probe = ProbeInvite(run=run.name, method=run.method_name, round=phases.joint)
+    if state.round + 1 == phases.joint_end:
+        probe = ProbeInvite(run=run.name, method=run.method_name, round=phases.joint_end)
         dice_losses, faults = ask_leave_one_out(engine, probe, replies)
     found = {
         site: RoundContribution(divergence=value, dice_loss=dice_losses.get(site))
@@ -230,7 +217,7 @@ def _start(
     phase: Phase, merge: Merge, state: State, trained: Tensors, strength: float | None
 ) -> Aggregation:
     """The aggregation of a round's replies; with a `strength` unlabelled sites are added by it."""
-    if phase == "personal":
+    if phase == "personal" or (phase == "pretraining" and not trained):
         return NothingAdded(state)
     begin = state if phase == "joint" else replace(state, shared=trained, for_site={})
     aggregation = merge.start(begin)
@@ -260,22 +247,6 @@ def _joined(first: Faults, second: Faults) -> Faults:
     """The faults of both, by site."""
     sites = sorted({*first, *second})
     return {s: "; ".join(f[s] for f in (first, second) if s in f) for s in sites}
-
-
-def _as_method_sees(site: str, reply: TrainReply, cases: int) -> Reply:
-    tensors, extras = split(reply.tensors)
-    return Reply(
-        site=site,
-        tensors=tensors,
-        extras=extras,
-        cases=cases,
-        loss=reply.loss,
-        iterations=reply.iterations,
-        labelled=reply.unlabelled < reply.cases,
-        overlap=reply.overlap,
-        held_out=reply.held_out,
-        figures=reply.figures,
-    )
 
 
 def _row(opened: OpenRound | None) -> Row:

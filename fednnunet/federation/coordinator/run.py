@@ -8,18 +8,31 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fednnunet import records
-from fednnunet.federation.guard_spec import Guard
 from fednnunet.federation.methods.catalogue import label
 from fednnunet.federation.methods.merge import Merge, Tensors
-from fednnunet.federation.methods.merging import Merging
 from fednnunet.federation.methods.method import Method
 from fednnunet.federation.methods.pooled import RunKind, run_kind
 from fednnunet.federation.methods.settings import Settings
-from fednnunet.federation.methods.step import StepBetweenRounds
-from fednnunet.federation.methods.weighting.plain import Cases
 from fednnunet.federation.training_spec import Training
 from fednnunet.federation.wire.phases import Phase, Phases
 from fednnunet.planning.plan import Plan
+
+_LATER = (
+    "start",
+    "robust",
+    "secure",
+    "privacy",
+    "filters_down",
+    "step",
+    "guard",
+    "weights",
+    "merging",
+    "noisy",
+    "imbalance",
+    "pretraining",
+    "pretraining_rounds",
+)
+"""Fields that came later: with their default a training has the key that it had without them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,17 +93,9 @@ class Run:
             keep="last",
         )
         encoded = records.encode(training)
-        for name in ("start", "robust", "secure", "privacy", "filters_down"):  # as before if empty
-            if not encoded[name]:
-                del encoded[name]
-        usual = {
-            "step": StepBetweenRounds(),
-            "guard": Guard(),
-            "weights": Cases(),
-            "merging": Merging(),
-        }
-        for name, value in usual.items():
-            if getattr(training, name) == value:
+        usual = records.encode(Training())
+        for name in _LATER:
+            if encoded[name] == usual[name]:
                 del encoded[name]
         del encoded["postprocessing"]
         parts = [records.encode(self.plan), encoded]

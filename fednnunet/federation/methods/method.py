@@ -112,7 +112,7 @@ class Method:
     def outgoing(self, tensors: Tensors, phase: Phase) -> dict[str, Tensor]:
         """The part of a network's tensors that sites train together in `phase` and send back."""
         match phase:
-            case "joint":
+            case "pretraining" | "joint":
                 return self.shared(tensors)
             case "personal":
                 return {}

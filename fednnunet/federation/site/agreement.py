@@ -140,7 +140,7 @@ class Agreement:
         method, pooled = settings.build(), run_kind(settings) == "pooled"
         phases = training.phases(method, network)
         if pooled:
-            phases = Phases(joint=phases.own)
+            phases = Phases(joint=phases.own - phases.pretraining)
         return _Terms(method=method, phases=phases, network=network, pooled=pooled)
 
     def _check_round(self, invite: TrainInvite, terms: _Terms) -> None:
@@ -179,15 +179,17 @@ class Agreement:
             case "public":
                 return terms.network
             case "personal":
-                alone = invite.resume_round > terms.phases.joint
+                alone = invite.resume_round > terms.phases.joint_end
                 return {} if alone else terms.method.shared(terms.network)
+            case "pretraining":
+                return terms.method.shared(terms.network)
             case "joint":
                 got = split(invite.tensors)[1].keys()
                 extras = extras_of(terms.method, terms.network, got, self.federation.sites)
                 return join(terms.method.shared(terms.network), extras)
 
     def _check_probe(self, invite: ProbeInvite, terms: _Terms, answers: Answers) -> None:
-        last = terms.phases.joint
+        last = terms.phases.joint_end
         if not self.federation.training.contribution or invite.round != last:
             raise _refusal("the federation file asks for no such probe (contribution)")
         if last - 1 not in answers.rounds:

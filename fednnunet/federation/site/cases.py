@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from fednnunet.dataset import (
     Case,
@@ -16,6 +16,8 @@ from fednnunet.dataset import (
     supervision_of,
 )
 from fednnunet.errors import DataError
+from fednnunet.federation.site.doubtful import screen
+from fednnunet.federation.site.policy import SitePolicy
 from fednnunet.federation.spec import SiteSpec
 from fednnunet.federation.training_checks import FOLDS
 from fednnunet.federation.training_spec import Training
@@ -26,10 +28,14 @@ from fednnunet.task import Task
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SiteCases:
-    """A site's cases by their use; no case is in both, nor any patient."""
+    """A site's cases by their use; no case is in both, nor any patient.
+
+    `weights` says how often training cases are sampled, against 1 of those that it does not name.
+    """
 
     training: tuple[Case, ...]
     held_out: tuple[Case, ...]
+    weights: dict[str, float] = field(default_factory=dict)
 
     @property
     def scored(self) -> tuple[Case, ...]:
@@ -58,17 +64,23 @@ def _with_patients(dataset: Dataset, spec: SiteSpec, site: str) -> tuple[Case, .
     return tuple(_with_patient(case, spec.patient, site) for case in dataset.cases)
 
 
-def site_cases(spec: SiteSpec, task: Task, training: Training, *, site: str) -> SiteCases:
+def site_cases(
+    spec: SiteSpec, task: Task, training: Training, policy: SitePolicy | None = None, *, site: str
+) -> SiteCases:
     """Split a site's cases: by fold, or else a test set if it has one, or else by a share.
 
     All cases of a patient stay together. Only cases that can be scored are held out, those with
     complete label maps of all classes or some; the others train. With `max_cases` only the first of
-    the training cases are taken; the others are not used at all. Raises InputError where there are
-    fewer patients than folds.
+    the training cases are taken; the others are not used at all. Of these, `training.noisy` says
+    what becomes of the cases on the list of doubtful labels that the site's `policy` names. Raises
+    InputError where there are fewer patients than folds.
     """
     split = _split(spec, task, training, site)
     maximum = training.max_cases or len(split.training)
-    return dataclasses.replace(split, training=split.training[:maximum])
+    listed = policy.doubtful_labels if policy else ""
+    path = spec.folder / listed if listed else None
+    screened = screen(split.training[:maximum], path, training.noisy, site=site)
+    return dataclasses.replace(split, training=screened.cases, weights=screened.weights)
 
 
 def _split(spec: SiteSpec, task: Task, training: Training, site: str) -> SiteCases:

@@ -61,7 +61,7 @@ def reasons_to_ask(federation: Federation, allow: Allowed | None) -> tuple[str, 
         for settings in training.runs.values()
         if not {label(settings), settings.tag} & set(allow.methods)
     ]
-    rounds = training.rounds + training.personal_rounds + training.public_rounds
+    rounds = training.all_rounds
     if rounds > allow.max_rounds:
         reasons.append(f"{rounds} rounds are asked for, {allow.max_rounds} allowed")
     used = {name for name, kind in FILTERS.items() if kind in map(type, training.filter_chain)}

@@ -68,6 +68,7 @@ class SiteGuard:
         settings = site.training.guard
         training = site.training
         plain = training.secure is None and training.privacy is None
+        plain = plain and not training.pretraining_rounds  # both would begin from other weights
         on = invite.phase == "joint" and not invite.run and settings.rounds(site.training.rounds)
         return cls(site, settings) if on and plain and is_guarded(method, site.network) else None
 

@@ -45,7 +45,7 @@ class SiteModels:
         if best:
             tensors = read_bundle(best[1]).weights
         elif invite.personal:
-            joint = invite.round <= self.site.training.rounds
+            joint = invite.round <= self.site.training.joint_end
             state = self._state_with(invite)
             method = self.site.training.method_labelled(invite.method) if joint else None
             tensors = own_model(method, state)

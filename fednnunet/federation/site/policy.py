@@ -118,6 +118,9 @@ class SitePolicy:
     """Folder of a bundle, relative to this file, that labels organs which the site's labels leave
     unknown, where the federation trains with pseudo-labels; e.g. an imported nnU-Net model. It
     stays at the site."""
+    doubtful_labels: str = ""
+    """The list of doubtful labels that `preprocessing/review_labels.py` wrote, relative to the
+    site's folder, for a federation whose `training.noisy` is not "keep". It stays at the site."""
     outgoing: OutgoingLimits | None = None
     """How much may leave in all; without this table there is no such limit."""
     privacy: PrivacyLimits | None = None

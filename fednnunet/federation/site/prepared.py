@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from fednnunet.federation.training_spec import Training
 from fednnunet.inference.bundle import read_bundle
 from fednnunet.labels.known import has_unknown
 from fednnunet.labels.organ_teacher import organ_teacher
+from fednnunet.labels.pretraining import MaskedVolumes, Pretraining
 from fednnunet.labels.pseudo import PseudoLabelling
 from fednnunet.network.tensors import Tensors
 from fednnunet.planning.memory import micro_batch
@@ -40,7 +41,8 @@ class PreparedSite:
     """A site's prepared cases and the plan, in its working folder `base`.
 
     `patients` has the training cases of each patient, whether or not it is stated by the site whose
-    they are.
+    they are. `case_weights` says how often training cases are sampled; those that it does not name:
+    1.
     """
 
     name: str
@@ -51,6 +53,7 @@ class PreparedSite:
     cases: tuple[str, ...]
     supervision: SiteSupervision
     training: Training
+    case_weights: Mapping[str, float] = field(default_factory=dict)
     memory_gib: float | None = None
     held_out: PatchStore | None = None
     held_out_cases: tuple[str, ...] = ()
@@ -68,8 +71,11 @@ class PreparedSite:
 
     @property
     def recipe(self) -> Recipe:
-        """The recipe that it is trained by."""
-        return recipe_named(self.training.recipe)
+        """The recipe that it is trained by, with what the federation does for rare classes."""
+        recipe, imbalance = recipe_named(self.training.recipe), self.training.imbalance
+        if imbalance is None:
+            return recipe
+        return replace(recipe, balance=imbalance.balance(self.plan))
 
     def joint_recipe(self, method: Method) -> Recipe:
         """The recipe of joint rounds: its learning rate may follow the number of sites."""
@@ -93,6 +99,11 @@ class PreparedSite:
             organ_teacher(read_bundle(folder), self.plan, self.configuration) if folder else None
         )
         return PseudoLabelling(settings=settings, task=task, organs=known)
+
+    @property
+    def pretraining(self) -> MaskedVolumes:
+        """What it trains in self-supervised rounds."""
+        return MaskedVolumes(settings=self.training.pretraining or Pretraining())
 
     @property
     def network(self) -> Tensors:

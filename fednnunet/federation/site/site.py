@@ -223,7 +223,7 @@ class Site:
         approval.check_training_approved(self.base, plan, self._training)
         labelled = training_folder(self.spec, plan.task, site=self.name)
         check_cases(len(labelled), self._policy.required_cases, site=self.name)
-        cases = site_cases(self.spec, plan.task, self._training, site=self.name)
+        cases = site_cases(self.spec, plan.task, self._training, self._policy, site=self.name)
         patients = len(cases_by_patient(cases.training))
         check_before_training(self._training, self._policy, plan, patients, site=self.name)
         prepare = partial(
@@ -298,6 +298,7 @@ class Site:
             configuration_name=ready.configuration,
             store=ready.store,
             cases=tuple(case.name for case in ready.cases.training),
+            case_weights=ready.cases.weights,
             supervision=ready.cases.supervision(self.spec.agreed_labels(ready.plan.task)),
             training=self._training,
             memory_gib=self.spec.memory_gib,

@@ -97,7 +97,7 @@ class SiteTrainer:
             load_part(state.network, split(invite.tensors)[0])
             if invite.phase == "joint" and self.site.training.step.moments == "reset":
                 forget_first_moments(state)
-        if invite.phase == "personal" and invite.resume_round <= self.site.training.rounds:
+        if invite.phase == "personal" and invite.resume_round <= self.site.training.joint_end:
             load_part(state.network, own_model(method, state))
         return state
 
@@ -109,7 +109,7 @@ class SiteTrainer:
         progress: Progress | None,
     ) -> LocalJob:
         """The round as a local training job: the public phase freezes what was received as shared,
-        unless the method's mean needs training."""
+        unless the method's mean needs training, and a round of pretraining reads no label."""
         site = self.site
         freeze = invite.phase == "public" and not method.mean_needs_training
         together = invite.phase == "joint" and bool(context.shared)
@@ -124,11 +124,14 @@ class SiteTrainer:
             schedule_start=invite.schedule_start,
             context=context,
             supervision=site.supervision,
+            case_weights=site.case_weights,
             make_loss=make_loss,
             completion=site.completion,
             frozen=context.shared if freeze else frozenset(),
             progress=progress,
         )
+        if invite.phase == "pretraining":
+            return site.pretraining.job(job)
         return replace(job, local_rule=method.local_rule) if invite.phase == "joint" else job
 
     def _payload(
@@ -190,13 +193,14 @@ class SiteTrainer:
     ) -> TrainReply:
         least = self.site.policy.min_scored_cases
         site = self.site
+        has_loss = len(summary.cases) >= least and invite.phase != "pretraining"
         return TrainReply(
             tensors=tensors,
             run=invite.run,
             round=invite.round,
             phase=invite.phase,
             cases=len(site.cases),
-            loss=summary.loss if len(summary.cases) >= least else None,
+            loss=summary.loss if has_loss else None,
             seconds=summary.seconds,
             wait_share=summary.wait_share,
             iterations=summary.iterations,

@@ -1,5 +1,7 @@
 """The phases of a training, and which of them a round belongs to.
 
+    pretraining  sites restore masked patches of all their cases, by no label; what they share is
+              merged by the mean
     joint     sites train from what is shared, and what they share is merged
     personal  every site goes on alone with all its tensors; nothing but figures leaves it
     public    sites train a public copy of the private tensors on the frozen, shared body; of all
@@ -15,7 +17,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Phase = Literal["joint", "personal", "public"]
+Phase = Literal["pretraining", "joint", "personal", "public"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,12 +31,18 @@ class Phases:
     joint: int
     personal: int = 0
     public: int = 0
+    pretraining: int = 0
     continued: bool = False
+
+    @property
+    def joint_end(self) -> int:
+        """Rounds after which the joint phase has ended."""
+        return self.pretraining + self.joint
 
     @property
     def own(self) -> int:
         """Rounds after which the sites hold their personal models."""
-        return self.joint + self.personal
+        return self.joint_end + self.personal
 
     @property
     def total(self) -> int:
@@ -43,7 +51,9 @@ class Phases:
 
     def of(self, number: int) -> Phase:
         """The phase of round `number`, counted from 0."""
-        if number < self.joint:
+        if number < self.pretraining:
+            return "pretraining"
+        if number < self.joint_end:
             return "joint"
         return "personal" if number < self.own else "public"
 
@@ -52,11 +62,13 @@ class Phases:
         phase = self.of(number)
         if phase == "public":
             return number - self.own, self.public
+        if phase == "pretraining":
+            return number, self.pretraining
         if self.continued:
-            return number, self.own
+            return number - self.pretraining, self.joint + self.personal
         if phase == "personal":
-            return number - self.joint, self.personal
-        return number, self.joint
+            return number - self.joint_end, self.personal
+        return number - self.pretraining, self.joint
 
     def iterations(self, number: int, each: int) -> tuple[int, int]:
         """As `schedule`, in iterations of a site that does `each` of them in a round."""

@@ -34,7 +34,8 @@ def _invite(
     run: Run, initial: Tensors, state: State, site: str, after: int, member: Member
 ) -> EvaluateInvite:
     """Asks a site for its own model; one that trained alone, or has left, needs nothing of ours."""
-    alone = after > run.training.rounds or member.has_left(run.training.rounds - 1)
+    end = run.training.joint_end
+    alone = after > end or member.has_left(end - 1)
     # A method that shares all tensors has its merged model judged on the way (`Validation`).
     judged = run.training.personal_rounds > 0 or bool(run.method.private(initial))
     best = run.training.keep == "best" and judged

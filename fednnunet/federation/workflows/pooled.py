@@ -85,6 +85,11 @@ def _pool(sites: Mapping[str, PreparedSite], base: Path) -> PreparedSite:
                 for case in site.cases
             }
         ),
+        case_weights={
+            f"{name}/{case}": weight
+            for name, site in sites.items()
+            for case, weight in site.case_weights.items()
+        },
         training=replace(first.training, filters=(), filters_down=()),
         memory_gib=min(limits, default=None),
         held_out=None,
@@ -114,6 +119,7 @@ def pooled_training(training: Training, iterations: Sequence[int]) -> Training:
         rounds=rounds,
         iterations_per_round=own,
         personal_rounds=0,
+        pretraining_rounds=0,
         sites_per_round=0,
         quorum=0,
         deadline_s=0.0,

@@ -11,6 +11,8 @@ from fednnunet.federation.methods.fedavgm import FedAvgM
 from fednnunet.federation.methods.fedprox import FedProx
 from fednnunet.federation.methods.merging import Merging
 from fednnunet.federation.methods.weighting.fedmix import FedMix
+from fednnunet.labels.pretraining import Pretraining
+from fednnunet.training.imbalance import Imbalance
 from tests.federation.fakes import a_run
 
 
@@ -62,3 +64,15 @@ def test_a_rule_of_weights_is_another_training_and_that_by_cases_is_as_before(tm
     ]
     keys = {replace(run, training=other).key for other in others}
     assert len(keys) == 4 and run.key not in keys
+
+
+def test_what_is_done_about_labels_is_part_of_a_training(tmp_path):
+    run = a_run(tmp_path, "fedavg")
+    others = (
+        {"noisy": "drop"},
+        {"imbalance": Imbalance(margin=0.5)},
+        {"pretraining_rounds": 1},
+        {"pretraining_rounds": 1, "pretraining": Pretraining(masked=0.5)},
+    )
+    keys = {replace(run, training=replace(run.training, **other)).key for other in others}
+    assert len(keys | {run.key}) == 5

@@ -4,11 +4,15 @@ import json
 
 import pytest
 
+from fednnunet import records
 from fednnunet.errors import DataError, FedNNUNetError, InputError
+from fednnunet.evaluation.doubtful import DoubtfulCase, DoubtfulLabels
 from fednnunet.federation.site.cases import site_cases
+from fednnunet.federation.site.policy import SitePolicy
 from fednnunet.federation.spec import SiteSpec
 from fednnunet.federation.training_checks import FOLDS
 from fednnunet.federation.training_spec import Training
+from fednnunet.files import sha256_of
 from fednnunet.supervision import SiteSupervision, Supervision
 from fednnunet.task import Task
 
@@ -165,3 +169,18 @@ def test_a_test_set_has_full_labels_whatever_the_training_cases_have(folder):
     kinds(folder, "none", r="none")
     cases = split(SiteSpec(folder=folder))
     assert [case.name for case in cases.held_out] == ["q"]
+
+
+def test_the_list_of_the_sites_policy_decides_what_trains(folder):
+    path = folder / "labelsTr" / "p0_scan0.nii.gz"
+    doubtful = {"p0_scan0": DoubtfulCase(label_sha256=sha256_of(path).hex(), weight=0.5)}
+    records.write(DoubtfulLabels(source="b", cases=doubtful), folder / "doubtful.json")
+    policy = SitePolicy(doubtful_labels="doubtful.json")
+
+    def trained(noisy, policy=policy):
+        training = Training(held_out=0.0, noisy=noisy)
+        return site_cases(SiteSpec(folder=folder), TASK, training, policy, site="s")
+
+    assert len(trained("keep").training) == len(trained("drop", policy=None).training) == 10
+    assert len(trained("drop").training) == 9
+    assert trained("down-weight").weights == {"p0_scan0": 0.5}

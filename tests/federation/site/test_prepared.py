@@ -12,6 +12,8 @@ from fednnunet.federation.site.prepared import site_seed
 from fednnunet.federation.training_spec import Training
 from fednnunet.labels.settings import PseudoLabels
 from fednnunet.supervision import SiteSupervision, Supervision
+from fednnunet.training.imbalance import Imbalance, effective_number_weights
+from fednnunet.training.recipe import RECIPES
 from tests.contracts.helpers import first_tensors
 from tests.federation.site_fakes import a_site
 from tests.training.fakes import blobs
@@ -83,3 +85,13 @@ def test_the_learning_rate_of_joint_rounds_may_follow_the_number_of_sites(tmp_pa
     assert site.joint_recipe(METHODS["fedavg"]).learning_rate == rate
     sgd = replace(site, training=replace(site.training, recipe="nnunet"))
     assert sgd.joint_recipe(METHODS["fedease"]) == sgd.recipe
+
+
+def test_the_recipe_has_what_is_done_for_rare_classes(tmp_path):
+    plain = a_site(tmp_path, "one")
+    assert plain.recipe == RECIPES["fast"]
+    training = replace(plain.training, imbalance=Imbalance(effective_number=0.5))
+    plan = replace(plain.plan, cases=2, label_cases={"outer": 2, "inner": 1})
+    balanced = replace(plain, plan=plan, training=training).recipe
+    assert balanced.balance.weights == effective_number_weights([2, 2, 1], 0.5)
+    assert replace(balanced, balance=plain.recipe.balance) == plain.recipe

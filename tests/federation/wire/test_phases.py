@@ -29,6 +29,22 @@ def test_a_continued_schedule_runs_over_joint_and_personal_rounds():
     assert places == [(0, 5), (1, 5), (2, 5), (3, 5), (4, 5), (0, 1)]
 
 
+def test_pretraining_comes_first_on_a_schedule_of_its_own():
+    phases = Phases(pretraining=2, joint=3, personal=1, continued=True)
+    assert [phases.of(number) for number in range(3)] == ["pretraining", "pretraining", "joint"]
+    assert (phases.joint_end, phases.own, phases.total) == (5, 6, 6)
+    assert [phases.schedule(n) for n in range(6)] == [
+        (0, 2),
+        (1, 2),
+        (0, 4),
+        (1, 4),
+        (2, 4),
+        (3, 4),
+    ]
+    apart = Phases(pretraining=2, joint=3, personal=2)
+    assert [apart.schedule(number) for number in (1, 2, 4, 5)] == [(1, 2), (0, 3), (2, 3), (0, 2)]
+
+
 def test_a_schedule_in_iterations_of_a_site():
     assert PHASES.iterations(2, 25) == (50, 75)
     assert PHASES.iterations(4, 10) == (10, 20)
