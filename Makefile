@@ -42,7 +42,7 @@ clean: ## remove the environment, caches and the demo
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --constraint constraints.txt torch
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[test,dev,dicom,dp]"
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[test,dev,dicom,privacy,dp]"
 	touch $@
 
 $(EXTRAS): $(READY)
