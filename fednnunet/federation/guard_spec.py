@@ -19,9 +19,9 @@ class Guard:
 
     In the rounds of the trial a site trains two models on the same patches: one from what it
     receives, and one that it never shares. Then it compares their losses. Where its own has the
-    lower one, the site goes on with it alone, exactly as the baseline "local" would, and the others
-    go on without its updates. So nobody ends worse than alone but by a trial that was mistaken; the
-    price is the share of the iterations that the trial takes.
+    lower one, the site goes on with it alone, as the baseline "local" would at that learning rate,
+    and the others go on without its updates. So nobody ends worse than alone unless the trial was
+    mistaken; the price is the share of the iterations that the trial takes.
     """
 
     share: Annotated[float, Within(0, 1)] = 0.3

@@ -122,7 +122,7 @@ class SiteGuard:
         state = self.site.new_state()
         if invite.resume_round:
             self._states.load(state, "joint", invite.resume_round)
-        summary = train(state, alone_job(job, self.site, state), execution)
+        summary = train(state, alone_job(job, state), execution)
         self._states.save(state, "joint", invite.round + 1)
         return state, summary.loss
 
@@ -131,10 +131,10 @@ class SiteGuard:
         return StateStore(folder=inside(self.site.base, "alone"), site=self.site.name)
 
 
-def alone_job(job: LocalJob, site: PreparedSite, state: TrainingState) -> LocalJob:
-    """A round's job as the baseline "local" would have it: without anything of the method."""
+def alone_job(job: LocalJob, state: TrainingState) -> LocalJob:
+    """A joint round's job without anything of the method: that of "local", at the same rate."""
     context = RoundContext(start=network_tensors(state.network))
-    return replace(job, recipe=site.recipe, local_rule=LocalRule(), context=context)
+    return replace(job, local_rule=LocalRule(), context=context)
 
 
 def read_decision(base: Path) -> Decision | None:

@@ -63,7 +63,7 @@ class SiteTrainer:
             extras=extras,
         )
         job = self._job(invite, method, context, progress)
-        job = alone_job(job, self.site, state) if alone else job
+        job = alone_job(job, state) if alone else job
         job = private.job(job) if private else job
         figures = received_figures(self.site, state, invite.phase)
         summary = train(state, job, execution)
