@@ -21,8 +21,8 @@ from tests.end_to_end.tiny import plain_pages
 PAGES = ("docs/tutorials/data_manager.md", "docs/tutorials/coordinator.md")
 DOCS = [str(path.relative_to(ROOT)) for path in sorted((ROOT / "docs").rglob("*.md"))]
 HEAD = {
-    "task": {"name": "t", "channels": ["CT"], "labels": ["background", "liver"]},
-    "sites": {"a": {"folder": "a"}},
+    "task": {"name": "t", "channels": ["CT"], "labels": ["background", "liver", "tumour"]},
+    "sites": {name: {"folder": name} for name in ("north", "south", "west")},
 }
 
 
