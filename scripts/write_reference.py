@@ -15,10 +15,12 @@ from typing import Any, get_args, get_origin
 
 from fednnunet.federation.card_spec import CardSpec
 from fednnunet.federation.filters.catalogue import FILTERS
+from fednnunet.federation.guard_spec import Guard
 from fednnunet.federation.log_spec import LogSpec
 from fednnunet.federation.methods.catalogue import SETTINGS
 from fednnunet.federation.methods.merging import Merging
 from fednnunet.federation.methods.robust import RobustMean
+from fednnunet.federation.methods.step import StepBetweenRounds
 from fednnunet.federation.methods.weighting.catalogue import RULES
 from fednnunet.federation.network_spec import Network
 from fednnunet.federation.privacy.settings import Privacy
@@ -27,9 +29,11 @@ from fednnunet.federation.site.policy import Allowed, OutgoingLimits, PrivacyLim
 from fednnunet.federation.spec import Budget, SiteSpec
 from fednnunet.federation.training_spec import Training
 from fednnunet.field_docs import field_docs
+from fednnunet.labels.pretraining import Pretraining
 from fednnunet.labels.settings import PseudoLabels
 from fednnunet.schema import Names
 from fednnunet.task import Task
+from fednnunet.training.imbalance import Imbalance
 
 FOLDER = Path(__file__).resolve().parents[1] / "docs" / "reference"
 _WORDS = {"str": "text", "int": "whole number", "float": "number", "bool": "true or false"}
@@ -100,7 +104,11 @@ def federation_page() -> str:
         ("[budget]", Budget),
         ("[planning]", Planning),
         ("[training]", Training),
+        ("[training.guard]", Guard),
+        ("[training.step]", StepBetweenRounds),
         ("[training.pseudo_labels]", PseudoLabels),
+        ("[training.imbalance]", Imbalance),
+        ("[training.pretraining]", Pretraining),
         ("[training.merging]", Merging),
         ("[training.robust]", RobustMean),
         ("[training.secure]", SecureAggregation),

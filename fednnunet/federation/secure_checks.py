@@ -51,6 +51,7 @@ def check_secure_training(training: Training) -> None:
             "counts sites by how many of their cases have labels",
         ),
         "selection": (training.selection == "loss", "needs the loss of single sites"),
+        "filters_down": (bool(training.filters_down), "codes what each site receives"),
         "weights": (training.weights != Cases(), "weights sites otherwise than by cases"),
         "merging": (training.merging != Merging(), "changes single replies"),
         "step.server": (training.step.server == "fedexp", "needs the norms of single updates"),
@@ -108,8 +109,9 @@ def check_secure_sites(
             where="training.quorum",
             mend=f"set quorum to {threshold} or more, or lower training.secure.threshold",
         )
-    own = training.rounds + training.personal_rounds
-    for number in (*range(training.rounds), *range(own, own + training.public_rounds)):
+    joint = training.pretraining_rounds + training.rounds
+    own = joint + training.personal_rounds
+    for number in (*range(joint), *range(own, own + training.public_rounds)):
         found = len(present(members, number))
         if found < threshold:
             raise _too_few(f"round {number + 1}", found, threshold)

@@ -33,6 +33,7 @@ def check_training(training: Training) -> None:
     _check_waiting(training)
     _check_split(training)
     check_privacy(training)
+    _check_alone_rounds(training)
     if training.max_update_ratio and not 1 <= training.max_update_ratio <= 1e6:
         raise InputError(
             f"max_update_ratio is {training.max_update_ratio}",
@@ -56,6 +57,20 @@ def check_training(training: Training) -> None:
             mend="take it out of training.baselines",
         )
     check_secure_training(training)
+
+
+def _check_alone_rounds(training: Training) -> None:
+    """First rounds alone leave the sites with weights of their own, which two settings exclude."""
+    for name, on in (
+        ("filters_down", bool(training.filters_down)),
+        ("pretraining_rounds", training.pretraining_rounds > 0),
+    ):
+        if training.step.alone_rounds and on:
+            raise InputError(
+                f"alone_rounds is {training.step.alone_rounds} together with {name}",
+                where="training.step.alone_rounds",
+                mend=f"take one of the two out: training.step.alone_rounds or training.{name}",
+            )
 
 
 def _check_split(training: Training) -> None:

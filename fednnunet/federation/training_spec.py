@@ -261,6 +261,17 @@ class Training:
         return self._changed(mean_by_cases, "fedavg")
 
     @property
+    def has_trial(self) -> bool:
+        """Whether sites may find out that they are better off alone, and leave (see `guard`).
+
+        Not where a site cannot be left out of the sum (secure aggregation) or is needed in a robust
+        mean, nor with differential privacy, since the decision depends on the site's cases, nor
+        after pretraining, from whose weights training alone would not begin.
+        """
+        others = self.secure or self.robust or self.privacy or self.pretraining_rounds
+        return not others and self.guard.rounds(self.rounds) > 0
+
+    @property
     def site_mean(self) -> SiteMean:
         """The mean of replies by the file's rule of weights."""
         return SiteMean(rule=self.weights, merging=self.merging)

@@ -23,12 +23,14 @@ class SamplePatients:
     """How the patients of an iteration are chosen: each of `patients` with probability `rate`.
 
     `patients` has the cases of each by name. Of a patient there are `patches`, each of one of the
-    cases, chosen at random.
+    cases, chosen at random. `use` tells the round, so that one that is trained again from an older
+    state has other patients.
     """
 
     patients: tuple[tuple[str, ...], ...]
     rate: float
     patches: int
+    use: str = ""
 
     def __call__(self, source: BatchSource, state: TrainingState, /) -> PatientSource:
         """The source of batches of a job; the key is that of the state's memory."""
@@ -53,13 +55,15 @@ class PatientSource:
 
     def chosen(self, step: int) -> tuple[int, ...]:
         """The places in `sampling.patients` of an iteration's patients; there may be none."""
-        chances = uniform(self.key, f"sample/{step}", len(self.sampling.patients))
+        chances = uniform(
+            self.key, f"sample/{self.sampling.use}/{step}", len(self.sampling.patients)
+        )
         return tuple(int(place) for place in np.flatnonzero(chances < self.sampling.rate))
 
     def _patches(self, step: int, patient: int) -> list[Batch]:
         """Each patch from a source of its own, whose chances follow from the key."""
         count = self.sampling.patches
-        chances = uniform(self.key, f"patches/{step}/{patient}", 2 * count)
+        chances = uniform(self.key, f"patches/{self.sampling.use}/{step}/{patient}", 2 * count)
         names = self.sampling.patients[patient]
         return [
             replace(

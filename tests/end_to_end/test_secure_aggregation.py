@@ -16,8 +16,8 @@ from fednnunet.errors import DataError
 from fednnunet.federation.coordinator import history
 from fednnunet.federation.coordinator.history import load_records
 from fednnunet.federation.coordinator.stated import read_stated
-from fednnunet.federation.site import ledger
 from fednnunet.federation.site.site import Site
+from fednnunet.federation.wire import chain
 from fednnunet.federation.wire.messages import unpack
 from fednnunet.federation.wire.secure_messages import MaskedTrainInvite
 from tests.end_to_end.tiny import TOML, make_federation, no_pictures, plain_pages, shrink
@@ -98,7 +98,7 @@ def test_no_site_tells_its_loss_and_every_site_counts(runs):
 
 def test_the_ledger_says_that_all_of_it_was_masked(runs, capsys):
     folder = runs["secure"] / "sites" / "north"
-    entries = ledger.read(folder / "ledger.jsonl")
+    entries = chain.read(folder / "ledger.jsonl")
     kinds = {str(entry["message"]) for entry in entries}
     assert {"MaskedFingerprintReply", "MaskedShapesReply", "MaskedTrainReply"} <= kinds
     assert not kinds & {"FingerprintReply", "ShapesReply", "TrainReply"}

@@ -101,9 +101,11 @@ def train(run, engine: LoggedEngine, *, spec: LogSpec | None = None, members=MEM
     return run_rounds(engine, run, INITIAL, members, lambda record: None, log=log)
 
 
-def audit(run) -> None:
-    """Do every merge of a run again from the replies that it has kept."""
+def audit(run, *, without_round: int | None = None) -> None:
+    """Do every merge of a run again from the replies that it has kept; the log may lack a round."""
     log = LogLines(chain.lines(run.folder / chain.FILE))
+    if without_round is not None:
+        del log.asked[run.name, without_round], log.merged[run.name, without_round]
     paths = (run.folder / REPLIES).rglob("*.bin")
     replies = {sha256_of(path).hex(): path for path in paths}
     recompute_run(run, INITIAL, MEMBERS, log, replies)

@@ -8,7 +8,9 @@ import pytest
 
 from fednnunet.errors import InputError
 from fednnunet.federation.methods.catalogue import PRESETS
+from fednnunet.federation.methods.merging import Merging
 from fednnunet.federation.methods.robust import RobustMean
+from fednnunet.federation.methods.step import StepBetweenRounds
 from fednnunet.federation.secure_checks import with_threshold
 from fednnunet.federation.secure_spec import Planning, SecureAggregation
 from fednnunet.federation.spec import Federation, SiteSpec
@@ -51,6 +53,11 @@ def federation(sites: int, *, planning: bool = False, joins: int = 1, **changes)
         ({"routed": True}, "training.routed asks for whole models"),
         ({"pseudo_labels": PseudoLabels()}, "training.pseudo_labels counts sites by"),
         ({"selection": "loss"}, "training.selection needs the loss"),
+        ({"weights": "fedmix"}, "training.weights weights sites otherwise than by cases"),
+        ({"merging": Merging(conflicts="drop")}, "training.merging changes single replies"),
+        ({"filters_down": ("quantised",)}, "training.filters_down codes what each site receives"),
+        ({"step": StepBetweenRounds(server="fedexp")}, "training.step.server needs the norms"),
+        ({"step": StepBetweenRounds(alone_rounds=1)}, "training.step.alone_rounds keeps the reply"),
         (
             {"method": "scaffold", "secure": SecureAggregation(bits=32, clip=1.0)},
             "method scaffold sends tensors of its own",

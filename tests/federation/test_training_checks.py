@@ -7,6 +7,11 @@ from dataclasses import replace
 import pytest
 
 from fednnunet.errors import FedNNUNetError, InputError
+from fednnunet.federation.guard_spec import Guard
+from fednnunet.federation.methods.robust import RobustMean
+from fednnunet.federation.methods.step import StepBetweenRounds
+from fednnunet.federation.privacy.settings import Privacy
+from fednnunet.federation.secure_spec import SecureAggregation
 from fednnunet.federation.training_checks import FOLDS, MAX_ITERATIONS, MAX_ROUNDS
 from fednnunet.federation.training_spec import Training
 
@@ -46,6 +51,28 @@ def test_settings_out_of_range_are_refused(settings, words):
 def test_bounds_themselves_are_allowed():
     training = Training(held_out=0.0, fold=FOLDS - 1, grace_s=1.0, quorum=1, rounds=MAX_ROUNDS)
     assert training.fold == 4
+
+
+@pytest.mark.parametrize("others", [{"filters_down": ("quantised",)}, {"pretraining_rounds": 2}])
+def test_first_rounds_alone_exclude_what_needs_common_weights(others):
+    with pytest.raises(InputError, match="alone_rounds is 1 together with"):
+        Training(step=StepBetweenRounds(alone_rounds=1), **others)
+
+
+@pytest.mark.parametrize(
+    ("others", "trial"),
+    [
+        ({}, True),
+        ({"guard": Guard(share=0)}, False),
+        ({"rounds": 5}, False),
+        ({"method": "fedbn_head", "robust": RobustMean()}, False),
+        ({"method": "fedbn_head", "max_update_ratio": 0.0, "secure": SecureAggregation()}, False),
+        ({"privacy": Privacy()}, False),
+        ({"pretraining_rounds": 2}, False),
+    ],
+)
+def test_sites_have_a_trial_where_one_of_them_can_be_left_out(others, trial):
+    assert Training(**others).has_trial == trial
 
 
 @pytest.mark.parametrize("threads", [-1, 1025])

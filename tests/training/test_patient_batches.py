@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -31,6 +33,12 @@ def test_who_is_chosen_follows_from_the_key_and_not_from_the_seed():
     one = [patients(seed=1).chosen(step) for step in steps]
     assert one == [patients(seed=2).chosen(step) for step in steps]
     assert one != [patients(key=b"other").chosen(step) for step in steps]
+
+
+def test_a_round_that_is_trained_again_has_other_patients():
+    made = patients()
+    other = replace(made, sampling=replace(made.sampling, use="/joint/3"))
+    assert [made.chosen(s) for s in range(40)] != [other.chosen(s) for s in range(40)]
 
 
 def test_a_batch_has_the_patches_of_each_patient_in_a_row():

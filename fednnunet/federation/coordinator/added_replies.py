@@ -14,19 +14,25 @@ class AddedReplies:
     """Adds checked replies to an aggregation; afterwards their tensors are not needed any more.
 
     `cases` says how many training cases a reply counts. Replies of sites that train alone are left
-    out. With `keep` the replies are kept as well.
+    out, where sites `may_leave`. With `keep` the replies are kept as well.
     """
 
     def __init__(
-        self, aggregation: Aggregation, cases: Callable[[TrainReply], int], *, keep: bool
+        self,
+        aggregation: Aggregation,
+        cases: Callable[[TrainReply], int],
+        *,
+        keep: bool,
+        may_leave: bool = True,
     ) -> None:
         self._aggregation, self._cases, self._keep = aggregation, cases, keep
+        self._may_leave = may_leave
         self._count = 0
         self.kept: list[Reply] = []
 
     def __call__(self, site: str, message: TrainReply) -> None:
         """Add a reply; raises ReplyError, with nothing added, where it cannot be used."""
-        if message.alone:
+        if message.alone and self._may_leave:
             return
         reply = as_method_sees(site, message, self._cases(message))
         self._aggregation.add(reply)

@@ -33,7 +33,8 @@ def sites_of_round(
         selection=run.training.selection,
         seed=run.training.seed,
     )
-    return sites_in_turn(chosen, number, phases.joint, history, run.training.pseudo_labels)
+    joint = number - phases.joint_end + phases.joint
+    return sites_in_turn(chosen, joint, phases.joint, history, run.training.pseudo_labels)
 
 
 def invite(

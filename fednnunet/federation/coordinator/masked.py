@@ -91,6 +91,7 @@ class _Course(Generic[R]):
     errors: dict[str, FedNNUNetError] = field(default_factory=dict)
     faults: dict[str, str] = field(default_factory=dict)
     traffic: dict[str, tuple[int, int]] = field(default_factory=dict)
+    digests: dict[str, str] = field(default_factory=dict)
 
     def ask(self, invites: Mapping[str, Message], expect: type[M], needed: int) -> dict[str, M]:
         """The replies; sites that give none are noted."""
@@ -135,6 +136,7 @@ class _Course(Generic[R]):
                 self.faults[outcome.site] = outcome.error.what
             else:
                 self.count(outcome.site, outcome.bytes_to_site, outcome.bytes_from_site)
+                self.digests[outcome.site] = outcome.sha256
                 replies[outcome.site] = _bare(outcome.reply)
             del outcome  # it holds a vector
         self.check_enough(replies, question.needed)
@@ -181,6 +183,7 @@ def masked_sum(
             reply=reply,
             bytes_to_site=course.traffic[site][0],
             bytes_from_site=course.traffic[site][1],
+            sha256=course.digests.get(site, ""),
         )
         for site, reply in replies.items()
     }

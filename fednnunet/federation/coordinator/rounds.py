@@ -109,7 +109,8 @@ def _one_round(
     aggregation = _start(phase, merge, state, trained, strength)
     contributing = run.training.contribution and phase == "joint" and bool(state.shared)
     cases = partial(counted_cases, settings=pseudo_labels, done=done, added=strength is not None)
-    add = AddedReplies(aggregation, cases, keep=contributing)
+    may_leave = phase == "joint" and not run.name and run.training.has_trial
+    add = AddedReplies(aggregation, cases, keep=contributing, may_leave=may_leave)
     sites = sites_of_round(run, phases, state.round, history, members)
     invites = {s: invite(run, phases, state, history, s, members[s]) for s in sites}
     opened = log.begin(invites) if log else None

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from fednnunet import records
 from fednnunet.federation.methods.catalogue import label
+from fednnunet.federation.methods.mean import mean_by_cases
 from fednnunet.federation.methods.merge import Merge, Tensors
 from fednnunet.federation.methods.method import Method
 from fednnunet.federation.methods.pooled import RunKind, run_kind
@@ -66,6 +67,8 @@ class Run:
 
     def merge(self, phase: Phase) -> Merge:
         """How the sites' replies are merged in the rounds of a phase."""
+        if phase == "pretraining":
+            return mean_by_cases
         return self.training.merge(self.settings) if phase == "joint" else self.training.mean
 
     def phases(self, tensors: Tensors) -> Phases:
@@ -95,6 +98,8 @@ class Run:
         encoded = records.encode(training)
         usual = records.encode(Training())
         for name in _LATER:
+            if name == "step" and self.method.scales_learning_rate:
+                continue  # its default changed what such a method trains
             if encoded[name] == usual[name]:
                 del encoded[name]
         del encoded["postprocessing"]

@@ -39,6 +39,11 @@ def check_privacy(training: Training) -> None:
             "the rule of weights needs losses or overlaps, which do not leave",
             "weights",
         ),
+        (
+            training.pretraining_rounds and privacy.unit == "patient",
+            "pretraining has no gradients by patient",
+            "pretraining_rounds",
+        ),
         (training.contribution, "the probe of training.contribution has no noise", "contribution"),
         (
             training.sites_per_round and training.selection == "loss",

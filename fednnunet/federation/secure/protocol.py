@@ -93,8 +93,8 @@ class SiteSession:
     def share(self, roster: Mapping[str, PublicKeys], threshold: int) -> SiteSession:
         """Step 2: with the sealed shares for each site of the roster.
 
-        Raises RefusalError for a roster of fewer sites than the threshold, without this site's
-        keys, or for another one than before.
+        Raises RefusalError for a roster of fewer sites than the threshold or of twice as many,
+        without this site's keys, or for another one than before.
         """
         _check_enough(len(roster), threshold)
         own, given = self.public, roster.get(self.site)
@@ -104,6 +104,8 @@ class SiteSession:
             if dict(roster) != self.roster:
                 raise _refusal("the site has shared its keys with other sites in this session")
             return self
+        if 2 * threshold <= len(roster):  # two halves could be told different survivors
+            raise _refusal(f"{threshold} shares are too few in a sum over {len(roster)} sites")
         places = _places(roster)
         seeds = shamir.split(bytes.fromhex(self.seed), places.values(), threshold)
         masks_ = shamir.split(bytes.fromhex(self.mask), places.values(), threshold)

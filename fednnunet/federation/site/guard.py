@@ -61,16 +61,11 @@ class SiteGuard:
     def of(cls, site: PreparedSite, invite: TrainInvite, method: Method) -> SiteGuard | None:
         """The guard in the round of an invite, or None where there is none.
 
-        Only the main training has one, and only where sites hold models of their own; there is none
-        under masks, where nobody can be left out of the sum, nor with differential privacy, since
-        the decision depends on the site's cases.
+        Only the main training has one, only where sites hold models of their own, and only where
+        `Training.has_trial`.
         """
-        settings = site.training.guard
-        training = site.training
-        plain = training.secure is None and training.privacy is None
-        plain = plain and not training.pretraining_rounds  # both would begin from other weights
-        on = invite.phase == "joint" and not invite.run and settings.rounds(site.training.rounds)
-        return cls(site, settings) if on and plain and is_guarded(method, site.network) else None
+        on = invite.phase == "joint" and not invite.run and site.training.has_trial
+        return cls(site, site.training.guard) if on and is_guarded(method, site.network) else None
 
     def after_round(
         self,

@@ -123,6 +123,12 @@ class SiteMasking:
         kept = self._read("training", invite.run)
         return kept is not None and kept.masked and kept.session.session == invite.session
 
+    def keep_done(self, invite: Message) -> None:
+        """Remember that the answer to an invite is kept, so that it is given again as it is."""
+        if isinstance(invite, MaskedTrainInvite):
+            kept = self._of("training", invite.run, invite.session)
+            self._write("training", invite.run, replace(kept, masked=True))
+
     def reply(self, invite: Message, reply: Message) -> Message:
         """What leaves in place of a reply: to an invite without masks, the reply itself."""
         match invite, reply:
@@ -186,6 +192,8 @@ class SiteMasking:
             iterations=reply.iterations,
             unlabelled=reply.unlabelled,
             notes=reply.notes,
+            spent=reply.spent,
+            head=reply.head,
         )
 
     def _with_partners(self, topic: Topic, run: str, invite: MaskedInvite) -> KeptSession:
@@ -193,7 +201,7 @@ class SiteMasking:
         kept = self._of(topic, run, invite.session)
         if isinstance(invite, MaskedTrainInvite) and kept.round != invite.round:
             raise _refusal("the session is of another round")
-        kept = replace(kept, session=kept.session.masked_with(invite.partners), masked=True)
+        kept = replace(kept, session=kept.session.masked_with(invite.partners))
         self._write(topic, run, kept)
         return kept
 
@@ -202,6 +210,8 @@ class SiteMasking:
             raise _refusal("the federation file has no such run")
         kept = self._read(invite.topic, invite.run)
         if kept is None or kept.session.session != invite.session:
+            if kept is not None and invite.round < kept.round:
+                raise _refusal(f"keys were made for round {kept.round + 1}, which comes later")
             revealed = kept.revealed if kept and kept.round == invite.round else ()
             session = SiteSession.begin(invite.session, self._name)
             kept = KeptSession(session=session, round=invite.round, revealed=revealed)

@@ -89,7 +89,7 @@ class PrivateTraining:
         mechanism = self.mechanism(invite.iterations)
         self._account.check(mechanism, self.privacy.delta, limit, self.gaps)
 
-    def job(self, job: LocalJob) -> LocalJob:
+    def job(self, job: LocalJob, invite: TrainInvite) -> LocalJob:
         """The round's job; by patient it samples patients, and clips and noises gradients."""
         if self.privacy.unit == "site":
             return job
@@ -102,7 +102,10 @@ class PrivateTraining:
             targets=len(job.plan.task.targets),
         )
         sampling = SamplePatients(
-            patients=self._patients, rate=self._rate, patches=self.privacy.patches_per_patient
+            patients=self._patients,
+            rate=self._rate,
+            patches=self.privacy.patches_per_patient,
+            use=f"{invite.run}/{invite.phase}/{invite.round}",
         )
         local_rule = job.local_rule + LocalRule(gradient_rules=(rule,))
         return replace(job, local_rule=local_rule, sampling=sampling)

@@ -165,6 +165,7 @@ class Site:
                 resume_round=invite.resume_round if isinstance(invite, TrainInvite) else 0,
             )
             answers.keep(answered, reply.data)
+            self._masking.keep_done(invite)
             found = answered, reply.data
         message, data = found[0].message, found[1]
         words = reply_words(invite, data, self._training, site=self.name)

@@ -17,7 +17,6 @@ from fednnunet.federation.site.private_training import PrivateTraining
 from fednnunet.federation.wire.extras import join, split
 from fednnunet.federation.wire.messages import TrainInvite, TrainReply
 from fednnunet.federation.wire.notes import Note
-from fednnunet.federation.wire.privacy import Spent
 from fednnunet.labels.loss import make_loss
 from fednnunet.network.tensors import Tensors
 from fednnunet.progress import Progress
@@ -64,7 +63,7 @@ class SiteTrainer:
         )
         job = self._job(invite, method, context, progress)
         job = alone_job(job, state) if alone else job
-        job = private.job(job) if private else job
+        job = private.job(job, invite) if private else job
         figures = received_figures(self.site, state, invite.phase)
         summary = train(state, job, execution)
         figures = replace(figures, loss_spread=loss_spread(self.site, summary, invite.phase))
@@ -80,8 +79,16 @@ class SiteTrainer:
         notes = self._notes(summary, job, execution, first=not invite.resume_round)
         notes += (Note(code="trains_alone"),) if alone else ()
         reply = self._reply(invite, payload, summary, self._held_out_counts(state), notes)
-        reply = replace(reply, alone=alone, figures=figures)
-        return reply if spent is None else _with_spent(reply, spent)
+        reply = replace(reply, alone=alone, figures=figures, spent=spent)
+        return self._without_figures(reply)
+
+    def _without_figures(self, reply: TrainReply) -> TrainReply:
+        """The reply without figures of training cases, where weights leave with noise or masked."""
+        training = self.site.training
+        if training.privacy is None and training.secure is None:
+            return reply
+        held_out = () if training.secure else reply.held_out
+        return replace(reply, loss=None, overlap=(), held_out=held_out)
 
     def _begin(self, invite: TrainInvite, method: Method) -> TrainingState:
         """The state to continue from, with the received tensors in it.
@@ -209,8 +216,3 @@ class SiteTrainer:
             held_out=self._shared(held_out, self.site.held_out_cases, least) if held_out else (),
             notes=notes,
         )
-
-
-def _with_spent(reply: TrainReply, spent: Spent) -> TrainReply:
-    """The reply with the privacy that is spent; figures of training cases, without noise, stay."""
-    return replace(reply, spent=spent, loss=None, overlap=())

@@ -54,7 +54,8 @@ class TrainReply(Message):
 
     words: ClassVar[str] = (
         "updated shared weights, numbers of training cases and of those without labels, mean loss, "
-        "overlap on patches, timings, which line of the coordinator's log was seen last"
+        "overlap on patches, timings, whether the site trains alone, which line of the "
+        "coordinator's log was seen last"
     )
     run: Name
     round: Round

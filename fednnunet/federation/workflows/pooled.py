@@ -120,6 +120,7 @@ def pooled_training(training: Training, iterations: Sequence[int]) -> Training:
         iterations_per_round=own,
         personal_rounds=0,
         pretraining_rounds=0,
+        pretraining=None,
         sites_per_round=0,
         quorum=0,
         deadline_s=0.0,

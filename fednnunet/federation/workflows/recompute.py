@@ -148,6 +148,19 @@ def recompute_run(
             _compare(run.name, log, LogLines(lines))
         if error:
             raise error
+        _check_complete(run.name, log, LogLines(lines) if lines else None)
+
+
+def _check_complete(run: str, log: LogLines, own: LogLines | None) -> None:
+    """Raise DataError where the log has merges that no replies lead to."""
+    done = own.merged.keys() if own else set()
+    lacking = sorted(key for key in log.merged if key[0] == run and key not in done)
+    if lacking:
+        raise DataError(
+            f"round {lacking[0][1] + 1} cannot be done again: the log lacks a round before it",
+            where=chain.FILE,
+            mend="ask the coordinator for the whole log, and compare it with the sites' copies",
+        )
 
 
 def _compare(run: str, log: LogLines, own: LogLines) -> None:

@@ -35,6 +35,13 @@ def test_a_site_that_trains_alone_is_left_out():
     assert [kept.site for kept in add.kept] == ["a"]
 
 
+def test_who_may_not_leave_counts_whatever_it_says():
+    add = AddedReplies(mean_by_cases.start(START), lambda r: r.cases, keep=False, may_leave=False)
+    add("a", reply(1.0))
+    add("b", reply(9.0, alone=True))
+    assert add.finish(START).shared["w"].item() == 5.0
+
+
 def test_without_any_reply_only_the_round_goes_on():
     add = AddedReplies(mean_by_cases.start(START), lambda r: r.cases, keep=False)
     add("b", reply(9.0, alone=True))

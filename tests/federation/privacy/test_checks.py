@@ -44,6 +44,9 @@ def test_baselines_are_checked_too():
         ({"contribution": True}, "probe"),
         ({"sites_per_round": 2, "selection": "loss"}, "chosen by losses"),
         ({"pseudo_labels": PseudoLabels()}, "one patient's influence"),
+        ({"weights": "fedmix"}, "losses or overlaps"),
+        ({"weights": "contour_noise"}, "figures of the rule of weights"),
+        ({"pretraining_rounds": 2}, "no gradients by patient"),
     ],
 )
 def test_settings_that_leak_are_refused(changes, what):

@@ -80,6 +80,13 @@ def test_a_federation_of_one_is_refused():
     assert caught.value.advice == "too_few_partners"
 
 
+def test_a_threshold_of_half_of_the_sites_is_too_low():
+    """Two halves could be told different survivors, and give away both secrets of one site."""
+    with pytest.raises(RefusalError, match="3 shares are too few in a sum over 6 sites"):
+        six = {name: SiteSession.begin("s", name) for name in "abcdef"}
+        six["a"].share({name: session.public for name, session in six.items()}, 3)
+
+
 def test_a_site_keeps_to_the_session_that_it_began():
     roster, found = sessions()
     a = found["a"]

@@ -136,6 +136,8 @@ def test_masks_are_removed_for_one_set_of_sites_in_a_round(tmp_path):
     invite = MaskedTrainInvite.of(INVITE, session="s", partners=SITES, total=6.0)
     assert not course.sites["a"].is_done(invite)
     masked_reply(course.sites["a"], invite)
+    assert not course.sites["a"].is_done(invite)  # a stop here has the reply masked again
+    course.sites["a"].keep_done(invite)
     assert course.sites["a"].is_done(invite)
     course.unmask("a", ("a", "b"))
     again = Course(tmp_path, secure, session="t").keys().share(2)
@@ -145,6 +147,13 @@ def test_masks_are_removed_for_one_set_of_sites_in_a_round(tmp_path):
     with pytest.raises(RefusalError, match="from a sum over other sites in this round"):
         again.unmask("a")
     again.unmask("a", ("a", "b"))
+
+
+def test_no_session_of_an_earlier_round_begins(tmp_path):
+    course = Course(tmp_path, a_federation(secure=SecureAggregation(threshold=2)))
+    course.sites["a"].respond(KeysInvite(topic="training", session="s", round=1))
+    with pytest.raises(RefusalError, match="keys were made for round 2, which comes later"):
+        course.sites["a"].respond(KeysInvite(topic="training", session="t", round=0))
 
 
 def test_a_lower_threshold_than_agreed_is_refused(tmp_path):

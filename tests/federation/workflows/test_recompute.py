@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fednnunet.errors import InputError
+from fednnunet.errors import DataError, InputError
 from fednnunet.federation.coordinator.round_log import REPLIES
 from fednnunet.federation.workflows.recompute import recompute
 from tests.federation.fakes import a_run
@@ -36,6 +36,13 @@ def test_a_training_that_was_stopped_is_recomputed_as_far_as_it_came(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         train(run, Stopped(tmp_path / "sites"), spec=KEEP)
     audit(run)
+
+
+def test_a_log_without_one_of_its_rounds_is_found(tmp_path):
+    run = a_run(tmp_path / "run")
+    train(run, LoggedEngine(tmp_path / "sites"), spec=KEEP)
+    with pytest.raises(DataError, match="cannot be done again: the log lacks a round before it"):
+        audit(run, without_round=1)
 
 
 def test_a_reply_that_is_missing_or_touched_is_named(tmp_path):
