@@ -8,8 +8,8 @@ from fednnunet import records
 from fednnunet.audit.record import JSON, Audit
 from fednnunet.commands import audit, train
 from fednnunet.federation.privacy.accountant import Mechanism, epsilon
-from fednnunet.federation.site import ledger
 from fednnunet.federation.site.privacy_account import PrivacyAccount
+from fednnunet.federation.wire import chain
 from fednnunet.inference.card import MARKDOWN, read_card
 from tests.end_to_end.tiny import POLICY, TOML, make_federation, make_planned, plain_pages
 
@@ -40,7 +40,7 @@ def test_a_policy_ends_a_training_which_goes_on_with_its_account(tmp_path, capsy
     card = read_card(tmp_path / "run" / "global")
     assert len(card.privacy) == 2  # the same words for both sites, and the scope
     assert words in (tmp_path / "run" / "global" / MARKDOWN).read_text()
-    details = [str(entry["detail"]) for entry in ledger.read(south.base / ledger.FILE)]
+    details = [str(entry["detail"]) for entry in chain.read(south.base / chain.FILE)]
     assert any("noise of 6 clips" in words and "epsilon" in words for words in details)
 
     small = ["--targets", "1", "--steps", "1", "--edge", "8", "--cases", "5"]
