@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import json
 import random
 import shutil
-import typing
 import zlib
 from collections.abc import Callable
 from hashlib import sha256
@@ -16,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from fuzz_messages import packed_messages
 from fuzz_mutate import (
     join_safetensors,
     mutate_array,
@@ -29,14 +28,9 @@ from fuzz_mutate import (
 
 from fednnunet import records
 from fednnunet.device import Device
-from fednnunet.evaluation.gains import Gain
-from fednnunet.evaluation.metrics import CaseScores, TargetScore
-from fednnunet.evaluation.postprocess import Postprocessing
 from fednnunet.evaluation.report import summarise
-from fednnunet.evaluation.scores import SiteScores
 from fednnunet.federation.coordinator.history import load_last, write_history
 from fednnunet.federation.wire import messages
-from fednnunet.federation.wire.notes import Note
 from fednnunet.inference.bundle import read_bundle, write_bundle
 from fednnunet.network.unet import build_network
 from fednnunet.planning.explain import why
@@ -126,32 +120,7 @@ def network_tensors() -> dict[str, torch.Tensor]:
 @functools.cache
 def sample_messages() -> tuple[bytes, ...]:
     """One packed message of every kind."""
-    figures = {"dice": 0.9, "iou": 0.8, "hd95_mm": 2.0, "assd_mm": 0.5}
-    score = TargetScore(**figures, reference_vox=9, predicted_vox=8)
-    case = CaseScores(case="a", targets=dict.fromkeys(TASK.targets, score))
-    known: dict[str, Any] = {
-        "task": TASK,
-        "plan": small_plan(),
-        "scores": SiteScores.of(TASK.targets, [case]),
-        "gains": {"global": Gain.of((0.1, -0.2, 0.3), squared=3)},
-        "rule": Postprocessing(foreground=True),
-        "phase": "joint",
-        "spacing_mm": (1.0, 1.0, 1.0),
-        "configuration": "3d_fullres",
-        "tensors": {"sums": torch.ones(3, dtype=torch.float64)},
-        "notes": (Note(code="micro_batch", numbers=(2,)),),
-        "kind": "data",
-        "advice": "read_log",
-        **dict.fromkeys(("overlap", "held_out"), ((1, 2, 3), (4, 5, 6))),
-    }
-    plain = {str: "fedavg", int: 1, float: 0.5, float | None: 0.5, bool: True}
-    packed = []
-    for kind in messages.KINDS.values():
-        hints = typing.get_type_hints(kind)  # without the ranges
-        names = [field.name for field in dataclasses.fields(kind)]
-        fields = {n: known[n] if n in known else plain[hints[n]] for n in names}
-        packed.append(messages.pack(kind(**fields)))
-    return tuple(packed)
+    return packed_messages(TASK, small_plan())
 
 
 def _message_header(rng: random.Random, header: Any) -> Any:
