@@ -143,12 +143,12 @@ class Site:
             self._masking.check(invite)
             return Outgoing.of(self._masking.reply(invite, self._plan(invite)))
         self._agreement.check_run(invite.run, invite.method)
-        self._masking.check(invite)
         if isinstance(invite, ModelInvite):
             self._check_model_may_leave()
         invite, network = self._incoming.whole(invite), self.prepared.network
         answers = Answers(inside(self.base, invite.run, ANSWERS))
         self._agreement.check(invite, network, answers)
+        self._masking.check(invite)
         self._incoming.check(invite, answers)
         question, invite_digest = question_of(invite), self._incoming.digest(invite, invite_digest)
         found = answers.find(question, invite_digest)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import weakref
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 
 from fednnunet.errors import FedNNUNetError, InputError
 from fednnunet.federation.coordinator.history import load_records
+from fednnunet.federation.guard_spec import Guard
 from fednnunet.federation.membership import Member
 from fednnunet.federation.methods.catalogue import METHODS
 from fednnunet.federation.methods.robust import RobustMean
@@ -60,6 +62,10 @@ def test_a_robust_mean_holds_in_joint_and_public_rounds(tmp_path, method):
         assert kept < moved / 4, name
 
 
+TRIAL: dict[str, Any] = {"public_rounds": 0, "guard": Guard(share=1.0)}
+"""Settings with which sites may leave in the four joint rounds."""
+
+
 class OneAlone(PretendEngine):
     """One of the sites trains alone, and returns what it received."""
 
@@ -78,15 +84,15 @@ class OneAlone(PretendEngine):
 @pytest.mark.parametrize("method", ["fedbn_head", "fedease"])
 def test_a_site_that_trains_alone_does_not_count_in_the_mean(tmp_path, method):
     members = {name: member for name, member in MEMBERS.items() if name != "c"}
-    two = go(a_run(tmp_path / "two", method, public_rounds=0), PretendEngine(), members)
-    run = a_run(tmp_path / "three", method, public_rounds=0)
+    two = go(a_run(tmp_path / "two", method, **TRIAL), PretendEngine(), members)
+    run = a_run(tmp_path / "three", method, **TRIAL)
     left = go(run, OneAlone("c"))
     assert all(torch.equal(t, left.shared[n]) for n, t in two.shared.items())
     assert "c" in load_records(run.folder / "rounds")[-1].sites
 
 
 def test_a_federation_that_everybody_left_stays_as_it_is(tmp_path):
-    state = go(a_run(tmp_path, "fedbn_head", public_rounds=0), OneAlone("a", "b", "c"))
+    state = go(a_run(tmp_path, "fedbn_head", **TRIAL), OneAlone("a", "b", "c"))
     assert state.shared and all(torch.equal(t, INITIAL[n]) for n, t in state.shared.items())
 
 
