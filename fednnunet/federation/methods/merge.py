@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import ClassVar, Literal, Protocol
+from dataclasses import dataclass, field, is_dataclass, replace
+from typing import ClassVar, Literal, Protocol, cast
 
 from fednnunet.federation.wire.figures import Figures
 from fednnunet.network.tensors import Tensors
@@ -100,6 +100,20 @@ class Merge(Protocol):
     def artefacts(self, state: State, /) -> Mapping[str, object]:
         """Records, by file name, of what the merge has found out about the sites; mostly none."""
         ...
+
+
+def with_mean(merge: Merge, replaced: Callable[[Merge], Merge | None]) -> Merge | None:
+    """The merge with another mean in it, at whatever depth; None where it has none to replace.
+
+    `replaced(merge)` is what stands in the place of a merge that is such a mean, None for others,
+    which are looked into by their field `mean`.
+    """
+    found = replaced(merge)
+    inner = getattr(merge, "mean", None)
+    if found is not None or inner is None or not is_dataclass(merge):
+        return found
+    changed = with_mean(inner, replaced)
+    return None if changed is None else cast(Merge, replace(merge, mean=changed))
 
 
 @dataclass(frozen=True, slots=True)

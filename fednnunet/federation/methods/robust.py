@@ -18,17 +18,16 @@ others is held back, too; `neighbours` softens that.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, ClassVar, Literal, cast
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from torch import Tensor
 
 from fednnunet.errors import InputError, ReplyError
 from fednnunet.federation.methods.mean import MeanBy
-from fednnunet.federation.methods.merge import Collected, Merge, Needs, Reply, State
+from fednnunet.federation.methods.merge import Collected, Merge, Needs, Reply, State, with_mean
 from fednnunet.federation.methods.robust_rules import (
     clipping_weights,
     krum_weights,
@@ -82,17 +81,16 @@ def robust_merge(merge: Merge, settings: RobustMean, *, method: str) -> Merge:
 
     Raises InputError, which names the method, where it takes none, or more than a mean.
     """
-    if isinstance(merge, MeanBy):
-        return RobustMerge(settings)
-    inner = getattr(merge, "mean", None)
-    if inner is None or not dataclasses.is_dataclass(merge):
+    robust = RobustMerge(settings)
+    found = with_mean(merge, lambda mean: robust if isinstance(mean, MeanBy) else None)
+    if found is None:
         raise InputError(
             f"method {method} needs more of the replies than their mean; it takes no robust one",
             where="training.robust",
             mend="choose a method such as fedavg, fedbn_head, fedprox or fedavgm (fedease with "
             "graph = false), or remove the table [training.robust]",
         )
-    return cast(Merge, replace(merge, mean=robust_merge(inner, settings, method=method)))
+    return found
 
 
 @dataclass(frozen=True, slots=True)

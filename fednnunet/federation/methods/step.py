@@ -11,12 +11,11 @@ top.
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Annotated, ClassVar, Literal, cast
+from typing import Annotated, ClassVar, Literal
 
 from torch import Tensor
 
@@ -31,6 +30,7 @@ from fednnunet.federation.methods.merge import (
     Reply,
     State,
     Tensors,
+    with_mean,
 )
 from fednnunet.federation.methods.robust import RobustMerge
 from fednnunet.federation.methods.server_step import ServerStep
@@ -154,26 +154,24 @@ def stepped_merge(merge: Merge, step: StepBetweenRounds, *, method: str) -> Merg
 
     Raises InputError, which names the method, where it takes no mean of all replies.
     """
-    stepped = _stepped(merge, step, method)
-    return AfterAlone(stepped, step.alone_rounds) if step.alone_rounds else stepped
-
-
-def _stepped(merge: Merge, step: StepBetweenRounds, method: str) -> Merge:
-    if step.server == "mean":
-        return merge
-    if isinstance(merge, MeanBy | RobustMerge | SiteMean):
-        if step.server == "fedexp":
-            return Extrapolated(merge, step.bound)
-        return ServerStep(
-            NesterovMomentum(learning_rate=step.learning_rate, momentum=step.momentum), merge
-        )
-    if isinstance(merge, BySimilarity):
-        return replace(merge, for_all=_stepped(merge.common, step, method))
-    inner = getattr(merge, "mean", None)
-    if inner is None or not dataclasses.is_dataclass(merge):
+    stepped = with_mean(merge, partial(_stepped, step)) if step.server != "mean" else merge
+    if stepped is None:
         raise InputError(
             f"method {method} takes no mean of the replies, so the server's step cannot change",
             where="training.step.server",
             mend='choose a method such as fedavg, fedbn_head or fedease, or set server = "mean"',
         )
-    return cast(Merge, replace(merge, mean=_stepped(inner, step, method)))
+    return AfterAlone(stepped, step.alone_rounds) if step.alone_rounds else stepped
+
+
+def _stepped(step: StepBetweenRounds, merge: Merge) -> Merge | None:
+    """The server's step along a mean; None for what is no mean of all replies."""
+    if isinstance(merge, BySimilarity):
+        return replace(merge, for_all=_stepped(step, merge.common))
+    if not isinstance(merge, MeanBy | RobustMerge | SiteMean):
+        return None
+    if step.server == "fedexp":
+        return Extrapolated(merge, step.bound)
+    return ServerStep(
+        NesterovMomentum(learning_rate=step.learning_rate, momentum=step.momentum), merge
+    )

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
-from typing import cast
+from dataclasses import replace
 
 from fednnunet.errors import InputError
 from fednnunet.federation.methods.mean import MeanBy, by_cases
-from fednnunet.federation.methods.merge import Merge
+from fednnunet.federation.methods.merge import Merge, with_mean
 from fednnunet.federation.methods.similarity import BySimilarity
 from fednnunet.federation.methods.site_mean import SiteMean
 
@@ -20,12 +19,14 @@ def weighted_merge(merge: Merge, mean: SiteMean, *, method: str) -> Merge:
     """
     if mean == SiteMean():
         return merge
-    if isinstance(merge, MeanBy) and merge.weight is by_cases:
-        return mean
-    if isinstance(merge, BySimilarity):
-        return dataclasses.replace(merge, common=mean)
-    inner = getattr(merge, "mean", None)
-    if inner is None or not dataclasses.is_dataclass(merge):
+
+    def replaced(inner: Merge) -> Merge | None:
+        if isinstance(inner, BySimilarity):
+            return replace(inner, common=mean)
+        return mean if isinstance(inner, MeanBy) and inner.weight is by_cases else None
+
+    found = with_mean(merge, replaced)
+    if found is None:
         raise InputError(
             f"method {method} weights sites by itself, or needs more of the replies than their "
             "mean; it takes no other weights",
@@ -33,4 +34,4 @@ def weighted_merge(merge: Merge, mean: SiteMean, *, method: str) -> Merge:
             mend="choose a method such as fedavg, fedbn_head, fedprox, fedavgm, ditto or fedease, "
             "or remove both tables",
         )
-    return cast(Merge, dataclasses.replace(merge, mean=weighted_merge(inner, mean, method=method)))
+    return found
