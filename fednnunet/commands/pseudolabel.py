@@ -86,7 +86,7 @@ def _accept(options: Options) -> None:
     from fednnunet.commands.accept import write_accepted
     from fednnunet.evaluation.review import read_accepted
     from fednnunet.inference.predict import mask_path
-    from fednnunet.inference.pseudolabel import read_digests
+    from fednnunet.inference.reviewed import read_digests
 
     if options.accept is None or not _is_site(options.input):
         raise InputError(

@@ -12,15 +12,15 @@ from fednnunet.errors import InputError
 from fednnunet.evaluation.label_faults import SURE, LabelFaults, Maps, corrected, find_faults
 from fednnunet.evaluation.label_review import LabelReview, by_disagreement, write_label_review
 from fednnunet.evaluation.pictures import draw_review
-from fednnunet.files import replacing, sha256_of, storing
+from fednnunet.files import replacing, sha256_of
 from fednnunet.inference.bundle import Bundle
 from fednnunet.inference.compute import Compute
-from fednnunet.inference.export import Predicted, Wanted
+from fednnunet.inference.export import Predicted
 from fednnunet.inference.predict import Outcome, PredictOptions, predict_cases
-from fednnunet.inference.pseudolabel import REVIEW, Digests, check_digests
-from fednnunet.planning.plan import Plan
+from fednnunet.inference.reviewed import ReviewFiles, check_digests, finished, write_digests
 from fednnunet.preprocess.load import load_case
 from fednnunet.progress import Progress
+from fednnunet.task import Task
 
 CORRECTED_MAPS = "corrected"
 
@@ -53,18 +53,16 @@ def review_labels(
     Raises InputError for other bundles than those of the masks in the folder, and where no case can
     be reviewed.
     """
-    digests = Digests(bundles=tuple(bundle.digest for bundle in bundles))
-    check_digests(folder, digests, overwrite=overwrite)
-    plan = bundles[0].plan
+    digests = check_digests(bundles, folder, overwrite=overwrite)
+    task = bundles[0].plan.task
     complete = [case for case in cases if case.label is not None and case.labels.can_score]
     if not complete:
         raise InputError(
             "no case has a complete label map, so there is nothing to review",
             mend="give a site's folder with full or partial label maps",
         )
-    files = _CaseFiles(folder, plan, sure)
-    folder.mkdir(parents=True, exist_ok=True)
-    records.write(digests, folder / REVIEW / "bundles.json")
+    files = _CaseFiles(folder, task, sure)
+    write_digests(digests, folder)
     outcome = predict_cases(
         bundles,
         complete,
@@ -74,52 +72,36 @@ def review_labels(
         extra=files,
         progress=progress,
     )
-    done = {*outcome.written, *outcome.kept}
-    shown = [case for case in complete if case.name in done]
+    shown = finished(complete, outcome)
     found = [records.read(LabelFaults, files.figures_path(case)) for case in shown]
     review = LabelReview(
         source=digests.source,
         cases=by_disagreement(found),
-        not_reviewed=tuple(sorted(case.name for case in cases if case.name not in done)),
+        not_reviewed=tuple(sorted({case.name for case in cases} - {case.name for case in shown})),
     )
-    pictures = {case.name: files.picture_path(case).read_bytes() for case in shown}
-    write_label_review(folder, review, pictures, plan.task)
+    write_label_review(folder, review, files.pictures(shown), task)
     return Reviewed(review=review, outcome=outcome)
 
 
-class _CaseFiles:
-    """What is written beside each mask."""
+class _CaseFiles(ReviewFiles):
+    """With a corrected label map, all made from the label map that the case has now."""
 
-    def __init__(self, folder: Path, plan: Plan, sure: float) -> None:
-        self._folder, self._task, self._sure = folder, plan.task, sure
+    maps = CORRECTED_MAPS
 
-    def corrected_path(self, case: Case) -> Path:
-        return self._folder / CORRECTED_MAPS / f"{case.name}{io.ending(case.images[0])}"
+    def __init__(self, folder: Path, task: Task, sure: float) -> None:
+        super().__init__(folder, task)
+        self._sure = sure
 
-    def picture_path(self, case: Case) -> Path:
-        return self._folder / REVIEW / f"{case.name}.png"
-
-    def figures_path(self, case: Case) -> Path:
-        return self._folder / REVIEW / f"{case.name}.json"
+    def map_path(self, case: Case) -> Path:
+        """In the image's format."""
+        return self._folder / self.maps / f"{case.name}{io.ending(case.images[0])}"
 
     def there(self, case: Case) -> bool:
         """Whether a case has all of them, made from the label map that it has now."""
-        paths = (self.corrected_path(case), self.picture_path(case), self.figures_path(case))
-        if not all(path.is_file() for path in paths):
+        if not super().there(case):
             return False
         figures = records.read(LabelFaults, self.figures_path(case))
         return figures.label_sha256 == _digest(case)
-
-    @property
-    def wanted(self) -> Wanted:
-        """How sure the model is."""
-        return Wanted(entropy=True)
-
-    def clear(self, case: Case) -> None:
-        """Remove all of them."""
-        for path in (self.corrected_path(case), self.picture_path(case), self.figures_path(case)):
-            with storing(path):
-                path.unlink(missing_ok=True)
 
     def write(self, case: Case, predicted: Predicted) -> None:
         """Write the corrected map, the picture, and at last the figures."""
@@ -132,7 +114,7 @@ class _CaseFiles:
             entropy=predicted.entropy,
             spacing_mm=image.spacing_mm,
         )
-        kind, path = case.labels.supervision, self.corrected_path(case)
+        kind, path = case.labels.supervision, self.map_path(case)
         better = corrected(maps, kind, self._task, sure=self._sure)
         io.write_mask(better, image.geometry, path, like=case.label)
         with replacing(self.picture_path(case)) as temporary:

@@ -13,7 +13,7 @@ from fednnunet import records
 from fednnunet.commands.pseudolabel import main
 from fednnunet.dataset import read_dataset
 from fednnunet.inference.bundle import read_bundle, write_bundle
-from fednnunet.inference.pseudolabel import Digests
+from fednnunet.inference.reviewed import Digests
 from fednnunet.network.unet import build_network
 from tests.inference.conftest import make_plan
 

@@ -14,7 +14,8 @@ from fednnunet.errors import InputError
 from fednnunet.evaluation.review import ReviewCase
 from fednnunet.inference.bundle import Bundle
 from fednnunet.inference.compute import Compute
-from fednnunet.inference.pseudolabel import pseudolabel_cases, read_digests
+from fednnunet.inference.pseudolabel import pseudolabel_cases
+from fednnunet.inference.reviewed import read_digests
 from fednnunet.planning.plan import Plan
 from fednnunet.volume import Geometry, Volume
 
