@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from fednnunet import system
-from fednnunet.errors import FedNNUNetError, StorageError
+from fednnunet.errors import FedNNUNetError, InputError, StorageError
 
 _AGAIN = "then run the same command again: it goes on from where it was"
 _FULL = ("there is no room left on the disk", f"free some space there, {_AGAIN}")
@@ -160,3 +160,17 @@ def sha256_of(path: Path) -> bytes:
     """The SHA-256 of a file's content."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").digest()
+
+
+def read_lines(path: Path, *, mend: str) -> list[str]:
+    """The lines of a reader's list, without those that begin with #.
+
+    Raises InputError, with the `mend`, for a file that is no text.
+    """
+    try:
+        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"the list {path.name} cannot be read: {error}", where=str(path), mend=mend
+        ) from None
+    return [line for line in lines if line and not line.startswith("#")]

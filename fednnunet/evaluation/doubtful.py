@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 
 from fednnunet import records
 from fednnunet.errors import InputError
+from fednnunet.files import read_lines
 from fednnunet.ranges import Within, check_ranges
 
 FILE_NAME = "doubtful.json"
@@ -65,16 +66,8 @@ def read_wrong(path: Path) -> dict[str, bool]:
     A line holds the name of a case, and the word "corrected" behind it if so; lines that begin with
     # are comments. Raises InputError for a file that is no text, or that names a case twice.
     """
-    try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"the list {path.name} cannot be read: {error}",
-            where=str(path),
-            mend="give the text file that the page saved",
-        ) from None
     found: dict[str, bool] = {}
-    for line in (line for line in lines if line and not line.startswith("#")):
+    for line in read_lines(path, mend="give the text file that the page saved"):
         words = line.rsplit(maxsplit=1)
         right = len(words) == 2 and words[1] == CORRECTED
         name = words[0] if right else line

@@ -11,6 +11,7 @@ from fednnunet.errors import InputError
 from fednnunet.evaluation.page import png_source, write_page
 from fednnunet.evaluation.pictures import STRUCTURES
 from fednnunet.evaluation.verdict import Verdict
+from fednnunet.files import read_lines
 
 ACCEPTED = "accepted.txt"
 """The name under which the page saves its list."""
@@ -74,15 +75,9 @@ def read_accepted(path: Path) -> tuple[str, ...]:
 
     Raises InputError for a file that is no text, or names no case or one twice.
     """
-    try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"the list {path.name} cannot be read: {error}",
-            where=str(path),
-            mend="give a text file with the name of a case on each line, as the page saves it",
-        ) from None
-    names = [line for line in lines if line and not line.startswith("#")]
+    names = read_lines(
+        path, mend="give a text file with the name of a case on each line, as the page saves it"
+    )
     twice = sorted({name for name in names if names.count(name) > 1})
     if not names or twice:
         what = f"names {twice[0]} twice" if twice else "names no case"
