@@ -9,7 +9,8 @@ is checked for all sites together.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 
 import numpy as np
 
@@ -24,6 +25,7 @@ from fednnunet.federation.wire.secure_messages import (
     MaskedMeasureInvite,
     MaskedShapesInvite,
     MaskedShapesReply,
+    Topic,
 )
 from fednnunet.planning.fingerprint import Fingerprint, Layout
 from fednnunet.planning.shapes import ShapeSketch, Spacing
@@ -37,21 +39,15 @@ ALL = "all sites together"
 def masked_fingerprint(engine: Engine, task: Task, progress: Progress | None) -> Fingerprint:
     """The sum of all sites' fingerprints; raises what any of them cannot do."""
     keys.check_installed()
-
-    def invites(session: str, partners: tuple[str, ...]) -> Mapping[str, Message]:
-        invite = MaskedMeasureInvite(task=task, session=session, partners=partners)
-        return dict.fromkeys(partners, invite)
-
-    question = MaskedQuestion(
+    vector = _sum_of_all(
+        engine,
         topic="fingerprint",
         expect=MaskedFingerprintReply,
-        invites=invites,
-        threshold=usual_threshold(len(engine.sites)),
-        needed=len(engine.sites),
-        size=2 * Layout.of(task).length,
+        invite=partial(MaskedMeasureInvite, task=task),
+        length=Layout.of(task).length,
         what="the federation cannot be planned",
+        progress=progress,
     )
-    vector = decode_sums(masked_sum(engine, engine.sites, question, progress=progress).total)
     found = Fingerprint.from_vector(task, vector, site=ALL)
     validate(found, site=ALL)
     return found
@@ -61,22 +57,42 @@ def masked_shapes(
     engine: Engine, spacing_mm: Spacing, cases: int, progress: Progress | None
 ) -> ShapeSketch:
     """The sum of all sites' histograms of resampled shapes, of so many cases."""
-
-    def invites(session: str, partners: tuple[str, ...]) -> Mapping[str, Message]:
-        invite = MaskedShapesInvite(spacing_mm=spacing_mm, session=session, partners=partners)
-        return dict.fromkeys(partners, invite)
-
-    empty: np.ndarray = ShapeSketch.empty(spacing_mm).to_vector()
-    question = MaskedQuestion(
+    vector = _sum_of_all(
+        engine,
         topic="shapes",
         expect=MaskedShapesReply,
-        invites=invites,
-        threshold=usual_threshold(len(engine.sites)),
-        needed=len(engine.sites),
-        size=2 * len(empty),
+        invite=partial(MaskedShapesInvite, spacing_mm=spacing_mm),
+        length=len(ShapeSketch.empty(spacing_mm).to_vector()),
         what="the shapes of the federation cannot be merged",
+        progress=progress,
     )
-    vector = decode_sums(masked_sum(engine, engine.sites, question, progress=progress).total)
     found = ShapeSketch.from_vector(spacing_mm, vector, site=ALL)
     validate_shapes(found, site=ALL, cases=cases)
     return found
+
+
+def _sum_of_all(
+    engine: Engine,
+    *,
+    topic: Topic,
+    expect: type[Message],
+    invite: Callable[..., Message],
+    length: int,
+    what: str,
+    progress: Progress | None,
+) -> np.ndarray:
+    """The sum (length,) of all sites' vectors; `invite(session=, partners=)` asks for one."""
+
+    def invites(session: str, partners: tuple[str, ...]) -> Mapping[str, Message]:
+        return dict.fromkeys(partners, invite(session=session, partners=partners))
+
+    question = MaskedQuestion(
+        topic=topic,
+        expect=expect,
+        invites=invites,
+        threshold=usual_threshold(len(engine.sites)),
+        needed=len(engine.sites),
+        size=2 * length,
+        what=what,
+    )
+    return decode_sums(masked_sum(engine, engine.sites, question, progress=progress).total)
