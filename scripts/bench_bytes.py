@@ -13,9 +13,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from bench_shifted import Bench, Cell, Options, mean_dice, write_table
+from bench_shifted import Bench, Cell, mean_dice, run_seeds, write_table
 
-from fednnunet.commands.cli import check_output, parse, run_command
 from fednnunet.planning.plan import Plan
 
 FILTERS: dict[str, Any] = {
@@ -81,18 +80,8 @@ def main(
     argv: Sequence[str] | None = None, *, shape: Callable[[Plan], Plan] = lambda plan: plan
 ) -> int:
     """Train what is missing, and write the table."""
-    options = parse(Options, argv, prog="bench_bytes.py", about=str(__doc__).splitlines()[0])
-
-    def run() -> None:
-        check_output(options.output)
-        bench = Bench(options=options, shape=shape)
-        for seed in options.seeds:
-            done = bench.run(cells(bench, seed), seed)
-            write(bench)
-            if not done:
-                return
-
-    return run_command(run)
+    prog, about = "bench_bytes.py", str(__doc__)
+    return run_seeds(argv, prog=prog, about=about, cells=cells, write=write, shape=shape)
 
 
 if __name__ == "__main__":

@@ -16,9 +16,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from time import monotonic as now
 from typing import Annotated
 
+from bench_clock import Timed, TimeIsUp, minutes_from_now, say_stopped
 from bench_federations_report import Found, Trained, write_report
 from make_shifted import make_shifted
 
@@ -29,7 +29,6 @@ from fednnunet.commands.site_faults import show_fault
 from fednnunet.dataset_header import task_of
 from fednnunet.errors import InputError
 from fednnunet.federation.coordinator.history import load_records
-from fednnunet.federation.coordinator.run import Run
 from fednnunet.federation.methods.catalogue import PRESETS
 from fednnunet.federation.spec import Budget, Federation, SiteSpec
 from fednnunet.federation.training_spec import Training
@@ -56,29 +55,23 @@ class Data:
     folder: str
     sites: tuple[str, ...]
     outside: tuple[str, ...] = ()
-    words: str = ""
 
 
 HIPPOCAMPUS = ("site_a", "site_b", "site_c", "site_d")
 DATA: dict[str, Data] = {
-    "unlike_scanners": Data(
-        folder="hippocampus", sites=HIPPOCAMPUS, words="hippocampus, made unlike by make_shifted.py"
-    ),
-    "hippocampus": Data(folder="hippocampus", sites=HIPPOCAMPUS, words="hippocampus as it is"),
-    "sarcoma_pet": Data(
-        folder="sarcoma_pet", sites=("grid_3_91mm", "grid_4_69mm", "grid_5_47mm"), words="PET"
-    ),
-    "sarcoma_ct": Data(folder="sarcoma_ct", sites=("north", "south"), words="CT"),
+    "unlike_scanners": Data(folder="hippocampus", sites=HIPPOCAMPUS),
+    "hippocampus": Data(folder="hippocampus", sites=HIPPOCAMPUS),
+    "sarcoma_pet": Data(folder="sarcoma_pet", sites=("grid_3_91mm", "grid_4_69mm", "grid_5_47mm")),
+    "sarcoma_ct": Data(folder="sarcoma_ct", sites=("north", "south")),
     "head_neck_ct": Data(
         folder="head_neck_ct",
         sites=("site_a", "site_b", "site_c", "site_d", "site_e"),
-        words="planning CT with organs missing case by case",
     ),
+    # one patient a site, so that only sites left out can be scored
     "spinal_cord": Data(
         folder="spinal_cord_gm",
         sites=("Milan", "CEITEC", "Philips", "Juntendo", "UCL", "NWU"),
         outside=("UCL", "NWU"),
-        words="T2* MRI; one patient a site, so that only sites left out can be scored",
     ),
 }
 METHODS = ("local", "fedavg", "fedease", "pooled", "pooled_iterations")
@@ -106,23 +99,13 @@ class Options:
     """stop after so many minutes, within a round; the same command goes on"""
 
 
-class TimeIsUp(Exception):  # noqa: N818 - no fault
-    """Ends a training between two rounds."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Bench:
+class Bench(Timed):
     """The settings of a call; `shape` may change a plan and `lengths` the rounds, for tests."""
 
     options: Options
-    stop_at: float
     shape: Callable[[Plan], Plan] = lambda plan: plan
     lengths: Lengths = dataclasses.field(default_factory=lambda: LENGTHS)
-
-    def observe(self, run: Run, record: object) -> None:
-        """After each round: stop if the time is up."""
-        if now() > self.stop_at:
-            raise TimeIsUp
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,13 +139,13 @@ def run_bench(bench: Bench) -> bool:
         job = job_of(bench, cell)
         if job.done:
             continue
-        if now() > bench.stop_at:
+        if bench.is_over:
             return False
         print(f"{number} of {len(cells)}: {cell.name}", flush=True)
         try:
             train_run(job, observer=bench.observe)
         except TimeIsUp:
-            print("time is up; the same command goes on", flush=True)
+            say_stopped()
             return False
         report(bench)
     report(bench)
@@ -264,7 +247,7 @@ def _check(options: Options) -> None:
 def _run(options: Options, shape: Callable[[Plan], Plan], lengths: Lengths) -> None:
     _check(options)
     check_output(options.output)
-    stop_at = now() + 60 * options.minutes
+    stop_at = minutes_from_now(options.minutes)
     if run_bench(Bench(options=options, stop_at=stop_at, shape=shape, lengths=lengths)):
         print((options.output / "federations.md").read_text(encoding="utf-8"))
 

@@ -18,9 +18,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from time import monotonic as now
 from typing import Annotated
 
+from bench_clock import Timed, TimeIsUp, minutes_from_now, say_stopped
 from bench_labels_cells import CELLS, LATE, ROWS, SITES, Cell, CellScores, Data, SiteLabels
 from bench_labels_report import write_report
 from weaken_site import held_out_names, weaken_site
@@ -33,7 +33,6 @@ from fednnunet.dataset import read_dataset
 from fednnunet.dataset_header import task_of
 from fednnunet.errors import InputError
 from fednnunet.federation.coordinator.history import load_records
-from fednnunet.federation.coordinator.rounds import Run
 from fednnunet.federation.spec import Budget, Federation, SiteSpec
 from fednnunet.federation.training_spec import Training
 from fednnunet.federation.workflows.plan import plan_together
@@ -72,22 +71,12 @@ class Options:
     """iterations of each site in a round; 0 for the table's"""
 
 
-class TimeIsUp(Exception):  # noqa: N818 - no fault
-    """Ends a training between two rounds."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Bench:
+class Bench(Timed):
     """The settings of a call; `shape` may change a plan, for tests."""
 
     options: Options
-    stop_at: float
     shape: Callable[[Plan], Plan] = lambda plan: plan
-
-    def observe(self, run: Run, record: object) -> None:
-        """After each round: stop if the time is up."""
-        if now() > self.stop_at:
-            raise TimeIsUp
 
     def scores_path(self, cell: Cell, seed: int) -> Path:
         """Where the scores of a training are stored."""
@@ -122,13 +111,13 @@ def run_bench(bench: Bench) -> bool:
         path = bench.scores_path(cell, seed)
         if path.is_file() or number % options.parts != options.part:
             continue
-        if now() > bench.stop_at:
+        if bench.is_over:
             return False
         print(f"{number} of {len(todo)}: {cell.name}, seed {seed}: {cell.words}", flush=True)
         try:
             scores = train_cell(bench, cell, seed)
         except TimeIsUp:
-            print("time is up; the same command goes on", flush=True)
+            say_stopped()
             return False
         records.write(scores, path)
         print(f"  Dice {mean_dice(scores):.4f}, {scores.seconds:.0f} s", flush=True)
@@ -304,7 +293,7 @@ def _check(options: Options) -> None:
 def _run(options: Options, shape: Callable[[Plan], Plan]) -> None:
     _check(options)
     check_output(options.output)
-    stop_at = now() + 60 * options.minutes
+    stop_at = minutes_from_now(options.minutes)
     if run_bench(Bench(options=options, stop_at=stop_at, shape=shape)):
         print((options.output / "labels.md").read_text(encoding="utf-8"))
 

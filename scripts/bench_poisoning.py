@@ -24,15 +24,14 @@ from bench_shifted import (
     Bench,
     Cell,
     CellScores,
-    Options,
     by_site,
     mean_dice,
+    run_seeds,
     write_table,
 )
 from poisoning_attacks import ATTACKS, CASES, NONE, UPDATES, crafted, poison_cases, triggered
 
 from fednnunet import Predictor, io
-from fednnunet.commands.cli import check_output, parse, run_command
 from fednnunet.evaluation.tables import read_cases_csv
 from fednnunet.federation.coordinator.engine import Engine
 from fednnunet.federation.engines.in_process import InProcessEngine, InProcessSite
@@ -228,18 +227,8 @@ def main(
     argv: Sequence[str] | None = None, *, shape: Callable[[Plan], Plan] = lambda plan: plan
 ) -> int:
     """Train what is missing, and write the tables."""
-    options = parse(Options, argv, prog="bench_poisoning.py", about=str(__doc__).splitlines()[0])
-
-    def run() -> None:
-        check_output(options.output)
-        bench = Bench(options=options, shape=shape)
-        for seed in options.seeds:
-            done = bench.run(cells(bench, seed), seed)
-            write(bench)
-            if not done:
-                return
-
-    return run_command(run)
+    prog, about = "bench_poisoning.py", str(__doc__)
+    return run_seeds(argv, prog=prog, about=about, cells=cells, write=write, shape=shape)
 
 
 if __name__ == "__main__":

@@ -19,10 +19,10 @@ from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
-from time import monotonic as now
 from typing import Annotated
 
 import numpy as np
+from bench_clock import Timed, TimeIsUp, minutes_from_now, say_stopped
 from weaken_marks import FAULTS
 from weaken_site import Weakening, held_out_names, weaken_site
 
@@ -34,7 +34,6 @@ from fednnunet.dataset import read_dataset
 from fednnunet.dataset_header import task_of
 from fednnunet.evaluation.doubtful import Noisy
 from fednnunet.evaluation.label_review import write_doubtful
-from fednnunet.federation.coordinator.rounds import Run
 from fednnunet.federation.spec import Budget, Federation, SiteSpec
 from fednnunet.federation.training_spec import Training
 from fednnunet.federation.workflows.plan import plan_together
@@ -96,22 +95,12 @@ class Found:
         return len(self.named) / max(len(self.wrong), 1)
 
 
-class TimeIsUp(Exception):  # noqa: N818 - no fault
-    """Ends a training between two rounds."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Bench:
+class Bench(Timed):
     """The settings of a call; `shape` may change a plan, for tests."""
 
     options: Options
-    stop_at: float
     shape: Callable[[Plan], Plan] = lambda plan: plan
-
-    def observe(self, run: Run, record: object) -> None:
-        """After each round: stop if the time is up."""
-        if now() > self.stop_at:
-            raise TimeIsUp
 
     @property
     def review_folder(self) -> Path:
@@ -265,7 +254,7 @@ def table_of(found: Found, rows: dict[str, tuple[float, float]]) -> str:
 def _run(options: Options, shape: Callable[[Plan], Plan]) -> None:
     check_output(options.output)
     options = dataclasses.replace(options, output=options.output.resolve())
-    bench = Bench(options=options, stop_at=now() + 60 * options.minutes, shape=shape)
+    bench = Bench(options=options, stop_at=minutes_from_now(options.minutes), shape=shape)
     rows: dict[str, tuple[float, float]] = {}
     try:
         rows["keep"] = dice_of_cell(bench, "keep")
@@ -275,7 +264,7 @@ def _run(options: Options, shape: Callable[[Plan], Plan]) -> None:
             text = table_of(found, {name: rows[name] for name in ROWS if name in rows})
             write_text(options.output / "review.md", text)
     except TimeIsUp:
-        print("time is up; the same command goes on", flush=True)
+        say_stopped()
         return
     print(text)
 

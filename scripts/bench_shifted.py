@@ -9,19 +9,18 @@ import math
 import os
 import shutil
 import statistics
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from time import monotonic as now
 from typing import Annotated
 
+from bench_clock import Timed, TimeIsUp, minutes_from_now, say_stopped
 from make_shifted import make_shifted
 
 from fednnunet import records
-from fednnunet.commands.cli import Opt
+from fednnunet.commands.cli import Opt, check_output, parse, run_command
 from fednnunet.federation.coordinator.engine import Engine
-from fednnunet.federation.coordinator.history import RoundRecord, load_records
-from fednnunet.federation.coordinator.rounds import Run
+from fednnunet.federation.coordinator.history import load_records
 from fednnunet.federation.spec import Federation, read_federation
 from fednnunet.federation.workflows.plan import plan_together
 from fednnunet.federation.workflows.simulation import simulation_engine
@@ -75,10 +74,6 @@ class CellScores:
         return statistics.fmean(self.dice.values())
 
 
-class TimeIsUp(Exception):  # noqa: N818 - no fault
-    """Ends a training between two rounds."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cell:
     """A training: its name, its federation, and what is done to the engine and after it."""
@@ -90,12 +85,11 @@ class Cell:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Bench:
+class Bench(Timed):
     """The settings of a call; `shape` may change a plan, for tests."""
 
     options: Options
     shape: Callable[[Plan], Plan] = lambda plan: plan
-    begin_s: float = field(default_factory=now)
 
     def base(self) -> Federation:
         """The four scanners, made where they are not there yet."""
@@ -122,10 +116,11 @@ class Bench:
             if path.is_file() or (self.options.cells and cell.name not in self.options.cells):
                 continue
             try:
-                self._check_time()
+                if self.is_over:
+                    raise TimeIsUp
                 records.write(self._train(cell, seed), path)
             except TimeIsUp:
-                print("time is up; the same command goes on", flush=True)
+                say_stopped()
                 return False
             print(f"{cell.name}, seed {seed}: {self.read(cell.name, seed)}", flush=True)
         return True
@@ -154,12 +149,9 @@ class Bench:
         records.write(plan, folder / "plan.json")
         records.write(cell.federation, folder / "federation.json")
 
-        def observe(run: Run, record: RoundRecord) -> None:
-            self._check_time()
-
         with using(threads_of_run(folder, 1)):
             if not (folder / SCORES).is_file():
-                train_together(engine, cell.federation, plan, folder, observer=observe)
+                train_together(engine, cell.federation, plan, folder, observer=self.observe)
             scores = records.read(TrainingScores, folder / SCORES)
             model = next(model for model in scores.models if model.model == "global")
             history = load_records(folder / "rounds")
@@ -178,9 +170,30 @@ class Bench:
         names = {site.folder.parent.name for site in cell.federation.sites.values()}
         return self.options.output / "prepared" / "_".join(sorted(names))
 
-    def _check_time(self) -> None:
-        if now() > self.begin_s + 60 * self.options.minutes:
-            raise TimeIsUp
+
+def run_seeds(
+    argv: Sequence[str] | None,
+    *,
+    prog: str,
+    about: str,
+    cells: Callable[[Bench, int], Iterable[Cell]],
+    write: Callable[[Bench], None],
+    shape: Callable[[Plan], Plan],
+) -> int:
+    """The program of a benchmark: train what is missing seed by seed, and write its tables."""
+    options = parse(Options, argv, prog=prog, about=about.splitlines()[0])
+
+    def run() -> None:
+        check_output(options.output)
+        stop_at = minutes_from_now(options.minutes)
+        bench = Bench(options=options, shape=shape, stop_at=stop_at)
+        for seed in options.seeds:
+            done = bench.run(cells(bench, seed), seed)
+            write(bench)
+            if not done:
+                return
+
+    return run_command(run)
 
 
 def write_table(path: Path, head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> None:

@@ -45,7 +45,7 @@ def test_time_that_is_up_ends_within_a_training_and_the_same_command_goes_on(
     arguments = ("--federations", "sarcoma_pet", "--methods", "local,fedease,pooled_iterations")
     clock = iter([0.0, 1.0, 100.0])  # begin, before the first training, after its first round
     with monkeypatch.context() as patch:
-        patch.setattr(bench, "now", lambda: next(clock))
+        patch.setattr(sys.modules["bench_clock"], "now", lambda: next(clock))
         assert run(bench, data, tmp_path, *arguments, "--minutes", "1") == 0
     assert "time is up" in capsys.readouterr().out
     runs = tmp_path / "runs_split_0" / "sarcoma_pet_short"

@@ -68,7 +68,7 @@ def test_time_that_is_up_ends_within_a_training_and_the_same_command_goes_on(
 ):
     clock = iter([0.0, 1.0, 2.0, 100.0])  # begin, before the cell, after its first and second round
     with monkeypatch.context() as patch:
-        patch.setattr(bench, "now", lambda: next(clock))
+        patch.setattr(sys.modules["bench_clock"], "now", lambda: next(clock))
         assert run(bench, data, tmp_path, "--rows", "unlabelled", "--minutes", "1") == 0
     assert "time is up" in capsys.readouterr().out and not stored(tmp_path)
     assert (tmp_path / "runs" / "full_0" / "rounds" / "0002.json").is_file()
